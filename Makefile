@@ -1,0 +1,67 @@
+# One virtual environment in the project folder, filled once with the pinned versions that were
+# tested. `make` alone lists the targets.
+
+SHELL      := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+VENV       := .venv
+PY         := $(VENV)/bin/python
+STAMP      := $(VENV)/.setup-stamp
+IMAGES     := ../shared/data/masked
+OUT        := exports
+# e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for the CPU build of
+# torch on a Linux machine whose default index serves the CUDA build.
+PIP_ARGS   ?=
+PYTEST_ARGS ?= -q --durations=15
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint parity lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: $(STAMP) ## virtual environment in .venv with the pinned dependencies
+
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; \
+	if [ ! -x $(PY) ]; then \
+	  for python in python3.11 python3; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	      found=$$python; break; \
+	    fi; \
+	  done; \
+	  if [ -z "$${found:-}" ]; then \
+	    echo "make setup: Python 3.11 or newer is needed, and neither python3.11 nor python3 on PATH is one." >&2; \
+	    exit 1; \
+	  fi; \
+	  $$found -m venv $(VENV); \
+	fi
+	@echo "Installing the pinned dependencies into $(VENV) (about 2.6 GB, 2 minutes) ..."
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-input $(PIP_ARGS) \
+	  -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+demo: setup ## export everything with the demo weights, check it, write the report
+	@$(VENV)/bin/mobilesam demo
+
+lint: setup ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+test: lint ## lint, then every test
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+parity: setup ## every target in every scheme, judged also on the photos of ../shared if there
+	@$(VENV)/bin/mobilesam export --target all --scheme all --out $(OUT)
+	@$(VENV)/bin/mobilesam parity $(OUT)/*/ --report reports \
+	  $$(if [ -d $(IMAGES) ]; then echo --images $(IMAGES); fi)
+
+lock: setup ## rewrite constraints.txt from what .venv holds now
+	@{ sed -n '/^#/p' constraints.txt; \
+	   $(PY) -m pip freeze -qq --all --exclude-editable | grep -vE '^(pip|wheel)==' \
+	   | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > constraints.txt.tmp
+	@mv constraints.txt.tmp constraints.txt
+
+clean: ## remove the environment, caches and everything that was built
+	rm -rf $(VENV) build dist $(OUT) reports .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
