@@ -1,0 +1,169 @@
+"""Reading a photo, whatever it is stored as, into the one form the model takes: uint8 RGB.
+
+What happens to each kind of image:
+
+- EXIF orientation is applied, to files and to PIL images that still carry the tag.
+- Grayscale and 1-bit images are repeated over the three channels.
+- Transparency (RGBA, LA, palette with transparency) is dropped, not composited: the colour
+  stored under a transparent pixel is used, as ``Image.convert("RGB")`` does.
+- CMYK, YCbCr, HSV and palette images go through Pillow's own conversion; colour profiles are
+  not applied.
+- 16-bit grayscale is scaled from 0-65535 to 0-255. 32-bit integer and float images are scaled
+  by the smallest of the usual ranges that holds them (see `_eight_bit`).
+- Of an animation or a multi-page file, the first frame is taken.
+"""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mobilesam.errors import ImageError
+
+MIN_SIDE = 2
+"""The smallest side in pixels: below it, there is nothing to segment."""
+
+ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray
+"""What `load_image` accepts."""
+
+
+def load_image(source: ImageSource) -> np.ndarray:
+    """Read an image as a contiguous HxWx3 uint8 array, RGB, 0-255, upright.
+
+    `source` is a path, a PIL image, or a uint8 array of shape HxWx3 (RGB), HxW, HxWx1 or HxWx4
+    (RGBA, alpha dropped). A returned array may share memory with an array given.
+
+    Raises `ImageError` for a file that is missing, a directory, empty, truncated or not an
+    image; for more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (89,478,485 unless changed; a
+    decompression bomb); for a side under 2 pixels; and for an array of another dtype or shape.
+    """
+    if isinstance(source, np.ndarray):
+        pixels = _from_array(source)
+        name = "the array"
+    elif isinstance(source, Image.Image):
+        name = "the PIL image"
+        pixels = _decode(source, name)
+    elif isinstance(source, (str, os.PathLike)):
+        name = f"'{os.fspath(source)}'"
+        pixels = _from_file(Path(source), name)
+    else:
+        raise ImageError(
+            f"An image must be a path, a PIL image or a uint8 NumPy array (HxWx3, RGB), "
+            f"not {type(source).__module__}.{type(source).__qualname__}."
+        )
+    height, width = pixels.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(
+            f"{name[0].upper()}{name[1:]} is {width}x{height} pixels; "
+            f"each side must be at least {MIN_SIDE} pixels."
+        )
+    return np.ascontiguousarray(pixels)
+
+
+def _from_file(path: Path, name: str) -> np.ndarray:
+    """The pixels of an image file, refusing first what is not a readable, non-empty file."""
+    if path.is_dir():
+        raise ImageError(f"{name} is a directory; give the path of one image file.")
+    if not path.exists():
+        raise ImageError(f"There is no image file at {name}; check the path.")
+    try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise ImageError(
+                f"The image file {name} is empty (0 bytes); give a JPEG, PNG or other image."
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _decode(image, name)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise _bomb(name) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not an image in a format that Pillow can read (JPEG, PNG, WebP, TIFF, ...)."
+        ) from error
+    except PermissionError as error:
+        raise ImageError(f"The image file {name} may not be read: permission denied.") from error
+    except ImageError:
+        raise
+    except Exception as error:  # a parser may fail in any way on a damaged header
+        raise _damaged(name, error) from error
+
+
+def _decode(image: Image.Image, name: str) -> np.ndarray:
+    """Decode, turn upright and convert a PIL image to HxWx3 uint8 RGB."""
+    try:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I") or upright.mode == "F":
+            gray = _eight_bit(np.asarray(upright), upright.mode, name)
+            return np.repeat(gray[..., None], 3, axis=2)
+        if upright.mode in ("P", "PA"):
+            # By way of RGBA: Pillow warns about transparency given in bytes otherwise.
+            upright = upright.convert("RGBA")
+        return np.asarray(upright.convert("RGB"))
+    except ImageError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise _bomb(name) from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, EOFError, ...
+        raise _damaged(name, error) from error
+
+
+def _eight_bit(values: np.ndarray, mode: str, name: str) -> np.ndarray:
+    """Scale the HxW values of a high-depth grayscale image to uint8.
+
+    16-bit modes (``I;16...``) use the fixed range 0-65535. Modes ``I`` and ``F`` do not say
+    their range, so the smallest of 0-1 (``F`` only), 0-255 and 0-65535 that holds every value
+    is taken, and the image's own minimum and maximum where none does.
+    """
+    wide = values.astype(np.float64)
+    if not np.isfinite(wide).all():
+        raise ImageError(f"{name} holds NaN or infinite pixel values; they must all be finite.")
+    low, high = 0.0, 65535.0
+    if not mode.startswith("I;16"):
+        lowest, highest = float(wide.min()), float(wide.max())
+        ranges = [1.0, 255.0, 65535.0] if mode == "F" else [255.0, 65535.0]
+        fitting = [top for top in ranges if lowest >= 0 and highest <= top]
+        low, high = (0.0, fitting[0]) if fitting else (lowest, highest)
+    span = high - low if high > low else 1.0
+    return np.floor((wide - low) * (255.0 / span) + 0.5).astype(np.uint8)
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    """An HxWx3 view or copy of an array, or an error that says what would be right."""
+    wanted = "an image array must be uint8 of shape HxWx3 (RGB, 0-255), HxW, HxWx1 or HxWx4"
+    if array.dtype != np.uint8:
+        hints = {
+            "f": "; for values 0-1 use (image * 255).round().astype(np.uint8)",
+            "b": "; use image.astype(np.uint8) * 255",
+            "u": "; for 16-bit values 0-65535 use (image // 257).astype(np.uint8)",
+        }
+        hint = hints.get(array.dtype.kind, "")
+        raise ImageError(f"The array is {array.dtype}, but {wanted}{hint}.")
+    if array.ndim == 2:
+        return np.repeat(array[..., None], 3, axis=2)
+    channels = array.shape[2] if array.ndim == 3 else 0
+    if channels == 1:
+        return np.repeat(array, 3, axis=2)
+    if channels in (3, 4):
+        return array[..., :3]
+    hint = ""
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        hint = "; this one looks channels-first, use image.transpose(1, 2, 0)"
+    elif array.ndim == 4 and array.shape[0] == 1:
+        hint = "; use image[0] to drop the batch dimension"
+    raise ImageError(f"The array has shape {array.shape}, but {wanted}{hint}.")
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    reason = str(error).strip().rstrip(".") or type(error).__name__
+    return ImageError(f"The image {name} is truncated or damaged and cannot be read ({reason}).")
+
+
+def _bomb(name: str) -> ImageError:
+    return ImageError(
+        f"The image {name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels and is refused as a "
+        f"decompression bomb; scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
+    )
