@@ -1,0 +1,1 @@
+"""How MobileSAM becomes Core ML, TFLite, ONNX, ExecuTorch and TorchScript files."""

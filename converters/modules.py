@@ -1,0 +1,126 @@
+"""The reference model wrapped to the contract: what every converter is given."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from converters.contract import Component, Contract
+from mobilesam.errors import ExportError
+from mobilesam.prompt_encoder import PADDING_POINT
+from mobilesam.sam import MobileSAM
+from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD
+
+HIDDEN = -30_000.0
+"""Added to the attention score of an unused slot. Its exponential is exactly zero in float32 and
+float16, and unlike infinity it stays finite in both."""
+
+
+class EncoderModule(nn.Module):
+    """The image encoder as ``encode``; in variant ``pixels`` it also normalises and pads."""
+
+    mean: Tensor
+    std: Tensor
+    position: Tensor
+
+    def __init__(self, model: MobileSAM, contract: Contract) -> None:
+        super().__init__()
+        self.normalizes = contract.input_variant == "pixels"
+        self.image_encoder = copy.deepcopy(model.image_encoder)
+        bake = getattr(self.image_encoder, "bake", None)
+        if bake is not None:
+            bake()
+        if self.normalizes:
+            self.register_buffer("mean", torch.tensor(PIXEL_MEAN).reshape(1, 3, 1, 1))
+            self.register_buffer("std", torch.tensor(PIXEL_STD).reshape(1, 3, 1, 1))
+            self.register_buffer("position", torch.arange(contract.image_size).float())
+
+    def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
+        """[1, 3, S, S] (and [2] in variant ``pixels``) to [1, 256, S/16, S/16]."""
+        if self.normalizes:
+            if valid_size is None:
+                raise ExportError("the encoder of variant 'pixels' needs valid_size")
+            # SAM pads after normalising: the padding must be exact zeros, not black normalised.
+            inside_rows = torch.clamp(valid_size[0:1] - self.position, 0, 1).reshape(1, 1, -1, 1)
+            inside_columns = torch.clamp(valid_size[1:2] - self.position, 0, 1).reshape(1, 1, 1, -1)
+            image = (image - self.mean) / self.std * (inside_rows * inside_columns)
+        return self.image_encoder(image)
+
+
+class DecoderModule(nn.Module):
+    """Prompt encoder and mask decoder as ``decode``, with K slots of which any may be unused."""
+
+    image_position: Tensor
+
+    def __init__(self, model: MobileSAM, contract: Contract) -> None:
+        super().__init__()
+        self.prompt_encoder = copy.deepcopy(model.prompt_encoder)
+        self.mask_decoder = copy.deepcopy(model.mask_decoder)
+        with torch.no_grad():
+            self.register_buffer("image_position", self.prompt_encoder.image_position().clone())
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """[1, 256, S/16, S/16], [1, K, 2], [1, K], [1, 1, S/4, S/4], [1] to masks and IoUs."""
+        sparse = self.prompt_encoder.embed_points(point_coords, point_labels)
+        dense = torch.where(
+            has_mask_input.reshape(1, 1, 1, 1) > 0.5,
+            self.prompt_encoder.embed_mask(mask_input),
+            self.prompt_encoder.embed_no_mask(),
+        )
+        # One for label -2, zero for every other label, without a boolean in the graph.
+        unused = torch.relu(PADDING_POINT - point_labels)
+        return self.mask_decoder(
+            image_embeddings, self.image_position, sparse, dense, unused * HIDDEN
+        )
+
+
+def build_module(model: MobileSAM, component: Component, contract: Contract) -> nn.Module:
+    """The module a converter converts, in eval mode, parameters frozen.
+
+    Raises:
+        ExportError: the model is in train mode, where batch norm would give other masks.
+    """
+    for name, module in model.named_modules():
+        if module.training:
+            raise ExportError(
+                f"the model is in train mode (module '{name or 'model'}'): call model.eval() first"
+            )
+    wrapper = EncoderModule if component == "encoder" else DecoderModule
+    return wrapper(model, contract).eval().requires_grad_(False)
+
+
+def example_inputs(contract: Contract, component: Component) -> dict[str, Tensor]:
+    """Inputs that make every branch of the component matter, by contract name, seeded."""
+    generator = torch.Generator().manual_seed(0)
+    size, slots = contract.image_size, contract.slots
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    if component == "encoder":
+        image = torch.zeros(1, 3, size, size)
+        height, width = size, size * 3 // 4
+        if contract.input_variant == "pixels":
+            image[..., :width] = (random(1, 3, height, width) * 255).round()
+            return {"image": image, "valid_size": torch.tensor([float(height), float(width)])}
+        image[..., :width] = random(1, 3, height, width) * 4 - 2
+        return {"image": image}
+    labels = torch.full((1, slots), -2.0)
+    used = torch.tensor([1.0, 0.0, 2.0, 3.0])[: min(slots, 4)]
+    labels[0, : len(used)] = used
+    embedding = contract.signature("encoder").outputs[0].shape
+    low = contract.low_res_size
+    return {
+        "image_embeddings": random(*embedding) * 2 - 1,
+        "point_coords": random(1, slots, 2) * size,
+        "point_labels": labels,
+        "mask_input": random(1, 1, low, low) * 16 - 8,
+        "has_mask_input": torch.ones(1),
+    }

@@ -1,0 +1,1 @@
+"""Is what ships still MobileSAM? Masks, size and latency of exported files against PyTorch."""

@@ -1,0 +1,150 @@
+"""The report as data: what the suite writes, and what every page and table is drawn from.
+
+``report.json`` is this, versioned. Numbers that do not exist (an IoU of a degenerate mask, a PSNR
+of equal arrays) are null, never invented.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = "1.0"
+
+Stage = Literal["integrity", "encoder", "decoder", "end_to_end"]
+
+
+class Record(BaseModel):
+    """Base of the report: unknown keys are errors, not-a-number is written as null."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+
+
+class EncoderMetrics(Record):
+    """Exported image embedding of one image against the reference's."""
+
+    image: str
+    finite: bool
+    max_abs_error: float
+    relative_l2: float
+    cosine: float
+    psnr_db: float | None
+
+
+class MaskMetrics(Record):
+    """One of the four masks of a case.
+
+    ``mask_iou`` and ``boundary_iou`` are null where the reference mask is degenerate (see
+    ``parity.cases``). Logit errors are over the low-res logits.
+    """
+
+    channel: int
+    mask_iou: float | None
+    boundary_iou: float | None
+    logit_max_abs_error: float
+    logit_relative_l2: float
+    iou_prediction_error: float
+
+
+class CaseMetrics(Record):
+    """One case (image and prompt) at one stage.
+
+    Attributes:
+        stage: ``decoder`` feeds the reference's embedding, ``end_to_end`` the exported encoder's.
+        finite: every output value is finite.
+        chosen_reference, chosen_export: which mask each of the two would show.
+        shown_iou: IoU of the mask the reference shows, same channel in both; null if degenerate.
+        human_iou_reference, human_iou_export: IoU of the shown masks with the human-made mask.
+    """
+
+    image: str
+    prompt: str
+    prompt_type: str
+    stage: Stage
+    finite: bool
+    degenerate: bool
+    masks: list[MaskMetrics]
+    chosen_reference: int
+    chosen_export: int
+    shown_iou: float | None
+    human_iou_reference: float | None = None
+    human_iou_export: float | None = None
+
+
+class Check(Record):
+    """One threshold applied: what was measured, what was asked, and where it was worst."""
+
+    metric: str
+    stage: Stage
+    value: float | None
+    comparison: Literal[">=", "<=", "=="]
+    threshold: float
+    passed: bool
+    where: str = ""
+
+
+class Timing(Record):
+    """Seconds of one component after warm-up."""
+
+    median_s: float
+    p90_s: float
+    runs: int
+
+
+class Measurement(Record):
+    """Cost of one component, measured in a process of its own."""
+
+    component: Literal["encoder", "decoder"]
+    load_s: float
+    timing: Timing
+    peak_memory_mb: float
+    baseline_memory_mb: float
+    threads: int
+    delegate_partitions: int | None = None
+    representative: bool = True
+    """False where this machine emulates (Core ML off a Mac): the time says nothing of a phone."""
+
+
+class BundleReport(Record):
+    """Everything about one bundle on one runtime, the verdict first."""
+
+    bundle: str
+    path: str
+    target: str
+    scheme: str
+    runtime: str
+    engine: str
+    weights: str
+    untrained: bool
+    verdict: Literal["PASS", "FAIL"]
+    reasons: list[str]
+    checks: list[Check]
+    size_bytes: dict[str, int]
+    encoder: list[EncoderMetrics] = []
+    cases: list[CaseMetrics] = []
+    measurements: list[Measurement] = []
+    worst_case: str | None = None
+    worst_picture: str | None = None
+    """The worst case drawn, as a data URI: photo with prompt, reference mask, exported mask."""
+
+
+class ParityReport(Record):
+    """One run of the suite over any number of bundles."""
+
+    schema_version: str = SCHEMA_VERSION
+    created: str
+    tool_version: str
+    machine: dict[str, str]
+    weights: dict[str, str | bool]
+    images: list[str]
+    prompt_types: list[str]
+    degenerate_rule: str
+    thresholds_file: str
+    reference: list[Measurement] = []
+    gallery: dict[str, str] = {}
+    """Pictures of the reference's own masks, title to data URI."""
+    bundles: list[BundleReport]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every verdict passes; an empty report does not."""
+        return bool(self.bundles) and all(b.verdict == "PASS" for b in self.bundles)
