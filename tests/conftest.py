@@ -1,0 +1,38 @@
+"""Fixtures shared by every test."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    """Tests share small machines; more threads only contend."""
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Photos with human-made masks, beside some checkouts; skips where there are none."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the photos of {folder}, which this machine does not have")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def upstream() -> nn.Module:
+    """Upstream's Sam, eval mode, every parameter and buffer randomized from seed 0."""
+    from tests.upstream.oracle import build_upstream
+
+    return build_upstream(seed=0)

@@ -1,0 +1,1 @@
+"""Stand-in: only what upstream MobileSAM imports. See `tests/upstream/oracle.py`."""
