@@ -113,9 +113,7 @@ class Manifest(Record):
     @property
     def contract(self) -> Contract:
         """The contract the bundle was exported to."""
-        return Contract(
-            self.image_size, self.stride, self.channels, self.input_variant, self.slots
-        )
+        return Contract(self.image_size, self.stride, self.channels, self.input_variant, self.slots)
 
 
 class Bundle:
@@ -162,7 +160,9 @@ class Bundle:
         for record in self.manifest.files:
             path = self.path / record.path
             if not path.exists():
-                raise BundleError(f"{self.path}: '{record.path}' is missing, export the bundle again")
+                raise BundleError(
+                    f"{self.path}: '{record.path}' is missing, export the bundle again"
+                )
             if digest(path) != record.sha256:
                 raise BundleError(
                     f"{self.path}: '{record.path}' is not the file that was exported (its SHA-256 "

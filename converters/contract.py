@@ -110,8 +110,8 @@ class Contract:
             (1, 3, size, size),
             "float32",
             ("batch", "rgb", "row", "column"),
-            f"RGB image, resized so that its longest side is {size} (bilinear, antialiased), placed "
-            f"top-left; values {values}",
+            f"RGB image, resized so that its longest side is {size} (bilinear, antialiased), "
+            f"placed top-left; values {values}",
         )
         valid = TensorSpec(
             "valid_size",
@@ -145,7 +145,9 @@ class Contract:
                 ("batch", "mask", *rows),
                 "low-res logits of an earlier pass; ignored when has_mask_input is 0",
             ),
-            TensorSpec("has_mask_input", (1,), "float32", ("batch",), "1 if mask_input counts, else 0"),
+            TensorSpec(
+                "has_mask_input", (1,), "float32", ("batch",), "1 if mask_input counts, else 0"
+            ),
         )
         outputs = (
             TensorSpec(
@@ -156,7 +158,11 @@ class Contract:
                 "logits; mask 0 is the single-mask output, 1 to 3 the alternatives",
             ),
             TensorSpec(
-                "iou_predictions", (1, 4), "float32", ("batch", "mask"), "predicted IoU of each mask"
+                "iou_predictions",
+                (1, 4),
+                "float32",
+                ("batch", "mask"),
+                "predicted IoU of each mask",
             ),
         )
         return Signature("decode", inputs, outputs)
@@ -177,7 +183,8 @@ def pack_prompt(prompt: Prompt, frame: Frame, contract: Contract) -> dict[str, n
     if used > contract.slots:
         raise PromptError(
             f"{len(prompt.point_coords)} point(s){' and a box' if corners else ''} need {used} "
-            f"slots but this decoder has {contract.slots}: use fewer points or export with more slots"
+            f"slots but this decoder has {contract.slots}: use fewer points or export "
+            "with more slots"
         )
     coords = np.zeros((1, contract.slots, 2), np.float32)
     labels = np.full((1, contract.slots), UNUSED_SLOT, np.float32)

@@ -49,7 +49,12 @@ class PromptEncoder(nn.Module):
     """
 
     def __init__(
-        self, *, channels: int = 256, image_size: int = 1024, stride: int = 16, mask_channels: int = 16
+        self,
+        *,
+        channels: int = 256,
+        image_size: int = 1024,
+        stride: int = 16,
+        mask_channels: int = 16,
     ) -> None:
         super().__init__()
         self.image_size = image_size
@@ -85,9 +90,8 @@ class PromptEncoder(nn.Module):
             BxNxC tokens.
         """
         encoded = self.pe_layer((coords + 0.5) / self.image_size)
-        table = torch.cat(
-            [self.not_a_point_embed.weight, *[e.weight for e in self.point_embeddings]]
-        )
+        rows = [self.not_a_point_embed, *self.point_embeddings]
+        table = torch.cat([row.get_parameter("weight") for row in rows])
         known = torch.arange(PADDING_POINT, BOX_BOTTOM_RIGHT + 1, device=labels.device)
         # A hat function is exactly one at its own integer label and zero at every other one;
         # unlike an indexed assignment it converts to every format.

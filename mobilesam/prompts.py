@@ -111,9 +111,7 @@ def _check_points(coords: FloatArray, labels: FloatArray, height: int, width: in
         )
 
 
-def _check_box(
-    box: npt.ArrayLike, height: int, width: int
-) -> tuple[FloatArray, tuple[str, ...]]:
+def _check_box(box: npt.ArrayLike, height: int, width: int) -> tuple[FloatArray, tuple[str, ...]]:
     array = _floats(box, "box").reshape(-1)
     if array.size != 4:
         raise PromptError(f"box must be four numbers x1, y1, x2, y2, not {array.size}")

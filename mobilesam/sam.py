@@ -36,9 +36,7 @@ class MobileSAM(nn.Module):
         self.stride = stride
         self.channels = channels
         self.image_encoder = image_encoder
-        self.prompt_encoder = PromptEncoder(
-            channels=channels, image_size=image_size, stride=stride
-        )
+        self.prompt_encoder = PromptEncoder(channels=channels, image_size=image_size, stride=stride)
         self.mask_decoder = MaskDecoder(channels=channels)
 
     @property

@@ -1,4 +1,4 @@
-"""SAM's two-way transformer: tokens and image attend to each other (arXiv 2304.02643, figure 14)."""
+"""SAM's two-way transformer: tokens and image attend to each other (arXiv 2304.02643)."""
 
 import torch
 from torch import Tensor, nn
