@@ -1,0 +1,104 @@
+"""The house rules that no other test would notice: import direction, light imports, small files."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROOMS = ("mobilesam", "converters", "parity")
+# What each room may not import; `mobilesam/cli.py` alone is excused, inside functions.
+FORBIDDEN = {"mobilesam": {"converters", "parity"}, "converters": {"parity"}, "parity": set()}
+FRONT_DOOR = "mobilesam/cli.py"
+HEAVY = (
+    "ai_edge_litert",
+    "ai_edge_quantizer",
+    "coremltools",
+    "executorch",
+    "jax",
+    "litert_torch",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "tensorflow",
+    "torchao",
+)
+MAX_LINES = 400
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (REPOSITORY / folder).rglob("*.py"))
+
+
+def imports_of(tree: ast.AST, *, top_level_only: bool = False) -> Iterator[str]:
+    """Names of the top-level packages that a module imports, at whatever depth."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import: write the package's name"
+            yield (node.module or "").partition(".")[0]
+        elif not (top_level_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+            yield from imports_of(node, top_level_only=top_level_only)
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level packages in `sys.modules` after `statement` in a fresh interpreter."""
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_with_the_arrow(room: str) -> None:
+    files = python_files(room)
+    assert files, f"{room}/ holds no module"
+    for path in files:
+        name = path.relative_to(REPOSITORY).as_posix()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = set(imports_of(tree, top_level_only=name == FRONT_DOOR))
+        assert not found & FORBIDDEN[room], f"{name} imports {found & FORBIDDEN[room]}"
+
+
+def test_import_scanner_sees_functions_and_skips_them_on_request() -> None:
+    tree = ast.parse("import a.b\ndef f():\n    from parity.x import y\nif a:\n    import c")
+    assert set(imports_of(tree)) == {"a", "parity", "c"}
+    assert set(imports_of(tree, top_level_only=True)) == {"a", "c"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import mobilesam",
+        "from mobilesam import Predictor, load_model",
+        "import converters, parity",
+    ],
+)
+def test_importing_loads_no_converter_or_runtime(statement: str) -> None:
+    loaded = loaded_after(statement)
+    assert "mobilesam" in loaded or "converters" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_importing_mobilesam_does_not_wait_for_torch() -> None:
+    assert "torch" not in loaded_after("import mobilesam")
+
+
+def test_no_file_is_long() -> None:
+    files = python_files(*ROOMS, "tests", "mobile_runtime_tests")
+    lengths = {
+        path.relative_to(REPOSITORY).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in files
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_are_typed_packages(room: str) -> None:
+    assert (REPOSITORY / room / "__init__.py").is_file()
+    assert (REPOSITORY / room / "py.typed").is_file()
