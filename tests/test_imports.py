@@ -33,6 +33,12 @@ def python_files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (REPOSITORY / folder).rglob("*.py"))
 
 
+def modules_of(room: str) -> list[str]:
+    """Dotted names of every module of a room, its front door included."""
+    parts = (path.relative_to(REPOSITORY).with_suffix("").parts for path in python_files(room))
+    return [".".join(part for part in names if part != "__init__") for names in parts]
+
+
 def imports_of(tree: ast.AST, *, top_level_only: bool = False) -> Iterator[str]:
     """Names of the top-level packages that a module imports, at whatever depth."""
     for node in ast.iter_child_nodes(tree):
@@ -77,7 +83,9 @@ def test_import_scanner_sees_functions_and_skips_them_on_request() -> None:
         "import mobilesam",
         "from mobilesam import Predictor, load_model",
         "import converters, parity",
+        "import " + ", ".join(modules_of("mobilesam")),
     ],
+    ids=["package", "names", "other rooms", "every module"],
 )
 def test_importing_loads_no_converter_or_runtime(statement: str) -> None:
     loaded = loaded_after(statement)
