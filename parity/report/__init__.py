@@ -1,0 +1,1 @@
+"""Mean and worst figures, pictures and the files and tables a report is written to."""
