@@ -4,11 +4,23 @@
 of equal arrays) are null, never invented.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 SCHEMA_VERSION = "1.0"
+
+
+def _null_is_nan(value: Any) -> Any:
+    return float("nan") if value is None else value
+
+
+Number = Annotated[
+    float,
+    BeforeValidator(_null_is_nan),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]}),
+]
+"""A figure that always exists; not-a-number and infinity travel as null and come back as NaN."""
 
 Stage = Literal["integrity", "encoder", "decoder", "end_to_end"]
 
@@ -24,9 +36,9 @@ class EncoderMetrics(Record):
 
     image: str
     finite: bool
-    max_abs_error: float
-    relative_l2: float
-    cosine: float
+    max_abs_error: Number
+    relative_l2: Number
+    cosine: Number
     psnr_db: float | None
 
 
@@ -40,9 +52,9 @@ class MaskMetrics(Record):
     channel: int
     mask_iou: float | None
     boundary_iou: float | None
-    logit_max_abs_error: float
-    logit_relative_l2: float
-    iou_prediction_error: float
+    logit_max_abs_error: Number
+    logit_relative_l2: Number
+    iou_prediction_error: Number
 
 
 class CaseMetrics(Record):
@@ -139,6 +151,8 @@ class ParityReport(Record):
     prompt_types: list[str]
     degenerate_rule: str
     thresholds_file: str
+    command: str = ""
+    """The command line that makes this report again."""
     reference: list[Measurement] = []
     gallery: dict[str, str] = {}
     """Pictures of the reference's own masks, title to data URI."""
