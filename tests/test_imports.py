@@ -39,6 +39,13 @@ def modules_of(room: str) -> list[str]:
     return [".".join(part for part in names if part != "__init__") for names in parts]
 
 
+def is_deferred(node: ast.AST) -> bool:
+    """Whether importing the module does not run what is inside `node`."""
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+
+
 def imports_of(tree: ast.AST, *, top_level_only: bool = False) -> Iterator[str]:
     """Names of the top-level packages that a module imports, at whatever depth."""
     for node in ast.iter_child_nodes(tree):
@@ -47,7 +54,7 @@ def imports_of(tree: ast.AST, *, top_level_only: bool = False) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import: write the package's name"
             yield (node.module or "").partition(".")[0]
-        elif not (top_level_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+        elif not (top_level_only and is_deferred(node)):
             yield from imports_of(node, top_level_only=top_level_only)
 
 
@@ -72,8 +79,11 @@ def test_rooms_import_with_the_arrow(room: str) -> None:
 
 
 def test_import_scanner_sees_functions_and_skips_them_on_request() -> None:
-    tree = ast.parse("import a.b\ndef f():\n    from parity.x import y\nif a:\n    import c")
-    assert set(imports_of(tree)) == {"a", "parity", "c"}
+    tree = ast.parse(
+        "import a.b\ndef f():\n    from parity.x import y\nif a:\n    import c\n"
+        "if TYPE_CHECKING:\n    import converters"
+    )
+    assert set(imports_of(tree)) == {"a", "parity", "c", "converters"}
     assert set(imports_of(tree, top_level_only=True)) == {"a", "c"}
 
 
