@@ -54,7 +54,7 @@ test: lint ## lint, then every test
 
 parity: setup ## every target in every scheme, judged also on the photos of ../shared if there
 	@$(VENV)/bin/mobilesam export --target all --scheme all --out $(OUT)
-	@$(VENV)/bin/mobilesam parity $(OUT)/*/ --report reports \
+	@$(VENV)/bin/mobilesam parity $(OUT) --report reports \
 	  $$(if [ -d $(IMAGES) ]; then echo --images $(IMAGES); fi)
 
 lock: setup ## rewrite constraints.txt from what .venv holds now
