@@ -1,0 +1,109 @@
+"""What several commands share: lists of names, notes on stderr, JSON, and careful writing."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mobilesam.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
+Weights = Annotated[
+    str, typer.Option(help="demo, official (downloaded once) or the path of a checkpoint.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads a runtime may use.", show_default="its own choice"),
+]
+ImageSize = Annotated[
+    int, typer.Option(min=64, help="Side of the model's square frame, a multiple of 16.")
+]
+
+
+def say(kind: str, sentence: str) -> None:
+    """Print ``kind: sentence`` as one line on stderr."""
+    typer.echo(f"{kind}: {' '.join(sentence.split())}", err=True)
+
+
+def say_untrained() -> None:
+    """Warn, in one line, that masks mean nothing."""
+    say(
+        "note",
+        "the demo weights are untrained: exports and their comparison with PyTorch are real, the "
+        "masks themselves mean nothing (use --weights official, or a checkpoint of your own)",
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value on stdout, indented."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def listed(values: Sequence[str] | None) -> list[str]:
+    """Names from repeated options and comma-separated lists, in order, each once."""
+    names = (name.strip() for value in values or () for name in value.split(","))
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def numbers(text: str, names: str, option: str) -> list[float]:
+    """The numbers of an option such as ``--point 320,240``.
+
+    Args:
+        text: what was typed.
+        names: what is wanted, such as ``x,y``.
+        option: its name, for the error.
+
+    Raises:
+        InputError: other than as many comma-separated numbers as there are names.
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != names.count(",") + 1:
+        raise InputError(f"{option} takes numbers as {names}, not '{text}'")
+    return values
+
+
+def require_writable_folder(folder: Path) -> None:
+    """Check, before long work, that files can be created in a folder that may not exist yet.
+
+    Raises:
+        InputError: it, or the nearest folder above it that exists, cannot be written.
+    """
+    nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise InputError(f"'{folder}' cannot be a folder: '{nearest}' is a file")
+    try:
+        # A file alone would not do: some file systems hold files but let nobody add a folder.
+        with tempfile.TemporaryDirectory(dir=nearest, prefix=".mobilesam-"):
+            pass
+    except OSError as error:
+        raise InputError(_unwritable(folder, error)) from None
+
+
+@contextmanager
+def written_atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, and rename it when the block ends well.
+
+    Raises:
+        InputError: it cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(_unwritable(path, error)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"'{path}' cannot be written ({reason}): write somewhere else"

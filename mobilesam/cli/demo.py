@@ -1,0 +1,27 @@
+"""`mobilesam demo`: the whole way, once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilesam.cli.common import Json, Threads, require_writable_folder
+from mobilesam.cli.parity import finish
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports/demo"),
+    report: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports/demo"),
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Export everything with the demo weights, check it, write the report and name it."""
+    require_writable_folder(out)
+    require_writable_folder(report)
+
+    from converters.export import export
+    from parity.suite import run_parity
+
+    results = export(weights="demo", out=out, progress=not as_json)
+    paths = [result.path for result in results]
+    finish(run_parity(paths, threads=threads, progress=not as_json), report, as_json=as_json)

@@ -1,0 +1,101 @@
+"""`mobilesam export`: checkpoint in, bundles out."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mobilesam.cli.common import (
+    ImageSize,
+    Json,
+    Weights,
+    listed,
+    print_json,
+    require_writable_folder,
+    say_untrained,
+)
+
+
+def export(
+    target: Annotated[
+        list[str], typer.Option(help="Targets, comma-separated or repeated; or all.")
+    ] = ["all"],  # noqa: B006 - Typer reads the default and never changes it
+    scheme: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Schemes, comma-separated or repeated; or all.", show_default="all a target has"
+        ),
+    ] = None,
+    weights: Weights = "demo",
+    out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports"),
+    image_size: ImageSize = 1024,
+    input_variant: Annotated[
+        Literal["pixels", "normalized"],
+        typer.Option("--input", help="Who normalises: the graph (pixels) or the app (normalized)."),
+    ] = "pixels",
+    slots: Annotated[
+        int, typer.Option(min=2, max=64, help="Point slots of the decoder; a box takes two.")
+    ] = 8,
+    ios: Annotated[int, typer.Option(help="Core ML: oldest iOS served, 16, 17 or 18.")] = 16,
+    force: Annotated[bool, typer.Option("--force", help="Export again what is unchanged.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Bundles exported at once.", show_default="chosen here"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Export encoder and decoder to bundles, one folder for each target and scheme."""
+    from converters.bundle import Bundle
+    from converters.export import export as run_export
+    from converters.schemes import resolve
+
+    targets = listed(target)
+    schemes = None if scheme is None else listed(scheme)
+    resolve(targets, schemes)  # a misspelt name is an error before weights are downloaded
+    require_writable_folder(out)
+    results = run_export(
+        targets=targets,
+        schemes=schemes,
+        weights=weights,
+        out=out,
+        image_size=image_size,
+        input_variant=input_variant,
+        slots=slots,
+        ios=ios,
+        force=force,
+        progress=not as_json,
+        jobs=jobs,
+    )
+    bundles = [Bundle(result.path) for result in results]
+    rows = [
+        {
+            "path": str(result.path),
+            "target": result.target,
+            "scheme": result.scheme,
+            "skipped": result.skipped,
+            "seconds": round(result.seconds, 2),
+            "size_bytes": {name: bundle.size_bytes(name) for name in bundle.runtimes},
+        }
+        for result, bundle in zip(results, bundles, strict=True)
+    ]
+    if any(bundle.manifest.weights.untrained for bundle in bundles):
+        say_untrained()
+    if as_json:
+        print_json(rows)
+        return
+    _print_table(rows)
+
+
+def _print_table(rows: list[dict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Bundles", title_justify="left")
+    table.add_column("bundle", overflow="fold")
+    table.add_column("MB", justify="right")
+    table.add_column("seconds", justify="right")
+    for row in rows:
+        size = " / ".join(f"{size / 1e6:.1f}" for size in row["size_bytes"].values())
+        took = "unchanged" if row["skipped"] else f"{row['seconds']:.0f}"
+        table.add_row(row["path"], size, took)
+    Console().print(table)

@@ -1,0 +1,112 @@
+"""`mobilesam parity`: does what ships still draw PyTorch's masks?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilesam.cli.common import Json, Threads, require_writable_folder, say, say_untrained
+from mobilesam.errors import BundleError, InputError
+
+if TYPE_CHECKING:
+    from parity.schema import ParityReport
+
+FAILED = 1
+
+
+def parity(
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(help="Bundles, or folders that hold bundles.", show_default=False),
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of photos.", show_default="scikit-image's")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, .json, .md and junit.xml.")
+    ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(help="TOML file.", show_default="parity/thresholds.toml")
+    ] = None,
+    threads: Threads = None,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Take load time, latency and memory.")
+    ] = True,
+    compute_units: Annotated[
+        str | None,
+        typer.Option(help="Core ML on a Mac: all, cpu_only, cpu_and_gpu or cpu_and_ne."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge bundles against the PyTorch model. Exit status 0 only when every verdict passes."""
+    found = expand(bundles)
+    if images is not None and not images.is_dir():
+        raise InputError(f"--images takes a folder of photos, and '{images}' is not a folder")
+    if thresholds is not None and not thresholds.is_file():
+        raise InputError(f"there is no thresholds file at '{thresholds}'")
+    if report is not None:
+        require_writable_folder(report)
+
+    from parity.suite import run_parity
+
+    result = run_parity(
+        found,
+        images=images,
+        thresholds=thresholds,
+        threads=threads,
+        measure=measure,
+        progress=not as_json,
+        compute_units=compute_units,
+    )
+    finish(result, report, as_json=as_json)
+
+
+def finish(result: "ParityReport", folder: Path | None, *, as_json: bool) -> None:
+    """Print the report, write it if a folder is given, and exit with 1 unless all pass."""
+    written = {}
+    if folder is not None:
+        from parity.report import write_report
+
+        written = write_report(result, folder)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        from rich.console import Console
+
+        from parity.report import print_report
+
+        print_report(result, Console())
+    if any(bundle.untrained for bundle in result.bundles):
+        say_untrained()
+    if "html" in written:
+        say("report", str(written["html"]))
+    if not result.passed:
+        raise typer.Exit(FAILED)
+
+
+def expand(paths: list[Path]) -> list[Path]:
+    """Bundles among the paths, and in the folders among them, each once; all of them intact.
+
+    Raises:
+        BundleError: a path is no bundle and holds none, or a bundle is incomplete or altered.
+    """
+    from converters.bundle import MANIFEST_NAME, Bundle
+
+    found: dict[Path, Path] = {}
+    for path in paths:
+        inside = sorted(
+            child.parent
+            for child in path.glob(f"*/{MANIFEST_NAME}")
+            if not child.parent.name.startswith(".")
+        )
+        if (path / MANIFEST_NAME).is_file() or not path.is_dir():
+            inside = [path]
+        if not inside:
+            raise BundleError(
+                f"'{path}' is not a bundle and holds none: give a folder that 'mobilesam export' "
+                "wrote"
+            )
+        found.update((bundle.resolve(), bundle) for bundle in inside)
+    for bundle in found.values():
+        Bundle(bundle).verify()
+    return list(found.values())

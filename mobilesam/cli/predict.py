@@ -1,0 +1,191 @@
+"""`mobilesam predict`: one photo, one prompt, one mask; from PyTorch or from exported files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilesam.cli.common import (
+    Json,
+    Threads,
+    numbers,
+    require_writable_folder,
+    say,
+    say_untrained,
+    written_atomically,
+)
+from mobilesam.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+    from mobilesam.cli.segment import Answer
+
+OVERLAY_SIDES = 480, 1024
+"""A panel of the overlay is as long as the photo, within these bounds, in pixels."""
+
+
+def predict(
+    image: Annotated[Path, typer.Argument(help="The photo.", show_default=False)],
+    point: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y", help="A point in pixels of the photo; may be repeated."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="1|0",
+            help="1 foreground, 0 background; one for each point.",
+            show_default="all 1",
+        ),
+    ] = None,
+    box: Annotated[
+        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
+    ] = None,
+    mask_input: Annotated[
+        Path | None, typer.Option(help="Low-res logits that --logits wrote, to be refined.")
+    ] = None,
+    multimask: Annotated[
+        bool | None,
+        typer.Option(
+            "--multimask/--single",
+            help="Take the best of the three alternatives, or the single-mask output.",
+            show_default="as SAM: alternatives for a lone point",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="demo, official or the path of a checkpoint.", show_default="demo"),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Run the exported files of this bundle instead of PyTorch.")
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Which of the bundle's runtimes.", show_default="its first")
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=64, help="Side of the model's square frame.", show_default="1024"),
+    ] = None,
+    threads: Threads = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The mask as PNG, 0 or 255.", show_default="IMAGE-mask.png, here"),
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Also write the photo with prompt and mask, PNG or JPEG.")
+    ] = None,
+    logits: Annotated[
+        Path | None, typer.Option(help="Also write the mask's low-res logits, .npy.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Segment what a prompt points at, and write the mask."""
+    points = [numbers(text, "x,y", "--point") for text in point or ()]
+    labels = [numbers(text, "1 or 0", "--label")[0] for text in listed_all(label)]
+    corners = None if box is None else numbers(box, "x1,y1,x2,y2", "--box")
+    out = out or Path(f"{image.stem}-mask.png")
+    _check_outputs(image, out, overlay, logits)
+    if bundle is not None and (weights is not None or image_size is not None):
+        raise InputError("a bundle has weights and image size of its own: drop those options")
+    if bundle is None and runtime is not None:
+        raise InputError("--runtime chooses among a bundle's runtimes: give --bundle too")
+
+    from mobilesam.cli.segment import Request, segment, segment_with_bundle
+
+    request = Request(
+        image=image,
+        points=points,
+        labels=labels,
+        box=corners,
+        mask_input=mask_input,
+        multimask=multimask,
+        threads=threads,
+    )
+    if as_json:
+        _require_coco()
+    if bundle is not None:
+        answer = segment_with_bundle(request, bundle, runtime)
+    else:
+        answer = segment(request, weights or "demo", image_size or 1024)
+    for note in answer.prompt.notes:
+        say("note", note)
+    if answer.untrained:
+        say_untrained()
+
+    _write(answer, out, overlay, logits)
+    named = {"mask": out, "overlay": overlay, "logits": logits}
+    files = {name: str(path) for name, path in named.items() if path is not None}
+    if as_json:
+        typer.echo(answer.as_json(files))
+        return
+    typer.echo(
+        f"{out}: mask {answer.chosen}, predicted IoU {answer.iou[answer.chosen]:.3f}, "
+        f"{answer.area} pixels ({100 * answer.area / answer.mask.size:.1f} %), {answer.title}"
+    )
+    for name, path in files.items():
+        if name != "mask":
+            typer.echo(f"{path}: {name}")
+
+
+def listed_all(values: list[str] | None) -> list[str]:
+    """Like ``listed``, but repeats count: labels 1,1,0 are three."""
+    return [part for value in values or () for part in value.split(",")]
+
+
+def _check_outputs(image: Path, out: Path, overlay: Path | None, logits: Path | None) -> None:
+    wanted: list[tuple[str, Path, tuple[str, ...]]] = [("--out", out, (".png",))]
+    if overlay is not None:
+        wanted.append(("--overlay", overlay, (".png", ".jpg", ".jpeg")))
+    if logits is not None:
+        wanted.append(("--logits", logits, (".npy",)))
+    taken = {image.resolve()}
+    for option, path, suffixes in wanted:
+        if path.suffix.lower() not in suffixes:
+            raise InputError(f"{option} must end in {' or '.join(suffixes)}, not '{path}'")
+        if path.resolve() in taken:
+            raise InputError(f"{option} would overwrite '{path}': choose another name")
+        if not path.parent.is_dir():
+            raise InputError(f"{option} '{path}' lies in a folder that does not exist")
+        taken.add(path.resolve())
+        require_writable_folder(path.parent)
+
+
+def _require_coco() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("pycocotools") is None:
+        raise _missing("--json encodes the mask", "pycocotools")
+
+
+def _write(answer: "Answer", out: Path, overlay: Path | None, logits: Path | None) -> None:
+    import numpy as np
+    from PIL import Image
+
+    picture = None if overlay is None else _overlay(answer)
+    with written_atomically(out) as temporary:
+        Image.fromarray(answer.mask.astype(np.uint8) * 255).save(temporary)
+    if overlay is not None and picture is not None:
+        with written_atomically(overlay) as temporary:
+            picture.save(temporary)
+    if logits is not None:
+        with written_atomically(logits) as temporary:
+            np.save(temporary, answer.low_res[answer.chosen][None])
+
+
+def _overlay(answer: "Answer") -> "Picture":
+    try:
+        from parity.report.overlays import draw_masks
+    except ImportError as error:
+        raise _missing("--overlay draws as the report does", error.name or "a library") from None
+
+    smallest, largest = OVERLAY_SIDES
+    side = min(largest, max(smallest, *answer.mask.shape))
+    masks = [answer.mask]
+    return draw_masks(answer.pixels, answer.prompt, masks, titles=[answer.title], max_side=side)
+
+
+def _missing(what: str, library: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f'{what}, which needs {library}: pip install "mobilesam-export[report]"'
+    )
