@@ -1,0 +1,176 @@
+"""What the runners of files share: every tensor that goes in or comes out is the manifest's."""
+
+import importlib.metadata
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from converters.bundle import TensorRecord
+from converters.contract import Component
+from mobilesam.errors import BundleError, InputError
+from parity.runners.base import Arrays, BundleRunner
+
+
+class CheckedRunner(BundleRunner):
+    """A runner that opens one file per component and checks tensors against the manifest.
+
+    Subclasses implement :meth:`open_file` and :meth:`execute`, whose errors become one sentence
+    that names the file.
+    """
+
+    def load(self) -> None:
+        """Load the files of ``self.components``.
+
+        Raises:
+            BundleError: a file is missing, damaged, or has other inputs or outputs than the
+                manifest says.
+        """
+        self._opened: dict[Component, object] = {}
+        for component in self.components:
+            path = self.bundle.file(component, self.name)
+            if not path.exists():
+                raise BundleError(f"{path} is missing, export the bundle again")
+            try:
+                self._opened[component] = self.open_file(component, path)
+            except BundleError:
+                raise
+            except Exception as error:  # native runtimes raise types of their own
+                raise BundleError(
+                    f"{path} could not be loaded by {self.engine} ({first_line(error)}), "
+                    "export the bundle again"
+                ) from error
+
+    def unload(self) -> None:
+        self._opened = {}
+
+    def run(self, component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Run one component.
+
+        Args:
+            component: one of ``self.components``.
+            inputs: exactly the contract's inputs, in its shapes; anything numeric.
+
+        Returns:
+            Exactly the contract's outputs, float32.
+
+        Raises:
+            InputError: the inputs are not the contract's, or the component was not loaded.
+            BundleError: the runtime failed, or the outputs are not the contract's.
+        """
+        signature = self.bundle.manifest.signatures[component]
+        if component not in self._opened:
+            raise InputError(f"the {component} was not loaded, only {', '.join(self.components)}")
+        problem = difference(shapes_of(inputs), signature.inputs)
+        if problem:
+            raise InputError(f"inputs of {signature.name} are not the contract's: {problem}")
+        arrays = {
+            spec.name: np.ascontiguousarray(inputs[spec.name], dtype=np.float32)
+            for spec in signature.inputs
+        }
+        path = self.bundle.file(component, self.name)
+        try:
+            raw = self.execute(component, arrays)
+        except BundleError:
+            raise
+        except Exception as error:  # native runtimes raise types of their own
+            raise BundleError(f"{path} failed in {self.engine}: {first_line(error)}") from error
+        problem = difference(shapes_of(raw), signature.outputs)
+        if problem:
+            raise BundleError(f"{path} does not answer as its manifest says: {problem}")
+        return {spec.name: np.asarray(raw[spec.name], np.float32) for spec in signature.outputs}
+
+    def delegate_partitions(self, component: Component) -> int | None:
+        """Pieces of the graph that a delegate took over; None where the runtime cannot say."""
+        return None
+
+    @abstractmethod
+    def open_file(self, component: Component, path: Path) -> object:
+        """Load one file; what is returned is kept as ``self._opened[component]``."""
+
+    @abstractmethod
+    def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
+        """Run checked float32 inputs, given in the contract's order; outputs by name."""
+
+    def name_outputs(self, component: Component, values: object) -> dict[str, np.ndarray]:
+        """Torch outputs in the contract's order to arrays by name.
+
+        Raises:
+            BundleError: not as many tensors as the contract has outputs.
+        """
+        specs = self.bundle.manifest.signatures[component].outputs
+        found = list(values) if isinstance(values, tuple | list) else [values]
+        tensors = [value for value in found if isinstance(value, torch.Tensor)]
+        if len(tensors) != len(specs) or len(found) != len(specs):
+            path = self.bundle.file(component, self.name)
+            raise BundleError(
+                f"{path} does not answer as its manifest says: {len(specs)} tensor(s) were "
+                f"expected, {len(found)} value(s) came"
+            )
+        return {spec.name: v.float().numpy() for spec, v in zip(specs, tensors, strict=True)}
+
+    def check_declared(
+        self,
+        component: Component,
+        path: Path,
+        inputs: dict[str, tuple[int, ...]],
+        outputs: dict[str, tuple[int, ...]],
+    ) -> None:
+        """Compare names and shapes that a file declares with the manifest's.
+
+        Raises:
+            BundleError: they differ.
+        """
+        signature = self.bundle.manifest.signatures[component]
+        problem = difference(inputs, signature.inputs) or difference(outputs, signature.outputs)
+        if problem:
+            raise BundleError(f"{path} is not what its manifest says: {problem}")
+
+
+def shapes_of(arrays: Arrays) -> dict[str, tuple[int, ...]]:
+    """Shape of each array."""
+    return {name: tuple(np.shape(array)) for name, array in arrays.items()}
+
+
+def difference(found: dict[str, tuple[int, ...]], specs: Iterable[TensorRecord]) -> str:
+    """The first way in which tensors differ from what they should be; empty if they do not."""
+    expected = {spec.name: spec.shape for spec in specs}
+    for name in expected:
+        if name not in found:
+            return f"'{name}' is missing, there is {', '.join(found) or 'nothing'}"
+    for name, shape in found.items():
+        if name not in expected:
+            return f"'{name}' is not one of {', '.join(expected)}"
+        if shape != expected[name]:
+            return f"'{name}' has shape {list(shape)}, not {list(expected[name])}"
+    return ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type's name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def version_of(distribution: str) -> str:
+    """Installed version of a distribution, or 'unknown'."""
+    try:
+        return importlib.metadata.version(distribution).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """Let PyTorch use this many threads inside; None leaves its number."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if threads is not None:
+            torch.set_num_threads(before)
