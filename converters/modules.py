@@ -81,17 +81,26 @@ class DecoderModule(nn.Module):
         )
 
 
-def build_module(model: MobileSAM, component: Component, contract: Contract) -> nn.Module:
-    """The module a converter converts, in eval mode, parameters frozen.
+def refuse_train_mode(model: nn.Module) -> None:
+    """Refuse a model in which batch norm would use the batch's statistics and give other masks.
 
     Raises:
-        ExportError: the model is in train mode, where batch norm would give other masks.
+        ExportError: the model, or a module in it, is in train mode.
     """
     for name, module in model.named_modules():
         if module.training:
             raise ExportError(
                 f"the model is in train mode (module '{name or 'model'}'): call model.eval() first"
             )
+
+
+def build_module(model: MobileSAM, component: Component, contract: Contract) -> nn.Module:
+    """The module a converter converts, in eval mode, parameters frozen.
+
+    Raises:
+        ExportError: the model is in train mode.
+    """
+    refuse_train_mode(model)
     wrapper = EncoderModule if component == "encoder" else DecoderModule
     return wrapper(model, contract).eval().requires_grad_(False)
 

@@ -1,0 +1,158 @@
+"""What a manifest says beside the files: weights, tools, constants, and the export's key."""
+
+import hashlib
+import platform
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from converters.base import LICENCE, Conversion, converter_of
+from converters.bundle import (
+    FileRecord,
+    Manifest,
+    SchemeRecord,
+    SignatureRecord,
+    WeightsRecord,
+    digest,
+    key_of,
+    size_on_disk,
+)
+from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
+from converters.schemes import TARGETS
+from mobilesam import __version__
+from mobilesam.checkpoints import tensors_sha256
+from mobilesam.predictor import MASK_THRESHOLD
+from mobilesam.sam import MobileSAM
+from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD
+
+
+def weights_record(model: MobileSAM) -> WeightsRecord:
+    """Where a model's weights came from, as long as they are still the ones that were loaded."""
+    sha256 = tensors_sha256(model.state_dict())
+    if model.weights is not None and model.weights.sha256 == sha256:
+        return WeightsRecord(**asdict(model.weights))
+    origin = "unknown" if model.weights is None else f"changed since loaded: {model.weights.name}"
+    return WeightsRecord(
+        name="in-memory",
+        source=origin,
+        sha256=sha256,
+        untrained=False if model.weights is None else model.weights.untrained,
+        licence="unknown",
+        description="weights of a model that was given as an object",
+    )
+
+
+def tools(target: str) -> dict[str, str]:
+    """Version of everything that took part in an export."""
+    packages = dict.fromkeys(("torch", "numpy", *TARGETS[target].packages))
+    return {
+        "mobilesam-export": __version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def export_key(
+    model: MobileSAM, weights: WeightsRecord, contract: Contract, target: str, scheme: str, ios: int
+) -> str:
+    """Digest of everything that determines a bundle; equal keys need no second export."""
+    return key_of(
+        {
+            "variant": model.variant,
+            "weights": weights.model_dump(),
+            "contract": [CONTRACT_VERSION, asdict(contract)],
+            "target": target,
+            "scheme": [scheme, TARGETS[target].schemes[scheme]],
+            "options": converter_of(target).options(scheme, ios),
+            "tools": tools(target),
+            "source": _source_digest(),
+        }
+    )
+
+
+@cache
+def _source_digest() -> str:
+    """Digest of the code that makes bundles: this package and the reference model."""
+    total = hashlib.sha256()
+    converters = Path(__file__).parent
+    for folder in (converters, converters.parent / "mobilesam"):
+        for path in sorted(folder.rglob("*.py")):
+            total.update(path.relative_to(folder.parent).as_posix().encode() + b"\0")
+            total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def file_records(job: Conversion, target: str) -> list[FileRecord]:
+    """The files that were written for one component."""
+    records = []
+    for artefact in TARGETS[target].artefacts:
+        path = job.path(artefact.suffix)
+        record = FileRecord(
+            path=path.name,
+            component=job.component,
+            runtime=artefact.runtime,
+            sha256=digest(path),
+            size_bytes=size_on_disk(path),
+            note=artefact.note,
+        )
+        records.append(record)
+    return records
+
+
+def build_manifest(
+    model: MobileSAM,
+    contract: Contract,
+    target: str,
+    scheme: str,
+    ios: int,
+    weights: WeightsRecord,
+    files: list[FileRecord],
+) -> Manifest:
+    """The manifest of a bundle whose files are written."""
+    size = contract.image_size
+    return Manifest(
+        contract_version=CONTRACT_VERSION,
+        target=target,
+        scheme=SchemeRecord(name=scheme, meaning=TARGETS[target].schemes[scheme]),
+        variant=model.variant,
+        **asdict(contract),
+        signatures={c: SignatureRecord.of(contract.signature(c)) for c in COMPONENTS},
+        files=tuple(files),
+        preprocessing=_preprocessing(contract),
+        postprocessing={
+            "upscale": f"low-res logits to {size} x {size}, bilinear, align_corners false",
+            "crop": "to the valid size, top-left",
+            "resize": "to the photo's size, bilinear, align_corners false",
+            "threshold": MASK_THRESHOLD,
+            "mask": "logit greater than the threshold",
+            "choice": "a single point and no box: the best iou_predictions among masks 1 to 3; "
+            "otherwise mask 0",
+        },
+        labels=LABELS,
+        weights=weights,
+        options=converter_of(target).options(scheme, ios),
+        tools=tools(target),
+        export_key=export_key(model, weights, contract, target, scheme, ios),
+        licence=LICENCE,
+    )
+
+
+def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:
+    size = contract.image_size
+    by_graph = contract.input_variant == "pixels"
+    return {
+        "colour": "RGB",
+        "resize": f"longest side to {size}: factor = {size} / max(height, width), each side "
+        "int(side * factor + 0.5), bilinear with antialiasing (Pillow's BILINEAR)",
+        "place": "top-left",
+        "pad": "right and bottom, with zeros; the graph normalises and makes padding exact zeros"
+        if by_graph
+        else "right and bottom, with zeros, after normalising",
+        "values": "0 to 255" if by_graph else "(value - mean) / std",
+        "normalised_by": "graph" if by_graph else "app",
+        "mean": list(PIXEL_MEAN),
+        "std": list(PIXEL_STD),
+        "points": "multiplied per axis by scaled side / original side; the graph adds the half "
+        "pixel",
+    }

@@ -1,0 +1,223 @@
+"""The one table of targets and schemes: what can be exported, with what, and what it means.
+
+A target is one row here and one module ``converters/<target>.py`` (see ``converters.base``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib.util import find_spec
+from types import MappingProxyType
+
+from mobilesam.errors import InputError, MissingDependencyError
+
+ALL = "all"
+FP32 = "float32 weights, computed in float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    """One file a target writes for each component, ``<component><suffix>``."""
+
+    suffix: str
+    runtime: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One row of the table.
+
+    Attributes:
+        title: the format's name in prose.
+        packages: distributions that convert, their versions are recorded in the manifest; each is
+            imported by its name with underscores.
+        extra: the pip extra that installs them; empty when the base install has them.
+        artefacts: files written for each component.
+        schemes: name of each scheme to what it means for this target.
+        refused: name of each scheme that was tried and is not offered to the reason.
+        seconds: rough time of one export, so that the longest can start first.
+    """
+
+    title: str
+    packages: tuple[str, ...]
+    extra: str = ""
+    artefacts: tuple[Artefact, ...]
+    schemes: Mapping[str, str]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    seconds: int
+
+
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {
+        "torchscript": Target(
+            title="TorchScript",
+            packages=("torch",),
+            artefacts=(
+                Artefact(suffix=".pt", runtime="torchscript"),
+                Artefact(
+                    suffix=".ptl",
+                    runtime="lite_interpreter",
+                    note="legacy: PyTorch no longer actively supports the lite interpreter",
+                ),
+            ),
+            schemes={"fp32": FP32},
+            seconds=15,
+        ),
+        "coreml": Target(
+            title="Core ML",
+            packages=("coremltools",),
+            extra="coreml",
+            artefacts=(Artefact(suffix=".mlpackage", runtime="coreml"),),
+            schemes={
+                "fp32": FP32,
+                "fp16": "float16 weights, computed in float16; coordinates, their positional "
+                "encoding and the image's normalisation stay float32",
+            },
+            seconds=20,
+        ),
+        "tflite": Target(
+            title="TFLite",
+            packages=("litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer"),
+            extra="tflite",
+            artefacts=(Artefact(suffix=".tflite", runtime="litert"),),
+            schemes={
+                "fp32": FP32,
+                "fp16": "float16 weights; computed in float32 on the CPU, in float16 where a "
+                "delegate chooses to",
+            },
+            seconds=50,
+        ),
+        "onnx": Target(
+            title="ONNX",
+            packages=("onnx", "onnxscript"),
+            extra="onnx",
+            artefacts=(Artefact(suffix=".onnx", runtime="onnxruntime"),),
+            schemes={
+                "fp32": FP32,
+                "fp16": "float16 weights, computed in float16; the prompt encoder, the image's "
+                "normalisation and channel norms stay float32",
+            },
+            seconds=30,
+        ),
+        "executorch": Target(
+            title="ExecuTorch",
+            packages=("executorch", "torchao"),
+            extra="executorch",
+            artefacts=(
+                Artefact(suffix=".pte", runtime="executorch", note="lowered to XNNPACK (CPU)"),
+            ),
+            schemes={"fp32": FP32},
+            seconds=80,
+        ),
+    }
+)
+
+
+def targets() -> tuple[str, ...]:
+    """Names of all targets."""
+    return tuple(TARGETS)
+
+
+def schemes_of(target: str) -> tuple[str, ...]:
+    """Names of a target's schemes.
+
+    Raises:
+        InputError: unknown target.
+    """
+    return tuple(_target(target).schemes)
+
+
+def combinations() -> tuple[tuple[str, str], ...]:
+    """Every (target, scheme) there is."""
+    return tuple((target, scheme) for target, row in TARGETS.items() for scheme in row.schemes)
+
+
+def resolve(
+    wanted: Sequence[str] = (ALL,), schemes: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
+    """The combinations a user asked for, each once, in the table's order.
+
+    Args:
+        wanted: target names; ``all`` stands for every target.
+        schemes: scheme names; None or ``all`` stands for every scheme of each target. A scheme
+            that a target *named by the user* lacks is refused; ``all`` takes what there is.
+
+    Raises:
+        InputError: unknown target or scheme, or a combination that does not exist.
+    """
+    if not wanted or schemes is not None and not schemes:
+        raise InputError("no target or scheme was named: name at least one, or 'all'")
+    named = [_known(name, TARGETS, "target") for name in wanted if name != ALL]
+    offered = {scheme: None for _, scheme in combinations()}
+    refused = {scheme: None for row in TARGETS.values() for scheme in row.refused}
+    asked = [
+        _known(name, offered | refused, "scheme", shown=offered)
+        for name in schemes or (ALL,)
+        if name != ALL
+    ]
+    every_scheme = schemes is None or ALL in schemes
+    for target in named:
+        for scheme in asked:
+            if scheme not in TARGETS[target].schemes:
+                raise InputError(_no_such_combination(target, scheme))
+    chosen = [
+        (target, scheme)
+        for target, scheme in combinations()
+        if (ALL in wanted or target in named) and (every_scheme or scheme in asked)
+    ]
+    if not chosen:
+        raise InputError(f"no target offers {', '.join(asked)}; there are {_listing()}")
+    return chosen
+
+
+def require(target: str) -> None:
+    """Check that the packages which convert to a target are installed.
+
+    Raises:
+        MissingDependencyError: names the first that is missing and the extra that brings it.
+    """
+    row = _target(target)
+    for package in row.packages:
+        if find_spec(package.replace("-", "_")) is None:
+            raise MissingDependencyError(
+                f"target '{target}' needs {package}, which is not installed: "
+                f'pip install "mobilesam-export[{row.extra}]"'
+            )
+
+
+def markdown_table() -> str:
+    """Targets and schemes as the README shows them."""
+    lines = ["| target | scheme | files | runtime | what it means |", "|---|---|---|---|---|"]
+    for target, scheme in combinations():
+        row = TARGETS[target]
+        files = ", ".join(f"`{a.suffix}`" for a in row.artefacts)
+        runtimes = ", ".join(
+            a.runtime + (f" ({a.note.partition(':')[0]})" if a.note else "") for a in row.artefacts
+        )
+        lines.append(f"| `{target}` | `{scheme}` | {files} | {runtimes} | {row.schemes[scheme]} |")
+    return "\n".join(lines) + "\n"
+
+
+def _target(name: str) -> Target:
+    return TARGETS[_known(name, TARGETS, "target")]
+
+
+def _known(
+    name: str, known: Mapping[str, object], kind: str, shown: Mapping[str, object] | None = None
+) -> str:
+    if name in known:
+        return name
+    near = get_close_matches(name.lower(), known, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise InputError(f"unknown {kind} '{name}', known: {', '.join(shown or known)}{hint}")
+
+
+def _no_such_combination(target: str, scheme: str) -> str:
+    reason = TARGETS[target].refused.get(scheme)
+    because = f" ({reason})" if reason else ""
+    return f"{target} has no scheme '{scheme}'{because}; there are {_listing()}"
+
+
+def _listing() -> str:
+    return "; ".join(f"{target}: {', '.join(row.schemes)}" for target, row in TARGETS.items())

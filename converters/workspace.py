@@ -1,0 +1,103 @@
+"""Bundle folders on disk: written whole or not at all, by one process at a time."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+
+from filelock import FileLock
+
+from converters.bundle import MANIFEST_NAME
+from mobilesam.errors import ExportError
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+def prepare_out(out: Path) -> None:
+    """Make sure that bundles can be written to a folder, creating it.
+
+    Raises:
+        ExportError: it is a file, or cannot be created or written.
+    """
+    if out.exists() and not out.is_dir():
+        raise ExportError(f"cannot export to {out}: it is a file, give a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ExportError(cannot_write(out, error)) from None
+
+
+def cannot_write(out: Path, error: OSError) -> str:
+    """One sentence for an operating system's refusal."""
+    if error.errno in FULL_DISK:
+        return f"cannot export to {out}: the disk is full, free some space or give another folder"
+    reason = (error.strerror or str(error)).lower()
+    return f"cannot export to {out}: {reason}, give a folder that can be written"
+
+
+@contextmanager
+def locked(folder: Path, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Hold a bundle folder for oneself, first waiting for whoever else holds it.
+
+    What an export that was killed left behind is cleared away on entry.
+
+    Args:
+        folder: the bundle folder, which need not exist.
+        cancelled: asked while waiting; when true the wait ends.
+
+    Raises:
+        Timeout: of ``filelock``, when cancelled.
+    """
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    with lock.acquire(cancel_check=cancelled, poll_interval=0.1):
+        try:
+            _sweep(folder)
+            yield
+        finally:
+            # Safe while held: whoever waits on the removed file sees that, and makes a new one.
+            Path(lock.lock_file).unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of ``folder`` at the end; on any error it vanishes.
+
+    Only for the holder of the lock. A folder that holds anything but a bundle is not replaced.
+
+    Raises:
+        ExportError: ``folder`` exists and is no bundle.
+    """
+    if folder.exists() and not _replaceable(folder):
+        raise ExportError(f"{folder} exists and is not a bundle: move it away or export elsewhere")
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    partial.mkdir()
+    try:
+        yield partial
+        old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / MANIFEST_NAME).is_file() or not any(folder.iterdir()))
+
+
+def _sweep(folder: Path) -> None:
+    """Clear away leftovers; whoever holds the lock is alone, so their owners are dead."""
+    for partial in folder.parent.glob(f".{escape(folder.name)}.partial-*"):
+        shutil.rmtree(partial, ignore_errors=True)
+    for old in folder.parent.glob(f".{escape(folder.name)}.old-*"):
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:  # killed between the two renames
+            old.rename(folder)
