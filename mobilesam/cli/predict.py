@@ -108,12 +108,11 @@ def predict(
         answer = segment_with_bundle(request, bundle, runtime)
     else:
         answer = segment(request, weights or "demo", image_size or 1024)
+    _write(answer, out, overlay, logits)
     for note in answer.prompt.notes:
         say("note", note)
     if answer.untrained:
         say_untrained()
-
-    _write(answer, out, overlay, logits)
     named = {"mask": out, "overlay": overlay, "logits": logits}
     files = {name: str(path) for name, path in named.items() if path is not None}
     if as_json:
