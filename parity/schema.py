@@ -131,6 +131,8 @@ class BundleReport(Record):
     reasons: list[str]
     checks: list[Check]
     size_bytes: dict[str, int]
+    notes: list[str] = []
+    """What was not judged, and why."""
     encoder: list[EncoderMetrics] = []
     cases: list[CaseMetrics] = []
     measurements: list[Measurement] = []

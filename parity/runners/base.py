@@ -96,6 +96,11 @@ class BundleRunner(Runner):
         """What computes, in words for the report, such as 'LiteRT 2.3.0 (XNNPACK)'."""
         return self.name
 
+    @property
+    def representative(self) -> bool:
+        """False where the runtime is emulated, so that its speed says nothing of a device."""
+        return True
+
     @abstractmethod
     def run(self, component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
         """Run one component on raw contract tensors, named as in the contract, float32."""

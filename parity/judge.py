@@ -1,0 +1,163 @@
+"""One runner asked every case, and how far its answers are from the reference's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.predictor import choose_mask
+from parity import metrics
+from parity.cases import Case
+from parity.progress import Step
+from parity.references import Answer, PhotoReference, masks_of
+from parity.runners.base import BundleRunner, Decoded
+from parity.schema import CaseMetrics, EncoderMetrics, MaskMetrics, Stage
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A case as both draw it: the photo's index and the masks [H, W] shown."""
+
+    photo: int
+    case: Case
+    reference_mask: Bools
+    exported_mask: Bools
+
+
+@dataclass
+class Findings:
+    """Everything measured of one runner.
+
+    Attributes:
+        spreads: standard deviation of each output over the reference's, with where; 0 if constant.
+        flip_margins: of each case where another mask was chosen, how far apart the reference
+            predicted the two masks' IoU.
+        worst: the end-to-end case whose shown mask is furthest from the reference's.
+    """
+
+    encoder: list[EncoderMetrics] = field(default_factory=list)
+    cases: list[CaseMetrics] = field(default_factory=list)
+    spreads: list[tuple[Stage, str, float]] = field(default_factory=list)
+    flip_margins: list[tuple[Stage, str, float]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    worst: Drawn | None = None
+    _worst_key: tuple[float, ...] | None = None
+
+    def offer_worst(self, key: tuple[float, ...], drawn: Drawn) -> None:
+        """Keep the case with the lowest key."""
+        if self._worst_key is None or key < self._worst_key:
+            self._worst_key, self.worst = key, drawn
+
+
+def judge(
+    runner: BundleRunner,
+    references: Sequence[PhotoReference],
+    advance: Step = lambda _: None,
+) -> Findings:
+    """Ask an opened runner every case: the decoder alone, then end to end.
+
+    Args:
+        runner: opened, of the references' image size.
+        references: what the PyTorch model answered.
+        advance: called with each photo's name before it is asked about.
+    """
+    findings = Findings()
+    for index, reference in enumerate(references):
+        advance(reference.photo.name)
+        rgb = reference.photo.load()
+        given = reference.embedding()
+        own = runner.encode(rgb)
+        _compare_embeddings(findings, reference.photo.name, given, own)
+        for answer in reference.answers():
+            case = answer.case
+            if case.slots > runner.contract.slots:
+                findings.skipped.append(
+                    f"'{case.name}' needs {case.slots} slots, this decoder has "
+                    f"{runner.contract.slots}: not judged"
+                )
+                continue
+            alone = runner.decode(given, case.prompt, case.frame)
+            _compare_masks(findings, "decoder", index, answer, alone)
+            together = runner.decode(own, case.prompt, case.frame)
+            _compare_masks(findings, "end_to_end", index, answer, together)
+    findings.skipped = list(dict.fromkeys(findings.skipped))
+    return findings
+
+
+def _compare_embeddings(
+    findings: Findings, image: str, reference: np.ndarray, export: np.ndarray
+) -> None:
+    findings.encoder.append(
+        EncoderMetrics(
+            image=image,
+            finite=metrics.is_finite(export),
+            max_abs_error=metrics.max_abs_error(reference, export),
+            relative_l2=metrics.relative_l2(reference, export),
+            cosine=metrics.cosine(reference, export),
+            psnr_db=metrics.psnr_db(reference, export),
+        )
+    )
+    findings.spreads.append(("encoder", image, metrics.spread_ratio(reference, export)))
+
+
+def _compare_masks(
+    findings: Findings, stage: Stage, photo: int, answer: Answer, export: Decoded
+) -> None:
+    case, shown = answer.case, answer.chosen
+    where = f"{case.image}, {case.name}"
+    masks = masks_of(export.low_res, case.frame)
+    rows = [_compare_mask(answer, export, masks, channel) for channel in range(len(masks))]
+    chosen = choose_mask(case.prompt, export.iou)
+    human = case.human_mask
+    findings.cases.append(
+        CaseMetrics(
+            image=case.image,
+            prompt=case.name,
+            prompt_type=case.prompt_type,
+            stage=stage,
+            finite=metrics.is_finite(export.low_res, export.iou),
+            degenerate=answer.degenerate[shown],
+            masks=rows,
+            chosen_reference=shown,
+            chosen_export=chosen,
+            shown_iou=rows[shown].mask_iou,
+            human_iou_reference=None if human is None else metrics.iou(answer.masks[shown], human),
+            human_iou_export=None if human is None else metrics.iou(masks[chosen], human),
+        )
+    )
+    findings.spreads.append((stage, where, metrics.spread_ratio(answer.low_res, export.low_res)))
+    if chosen != shown:
+        margin = float(answer.iou[shown] - answer.iou[chosen])
+        findings.flip_margins.append((stage, where, margin))
+    if stage == "end_to_end":
+        error = max((row.logit_relative_l2 for row in rows), key=_nan_last)
+        similarity = rows[shown].mask_iou
+        key = (2.0 if similarity is None else similarity, -_nan_last(error))
+        findings.offer_worst(key, Drawn(photo, case, answer.masks[shown], masks[shown]))
+
+
+def _compare_mask(answer: Answer, export: Decoded, masks: Bools, channel: int) -> MaskMetrics:
+    mask_iou = boundary_iou = None
+    if not answer.degenerate[channel]:
+        mask = masks[channel]
+        mask_iou = metrics.iou(answer.masks[channel], mask)
+        boundary_iou = metrics.iou(answer.boundaries[channel], metrics.boundary(mask))
+    reference, own = answer.low_res[channel], export.low_res[channel]
+    return MaskMetrics(
+        channel=channel,
+        mask_iou=mask_iou,
+        boundary_iou=boundary_iou,
+        logit_max_abs_error=metrics.max_abs_error(reference, own),
+        logit_relative_l2=metrics.relative_l2(reference, own),
+        iou_prediction_error=metrics.max_abs_error(
+            answer.iou[channel : channel + 1], export.iou[channel : channel + 1]
+        ),
+    )
+
+
+def _nan_last(value: float) -> float:
+    """For comparing: not-a-number counts as infinitely wrong."""
+    return float("inf") if np.isnan(value) else value

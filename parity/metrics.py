@@ -1,0 +1,101 @@
+"""How far an export is from the reference: each number defined once.
+
+Nothing here turns a non-finite value into a good number: errors of such arrays are NaN, and a
+NaN fails every threshold (see :mod:`parity.verdict`).
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import minimum_filter1d
+
+Array = npt.NDArray[np.floating]
+Bools = npt.NDArray[np.bool_]
+
+BOUNDARY_WIDTH = 0.02
+"""Width of the boundary band of :func:`boundary`, as a share of the image's diagonal."""
+
+
+def is_finite(*arrays: Array) -> bool:
+    """Whether every value of every array is finite."""
+    return all(bool(np.isfinite(array).all()) for array in arrays)
+
+
+def max_abs_error(reference: Array, export: Array) -> float:
+    """Largest absolute difference; NaN if a value is not finite."""
+    if not is_finite(reference, export):
+        return float("nan")
+    return float(np.max(np.abs(_wide(export) - _wide(reference))))
+
+
+def relative_l2(reference: Array, export: Array) -> float:
+    """||export - reference|| / ||reference|| over all values; NaN if one is not finite.
+
+    Where the reference is all zeros: 0 if the export is too, else infinity.
+    """
+    if not is_finite(reference, export):
+        return float("nan")
+    error = float(np.linalg.norm(_wide(export) - _wide(reference)))
+    norm = float(np.linalg.norm(_wide(reference)))
+    if norm == 0:
+        return 0.0 if error == 0 else float("inf")
+    return error / norm
+
+
+def cosine(reference: Array, export: Array) -> float:
+    """Cosine of the angle between the two as vectors; NaN where it is not defined."""
+    if not is_finite(reference, export):
+        return float("nan")
+    a, b = _wide(reference).ravel(), _wide(export).ravel()
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.dot(a, b)) / norms if norms else float("nan")
+
+
+def psnr_db(reference: Array, export: Array) -> float | None:
+    """20 log10(peak / RMSE) in decibels; the peak is the reference's range, its max - min.
+
+    None where the arrays are equal (infinite); NaN if a value is not finite or the reference is
+    constant.
+    """
+    if not is_finite(reference, export):
+        return float("nan")
+    rmse = float(np.sqrt(np.mean((_wide(export) - _wide(reference)) ** 2)))
+    if rmse == 0:
+        return None
+    peak = float(np.max(reference)) - float(np.min(reference))
+    return 20 * float(np.log10(peak / rmse)) if peak else float("nan")
+
+
+def spread_ratio(reference: Array, export: Array) -> float:
+    """Standard deviation of the export over the reference's: 0 for a constant output, about 1 else.
+
+    NaN if a value is not finite or the reference is constant.
+    """
+    if not is_finite(reference, export):
+        return float("nan")
+    spread = float(np.std(_wide(reference)))
+    return float(np.std(_wide(export))) / spread if spread else float("nan")
+
+
+def iou(a: Bools, b: Bools) -> float:
+    """Intersection over union of two masks; 1 where both are empty."""
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 1.0
+
+
+def boundary(mask: Bools) -> Bools:
+    """The pixels of a mask [H, W] near its outline: the mask without its erosion.
+
+    As in Cheng et al., "Boundary IoU" (2021, arXiv 2103.16562): eroded by a 3x3 square d times,
+    where d is 2 % of the image's diagonal, and the image's edge counts as outline.
+    """
+    height, width = mask.shape
+    d = max(1, round(BOUNDARY_WIDTH * float(np.hypot(height, width))))
+    # d erosions by 3x3 are one by a (2d + 1) square, which is separable; outside the image is 0.
+    eroded = mask.view(np.uint8)
+    for axis in (0, 1):
+        eroded = minimum_filter1d(eroded, 2 * d + 1, axis=axis, mode="constant", cval=0)
+    return mask & ~eroded.view(np.bool_)
+
+
+def _wide(array: Array) -> npt.NDArray[np.float64]:
+    return np.asarray(array, dtype=np.float64)

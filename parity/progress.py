@@ -1,0 +1,55 @@
+"""Progress on the terminal, or none, behind one small interface."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import rich.progress
+
+Step = Callable[[str], None]
+"""Called with what is being done as each step begins."""
+
+
+class Progress:
+    """Bars on the terminal while the ``with`` block runs.
+
+    Args:
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self._bars = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("{task.fields[now]}"),
+            disable=not enabled,
+        )
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    @contextmanager
+    def task(self, title: str, steps: int) -> Iterator[Step]:
+        """A bar of its own; what is yielded is called as each step begins."""
+        bar = self._bars.add_task(title, total=steps, now="")
+        begun = 0
+
+        def step(now: str) -> None:
+            nonlocal begun
+            self._bars.update(bar, completed=begun, now=now)
+            begun += 1
+
+        yield step
+        self._bars.update(bar, completed=steps, now="")

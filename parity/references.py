@@ -1,0 +1,122 @@
+"""What the reference answers to every case: computed once, kept on disk, compared to often."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mobilesam.predictor import MASK_THRESHOLD, choose_mask
+from mobilesam.transforms import Frame, upscale_logits
+from parity.cases import Case, Photo, is_degenerate
+from parity.metrics import boundary
+from parity.progress import Step
+from parity.runners.base import Runner
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+
+def masks_of(low_res: Floats, frame: Frame) -> Bools:
+    """Masks [4, H, W] at the photo's size from low-res logits [4, S/4, S/4]."""
+    with torch.inference_mode():
+        logits = upscale_logits(torch.from_numpy(low_res)[None], frame)[0]
+        return (logits > MASK_THRESHOLD).numpy()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The reference's answer to one case.
+
+    Attributes:
+        low_res: logits [4, S/4, S/4]. iou: predictions [4].
+        masks, boundaries: [4, H, W] bool at the photo's size.
+        degenerate: of each mask, whether IoU with it is meaningless.
+        chosen: the mask SAM would show.
+    """
+
+    case: Case
+    low_res: Floats
+    iou: Floats
+    masks: Bools
+    boundaries: Bools
+    degenerate: tuple[bool, ...]
+    chosen: int
+
+
+class PhotoReference:
+    """One photo with the reference's embedding and its answer to each of its cases."""
+
+    def __init__(self, photo: Photo, cases: Sequence[Case], folder: Path, index: int) -> None:
+        self.photo = photo
+        self.cases = tuple(cases)
+        self._file = folder / f"{index}.npz"
+
+    def compute(self, runner: Runner, rgb: np.ndarray) -> None:
+        """Ask the reference, and keep what it answers."""
+        embedding = runner.encode(rgb)
+        cases: list[Case] = []
+        low_res: list[Floats] = []
+        iou: list[Floats] = []
+        for case in self.cases:
+            # `one_point` comes first: its best mask is what the refinement starts from.
+            if case.refines:
+                case = case.refined(low_res[0][choose_mask(cases[0].prompt, iou[0])])
+            decoded = runner.decode(embedding, case.prompt, case.frame)
+            cases.append(case)
+            low_res.append(decoded.low_res)
+            iou.append(decoded.iou)
+        self.cases = tuple(cases)
+        np.savez(self._file, embedding=embedding, low_res=np.stack(low_res), iou=np.stack(iou))
+
+    def embedding(self) -> Floats:
+        """Image embedding [1, 256, S/16, S/16]."""
+        with np.load(self._file) as stored:
+            array: Floats = stored["embedding"]
+        return array
+
+    def answers(self) -> Iterator[Answer]:
+        """The reference's answer to each case, in order."""
+        with np.load(self._file) as stored:
+            all_low_res, all_iou = stored["low_res"], stored["iou"]
+        for case, low_res, iou in zip(self.cases, all_low_res, all_iou, strict=True):
+            masks = masks_of(low_res, case.frame)
+            yield Answer(
+                case=case,
+                low_res=low_res,
+                iou=iou,
+                masks=masks,
+                boundaries=np.stack([boundary(mask) for mask in masks]),
+                degenerate=tuple(is_degenerate(mask) for mask in masks),
+                chosen=choose_mask(case.prompt, iou),
+            )
+
+
+@contextmanager
+def reference_answers(
+    runner: Runner, photos: Sequence[Photo], advance: Step = lambda _: None
+) -> Iterator[list[PhotoReference]]:
+    """Every photo answered by the reference; what is kept on disk goes when the block ends.
+
+    Args:
+        runner: the reference, opened.
+        photos: of the suite.
+        advance: called with each photo's name before it is computed.
+
+    Raises:
+        ImageError: a photo cannot be used.
+    """
+    with tempfile.TemporaryDirectory(prefix="mobilesam-parity-") as folder:
+        references = []
+        for index, photo in enumerate(photos):
+            advance(photo.name)
+            rgb = photo.load()
+            cases = photo.cases(rgb.shape[:2], runner.image_size)
+            reference = PhotoReference(photo, cases, Path(folder), index)
+            reference.compute(runner, rgb)
+            references.append(reference)
+        yield references

@@ -1,0 +1,283 @@
+"""The whole run: bundles in, one report with a verdict for each out."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from converters.bundle import Bundle, digest
+from mobilesam import __version__
+from mobilesam.checkpoints import KNOWN_NAMES
+from mobilesam.errors import BundleError
+from mobilesam.sam import MobileSAM
+from mobilesam.variants import load_model
+from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, Photo, default_photos
+from parity.image_folder import folder_photos
+from parity.judge import Findings, judge
+from parity.latency import measure_bundle, measure_reference
+from parity.progress import Progress, Step
+from parity.references import PhotoReference, reference_answers
+from parity.report.overlays import data_uri, draw_case, draw_masks
+from parity.runners import open_runner
+from parity.runners.base import BundleRunner
+from parity.runners.reference import ReferenceRunner
+from parity.schema import BundleReport, Check, ParityReport
+from parity.thresholds import Row, Thresholds
+from parity.verdict import checks, equality, reasons
+
+GALLERY = 4  # photos whose reference masks are drawn
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One bundle on one runtime, and what it is held against."""
+
+    bundle: Bundle
+    runtime: str
+    row: Row
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a reference model is loaded from."""
+
+    weights: str
+    variant: str
+    image_size: int
+
+    @classmethod
+    def of(cls, bundle: Bundle, weights: str | Path | None) -> "Origin":
+        """Where a bundle's manifest says its weights came from, unless they are given."""
+        manifest = bundle.manifest
+        recorded = manifest.weights.name
+        stated = recorded if recorded in KNOWN_NAMES else manifest.weights.source
+        chosen = stated if weights is None else str(weights)
+        return cls(chosen, manifest.variant, manifest.image_size)
+
+
+def run_parity(
+    bundles: Sequence[Path],
+    *,
+    images: Path | None = None,
+    thresholds: Path | None = None,
+    threads: int | None = None,
+    weights: str | Path | None = None,
+    measure: bool = True,
+    progress: bool = True,
+    compute_units: str | None = None,
+) -> ParityReport:
+    """Judge bundles against the PyTorch model they were exported from.
+
+    A bundle whose files were altered, whose weights are not the reference's, or that fails while
+    it runs gets the verdict FAIL with the reason, and the others are judged all the same.
+
+    Args:
+        bundles: folders that hold a ``manifest.json``.
+        images: folder of photos instead of the built-in ones.
+        thresholds: TOML file instead of ``parity/thresholds.toml``.
+        threads: threads of every runtime; None leaves their defaults and measures with one for
+            each core.
+        weights: of the reference; None takes what each manifest names.
+        measure: also take load time, latency and memory, each in a process of its own.
+        progress: show progress on the terminal.
+        compute_units: for Core ML on a Mac.
+
+    Raises:
+        BundleError: no bundle was given, one has no or a malformed manifest, or a file is missing.
+        CheckpointError: the reference's weights cannot be loaded.
+        InputError: the images or thresholds cannot be used.
+    """
+    if not bundles:
+        raise BundleError("no bundle was given: name the folder of at least one")
+    limits = Thresholds(thresholds)
+    entries = [entry for path in bundles for entry in _entries(path, limits)]
+    photos = default_photos() if images is None else folder_photos(images)
+    models = {
+        origin: load_model(origin.weights, origin.variant, origin.image_size)
+        for origin in dict.fromkeys(Origin.of(entry.bundle, weights) for entry in entries)
+    }
+    report = _empty_report(photos, limits, next(iter(models.values())))
+    judged: dict[Entry, BundleReport] = {}
+    with Progress(progress) as shown:
+        for origin, model in models.items():
+            own = [entry for entry in entries if Origin.of(entry.bundle, weights) == origin]
+            with (
+                ReferenceRunner(model) as reference,
+                shown.task("PyTorch reference", len(photos)) as step,
+                reference_answers(reference, photos, step) as answers,
+            ):
+                report.gallery |= _gallery(answers)
+                for entry in own:
+                    judged[entry] = _judge_entry(
+                        entry, model, answers, threads, compute_units, shown
+                    )
+        report.bundles = [judged[entry] for entry in entries]
+        if measure:
+            _measure(report, entries, next(iter(models)), threads, compute_units, shown)
+    return report
+
+
+def _entries(path: Path, limits: Thresholds) -> list[Entry]:
+    bundle = Bundle(path)
+    manifest = bundle.manifest
+    for record in manifest.files:
+        if not (bundle.path / record.path).exists():
+            raise BundleError(f"{path}: '{record.path}' is missing, export the bundle again")
+    row = limits.row(manifest.target, manifest.scheme.name)
+    return [Entry(bundle, runtime, row) for runtime in bundle.runtimes]
+
+
+def _judge_entry(
+    entry: Entry,
+    model: MobileSAM,
+    answers: Sequence[PhotoReference],
+    threads: int | None,
+    compute_units: str | None,
+    shown: Progress,
+) -> BundleReport:
+    report = _empty_bundle_report(entry)
+    report.checks = _integrity(entry, model)
+    report.reasons = reasons(report.checks)
+    if report.reasons:
+        return report
+    title = f"{entry.bundle.name} on {entry.runtime}"
+    try:
+        runner = _open(entry, threads, compute_units)
+        report.engine = runner.engine
+        with runner, shown.task(title, len(answers)) as step:
+            judge_runner(report, runner, answers, entry.row, step)
+    except Exception as error:  # whatever a runtime does, the other bundles are still judged
+        report.verdict = "FAIL"
+        report.reasons.append(f"could not be run: {error or type(error).__name__}")
+    return report
+
+
+def _open(entry: Entry, threads: int | None, compute_units: str | None) -> BundleRunner:
+    if entry.runtime == "coreml" and compute_units is not None:
+        return open_runner(
+            entry.bundle, entry.runtime, threads=threads, compute_units=compute_units
+        )
+    return open_runner(entry.bundle, entry.runtime, threads=threads)
+
+
+def judge_runner(
+    report: BundleReport,
+    runner: BundleRunner,
+    answers: Sequence[PhotoReference],
+    row: Row,
+    step: Step = lambda _: None,
+) -> Findings:
+    """Ask an opened runner every case; write numbers, checks, verdict and picture to its report."""
+    findings = judge(runner, answers, step)
+    report.encoder, report.cases = findings.encoder, findings.cases
+    report.notes = findings.skipped
+    report.checks = [*report.checks, *checks(findings, row)]
+    report.reasons = reasons(report.checks)
+    report.verdict = "FAIL" if report.reasons else "PASS"
+    if findings.worst is not None:
+        worst = findings.worst
+        report.worst_case = f"{worst.case.image}, {worst.case.name}"
+        photo = answers[worst.photo].photo.load()
+        picture = draw_case(photo, worst.case.prompt, worst.reference_mask, worst.exported_mask)
+        report.worst_picture = data_uri(picture)
+    return findings
+
+
+def _integrity(entry: Entry, model: MobileSAM) -> list[Check]:
+    """Whether this is what was exported, from the weights it is compared to; nothing is run."""
+    bundle = entry.bundle
+    altered = [
+        record.path
+        for record in bundle.manifest.files
+        if digest(bundle.path / record.path) != record.sha256
+    ]
+    where = f"{', '.join(altered)} differ from the manifest's SHA-256" if altered else ""
+    made = [equality("digest", "integrity", len(altered), 0, where)]
+    stated = bundle.manifest.weights.sha256
+    actual = model.weights.sha256 if model.weights else ""
+    other = "" if stated == actual else f"exported from {stated[:12]}…, reference is {actual[:12]}…"
+    return [*made, equality("weights_digest", "integrity", int(stated != actual), 0, other)]
+
+
+def _measure(
+    report: ParityReport,
+    entries: Sequence[Entry],
+    origin: Origin,
+    threads: int | None,
+    compute_units: str | None,
+    shown: Progress,
+) -> None:
+    """Add what loading and running costs, where a bundle could be run at all."""
+    runnable = [
+        (entry, own) for entry, own in zip(entries, report.bundles, strict=True) if own.cases
+    ]
+    with shown.task("latency and memory", 1 + len(runnable)) as step:
+        step("PyTorch")
+        report.reference = measure_reference(
+            origin.weights, origin.variant, origin.image_size, threads
+        )
+        for entry, own in runnable:
+            step(f"{entry.bundle.name} on {entry.runtime}")
+            try:
+                own.measurements = measure_bundle(
+                    entry.bundle, entry.runtime, threads, compute_units
+                )
+            except BundleError as error:
+                own.verdict = "FAIL"
+                own.reasons.append(f"could not be measured: {error}")
+
+
+def _empty_bundle_report(entry: Entry) -> BundleReport:
+    bundle, manifest = entry.bundle, entry.bundle.manifest
+    return BundleReport(
+        bundle=bundle.name,
+        path=str(bundle.path),
+        target=manifest.target,
+        scheme=manifest.scheme.name,
+        runtime=entry.runtime,
+        engine=entry.runtime,
+        weights=manifest.weights.name,
+        untrained=manifest.weights.untrained,
+        verdict="FAIL",
+        reasons=[],
+        checks=[],
+        size_bytes={
+            record.component: record.size_bytes
+            for record in manifest.files
+            if record.runtime == entry.runtime
+        },
+    )
+
+
+def _empty_report(photos: Sequence[Photo], limits: Thresholds, model: MobileSAM) -> ParityReport:
+    return ParityReport(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=__version__,
+        machine={
+            "system": f"{platform.system()} {platform.release()}",
+            "processor": platform.processor() or platform.machine(),
+            "cores": str(os.cpu_count()),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        weights=dict(vars(model.weights)) if model.weights else {},
+        images=[photo.name for photo in photos],
+        prompt_types=list(PROMPT_TYPES),
+        degenerate_rule=DEGENERATE_RULE,
+        thresholds_file=str(limits.path),
+        bundles=[],
+    )
+
+
+def _gallery(answers: Sequence[PhotoReference]) -> dict[str, str]:
+    """The reference's four masks of the first prompt of a few photos."""
+    pictures = {}
+    for reference in answers[:GALLERY]:
+        first = next(iter(reference.answers()))
+        picture = draw_masks(reference.photo.load(), first.case.prompt, first.masks)
+        pictures[f"{first.case.image}, {first.case.name}"] = data_uri(picture)
+    return pictures

@@ -1,0 +1,211 @@
+"""Findings held against a row of thresholds: the checks, and the reasons when one fails.
+
+Every comparison is written so that a value that is not a number fails it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from parity.judge import Findings
+from parity.schema import CaseMetrics, Check, MaskMetrics, Stage
+from parity.thresholds import MaskLimits, Row
+
+MIN_SPREAD = 0.1
+"""An output whose standard deviation falls below this share of the reference's is a constant."""
+
+MASK_STAGES: tuple[Stage, ...] = ("decoder", "end_to_end")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One value of a metric, the place it was measured at, and what group it belongs to."""
+
+    value: float
+    where: str
+    group: str
+
+
+def checks(findings: Findings, row: Row) -> list[Check]:
+    """Every threshold of a row applied to everything measured."""
+    made = _encoder_checks(findings, row)
+    for stage in MASK_STAGES:
+        limits = row.decoder if stage == "decoder" else row.end_to_end
+        made += _mask_checks(findings, stage, limits)
+    return made
+
+
+def reasons(made: Sequence[Check]) -> list[str]:
+    """One sentence for each check that failed."""
+    return [_reason(check) for check in made if not check.passed]
+
+
+def _reason(check: Check) -> str:
+    stage = check.stage.replace("_", " ")
+    value = "no value" if check.value is None else f"{check.value:.4g}"
+    place = f" ({check.where})" if check.where else ""
+    wanted = f"{check.comparison} {check.threshold:g}"
+    return f"{stage} {check.metric}: {value}, wanted {wanted}{place}"
+
+
+def _encoder_checks(findings: Findings, row: Row) -> list[Check]:
+    def samples(value: Callable[..., float | None]) -> list[Sample]:
+        values = [(metric, value(metric)) for metric in findings.encoder]
+        return [Sample(v, m.image, m.image) for m, v in values if v is not None]
+
+    limits = row.encoder
+    # Equal embeddings have no PSNR: it is infinite, and left out.
+    psnr = samples(lambda m: m.psnr_db)
+    made = [
+        _all_finite("encoder", [(m.finite, m.image, m.image) for m in findings.encoder]),
+        _spread(findings, "encoder"),
+        at_most("relative_l2", "encoder", samples(lambda m: m.relative_l2), limits.relative_l2),
+        at_least("cosine", "encoder", samples(lambda m: m.cosine), limits.cosine),
+    ]
+    return [*made, at_least("psnr_db", "encoder", psnr, limits.psnr_db)] if psnr else made
+
+
+def _mask_checks(findings: Findings, stage: Stage, limits: MaskLimits) -> list[Check]:
+    cases = [case for case in findings.cases if case.stage == stage]
+
+    def samples(value: Callable[[MaskMetrics], float | None]) -> list[Sample]:
+        return [
+            Sample(v, f"{_where(case)}, mask {mask.channel}", case.prompt_type)
+            for case in cases
+            for mask in case.masks
+            if (v := value(mask)) is not None
+        ]
+
+    def per_case(value: Callable[[MaskMetrics], float]) -> list[Sample]:
+        # A permutation of channels must not hide among three that are right.
+        return [
+            Sample(worst([value(mask) for mask in case.masks]), _where(case), case.prompt_type)
+            for case in cases
+        ]
+
+    mask_iou = samples(lambda m: m.mask_iou)
+    return [
+        _all_finite(stage, [(case.finite, _where(case), case.prompt_type) for case in cases]),
+        _spread(findings, stage),
+        at_most(
+            "logits_relative_l2",
+            stage,
+            per_case(lambda m: m.logit_relative_l2),
+            limits.logits_relative_l2,
+        ),
+        at_least("mask_iou_min", stage, mask_iou, limits.mask_iou_min),
+        _mean_at_least("mask_iou_mean", stage, mask_iou, limits.mask_iou_mean),
+        _mean_at_least(
+            "boundary_iou_mean",
+            stage,
+            samples(lambda m: m.boundary_iou),
+            limits.boundary_iou_mean,
+        ),
+        at_most(
+            "iou_prediction",
+            stage,
+            per_case(lambda m: m.iou_prediction_error),
+            limits.iou_prediction,
+        ),
+        _chosen(findings, stage, limits.iou_prediction),
+    ]
+
+
+def at_most(metric: str, stage: Stage, samples: Sequence[Sample], limit: float) -> Check:
+    """The largest value must be at most the limit; no samples, or a NaN, is a failure."""
+    if not samples:
+        return _unmeasured(metric, stage, "<=", limit)
+    most = worst([s.value for s in samples])
+    failing = [s for s in samples if not s.value <= limit]
+    where = _place(samples, most, failing)
+    return _check(metric, stage, most, "<=", limit, not failing, where)
+
+
+def at_least(metric: str, stage: Stage, samples: Sequence[Sample], limit: float) -> Check:
+    """The smallest value must be at least the limit; no samples, or a NaN, is a failure."""
+    if not samples:
+        return _unmeasured(metric, stage, ">=", limit)
+    least = float(np.min([s.value for s in samples]))
+    failing = [s for s in samples if not s.value >= limit]
+    where = _place(samples, least, failing)
+    return _check(metric, stage, least, ">=", limit, not failing, where)
+
+
+def equality(metric: str, stage: Stage, value: float, wanted: float, where: str = "") -> Check:
+    """The value must be exactly what is wanted."""
+    return _check(metric, stage, float(value), "==", wanted, value == wanted, where)
+
+
+def worst(values: Iterable[float]) -> float:
+    """The largest; NaN if any is NaN."""
+    return float(np.max(list(values)))
+
+
+def _mean_at_least(metric: str, stage: Stage, samples: Sequence[Sample], limit: float) -> Check:
+    if not samples:
+        return _unmeasured(metric, stage, ">=", limit)
+    mean = float(np.mean([s.value for s in samples]))
+    return _check(metric, stage, mean, ">=", limit, mean >= limit, f"over {len(samples)} masks")
+
+
+def _all_finite(stage: Stage, rows: Sequence[tuple[bool, str, str]]) -> Check:
+    samples = [Sample(float(finite), where, group) for finite, where, group in rows]
+    return at_least("finite", stage, samples, 1.0)
+
+
+def _spread(findings: Findings, stage: Stage) -> Check:
+    samples = [Sample(v, where, where) for s, where, v in findings.spreads if s == stage]
+    return at_least("not_constant", stage, samples, MIN_SPREAD)
+
+
+def _chosen(findings: Findings, stage: Stage, tolerance: float) -> Check:
+    # Both predictions may be off by the tolerance, so that a tie of twice that may fall either way.
+    flips = [
+        (where, margin)
+        for s, where, margin in findings.flip_margins
+        if s == stage and not margin <= 2 * tolerance
+    ]
+    where = "; ".join(where for where, _ in flips[:3])
+    return equality("chosen_mask", stage, len(flips), 0, where)
+
+
+def _where(case: CaseMetrics) -> str:
+    return f"{case.image}, {case.prompt}"
+
+
+def _place(samples: Sequence[Sample], value: float, failing: Sequence[Sample]) -> str:
+    """Where the worst value is, and every group that fails with it."""
+    at = next(s.where for s in samples if s.value == value or np.isnan(value) and np.isnan(s.value))
+    groups = list(dict.fromkeys(s.group for s in failing))
+    if not groups or groups == [at]:
+        return at
+    return f"{at}; fails for {', '.join(groups)}"
+
+
+def _unmeasured(metric: str, stage: Stage, comparison: str, limit: float) -> Check:
+    return _check(metric, stage, None, comparison, limit, False, "nothing to judge by")
+
+
+def _check(
+    metric: str,
+    stage: Stage,
+    value: float | None,
+    comparison: str,
+    limit: float,
+    passed: bool,
+    where: str,
+) -> Check:
+    if value is not None and np.isnan(value):
+        value = None
+    return Check.model_validate(
+        {
+            "metric": metric,
+            "stage": stage,
+            "value": value,
+            "comparison": comparison,
+            "threshold": limit,
+            "passed": passed,
+            "where": where,
+        }
+    )
