@@ -1,1 +1,76 @@
-"""Mean and worst figures, pictures and the files and tables a report is written to."""
+"""What the suite found, as a table on the terminal and as files for people and for machines."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilesam.errors import InputError
+from parity.schema import ParityReport
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["print_report", "write_report"]
+
+FILES = {
+    "json": "report.json",
+    "html": "report.html",
+    "md": "report.md",
+    "junit": "junit.xml",
+}
+
+
+def write_report(report: ParityReport, folder: Path) -> dict[str, Path]:
+    """Write ``report.json``, ``report.html``, ``report.md`` and ``junit.xml``, each whole or not.
+
+    Args:
+        report: what the suite found.
+        folder: created if it does not exist; earlier reports in it are replaced.
+
+    Returns:
+        The files by kind: ``json``, ``html``, ``md``, ``junit``.
+
+    Raises:
+        InputError: the folder cannot be written.
+        MissingDependencyError: Jinja2 is not installed.
+    """
+    from parity.report.html import html
+    from parity.report.junit import junit_xml
+    from parity.report.markdown import markdown
+
+    makers: dict[str, Callable[[], bytes]] = {
+        "json": lambda: (report.model_dump_json(indent=2) + "\n").encode(),
+        "html": lambda: html(report).encode(),
+        "md": lambda: markdown(report).encode(),
+        "junit": lambda: junit_xml(report),
+    }
+    # All are made before the first is written, so that an error leaves earlier files as they were.
+    contents = {kind: make() for kind, make in makers.items()}
+    paths = {kind: folder / name for kind, name in FILES.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, path in paths.items():
+            _replace(path, contents[kind])
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(
+            f"the report cannot be written to '{folder}' ({reason}): give another folder"
+        ) from None
+    return paths
+
+
+def print_report(report: ParityReport, console: "Console") -> None:
+    """Print the overview of every bundle, why any failed, and the verdict as the last line."""
+    from parity.report.terminal import print_table
+
+    print_table(report, console)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

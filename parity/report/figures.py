@@ -1,0 +1,110 @@
+"""Numbers as text: as many digits as mean something, and never rounded towards passing."""
+
+import math
+
+MISSING = "–"
+NOT_FINITE = "not finite"
+SIGNS = {">=": "≥", "<=": "≤", "==": "="}
+
+
+def share(value: float | None, digits: int = 4) -> str:
+    """An IoU, 0 to 1, rounded down: 1.0000 means exactly equal."""
+    if value is None:
+        return MISSING
+    if not math.isfinite(value):
+        return NOT_FINITE
+    scale = 10**digits
+    # The small allowance keeps 0.29 at 0.29, which in binary is a little less.
+    return f"{math.floor(value * scale + 1e-9) / scale:.{digits}f}"
+
+
+def error(value: float | None) -> str:
+    """An error of unknown size, two significant digits."""
+    if value is None:
+        return MISSING
+    if not math.isfinite(value):
+        return NOT_FINITE
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1000:
+        return significant(value, 2)
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def exact(value: float | None, threshold: float | None = None) -> str:
+    """Four significant digits, or as many as tell the figure from its threshold."""
+    if value is None:
+        return MISSING
+    if not math.isfinite(value):
+        return NOT_FINITE
+    for digits in range(4, 18):
+        text = f"{value:.{digits}g}"
+        if threshold is None or value == threshold or float(text) != threshold:
+            break
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else text
+
+
+def significant(value: float, digits: int) -> str:
+    """So many significant digits, trailing zeros kept, no exponent."""
+    if value == 0:
+        return "0"
+    # The exponent after rounding: 0.999 to two digits is 1.0.
+    places = digits - 1 - int(f"{value:.{digits - 1}e}".split("e")[1])
+    return f"{round(value, places):.{max(0, places)}f}"
+
+
+def percent(value: float | None) -> str:
+    """A share of cases: rounded down, so that 100 % means all."""
+    if value is None:
+        return MISSING
+    return f"{math.floor(value * 1000 + 1e-9) / 10:g} %"
+
+
+def megabytes(value: float | None) -> str:
+    """Megabytes, three significant digits below 100."""
+    if value is None:
+        return MISSING
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Seconds as milliseconds, three significant digits."""
+    if seconds is None:
+        return MISSING
+    value = seconds * 1000
+    return f"{value:.0f}" if value >= 100 else significant(value, 3)
+
+
+def seconds(value: float | None) -> str:
+    """Seconds, two digits after the point."""
+    return MISSING if value is None else f"{value:.2f}"
+
+
+def ratio(value: float | None) -> str:
+    """How many times the reference's."""
+    return MISSING if value is None else f"{significant(value, 2)}×"
+
+
+def count(value: int | None) -> str:
+    """A whole number."""
+    return MISSING if value is None else str(value)
+
+
+def decibels(value: float | None) -> str:
+    """A PSNR; null is that of equal arrays."""
+    if value is None:
+        return "equal"
+    return f"{value:.1f}" if math.isfinite(value) else NOT_FINITE
+
+
+def words(name: str) -> str:
+    """A name of the code as words: ``end_to_end`` as "end to end"."""
+    return name.replace("_", " ")
+
+
+def metric(name: str) -> str:
+    """A metric's name as words: ``mask_iou_min`` as "mask IoU min"."""
+    terms = {"iou": "IoU", "l2": "L2", "psnr": "PSNR", "db": "dB"}
+    return " ".join(terms.get(word, word) for word in name.split("_"))

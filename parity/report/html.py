@@ -1,0 +1,108 @@
+"""The report as one page that needs nothing else: no network, no scripts, no other file."""
+
+from pathlib import Path
+from typing import Any
+
+from mobilesam.errors import MissingDependencyError
+from parity.report import charts, figures
+from parity.report.aggregate import channel_rows, prompt_rows, spread
+from parity.report.summary import (
+    EMULATED_NOTE,
+    UNTRAINED_NOTE,
+    counts,
+    headline,
+    reference_line,
+    summarise,
+    untrained,
+)
+from parity.schema import BundleReport, CaseMetrics, ParityReport
+
+TEMPLATES = Path(__file__).with_name("templates")
+WORST_CASES = 8
+"""So many cases of a bundle are listed one by one."""
+
+
+def html(report: ParityReport) -> str:
+    """The page. Everything from the report is escaped; pictures are data URIs.
+
+    Raises:
+        MissingDependencyError: Jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError:
+        raise MissingDependencyError(
+            'the page needs Jinja2, which is not installed: pip install "mobilesam-export[report]"'
+        ) from None
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = (
+        "share error exact percent megabytes milliseconds seconds ratio count decibels words metric"
+    )
+    environment.filters.update({name: getattr(figures, name) for name in names.split()})
+    environment.filters["sign"] = figures.SIGNS.__getitem__
+    lines = summarise(report)
+    passing, total = counts(report)
+    page = environment.get_template("report.html.jinja").render(
+        report=report,
+        lines=lines,
+        details=[_details(line.bundle) for line in lines],
+        reference=reference_line(report),
+        headline=headline(report),
+        passing=passing,
+        total=total,
+        threads=sorted({m.threads for m in _measurements(report)}),
+        chart=charts.disagreement(lines),
+        untrained_note=UNTRAINED_NOTE if untrained(report) else "",
+        emulated_note=EMULATED_NOTE if any(line.emulated for line in lines) else "",
+    )
+    return page + "\n"
+
+
+def _measurements(report: ParityReport) -> list[Any]:
+    return [*report.reference, *(m for bundle in report.bundles for m in bundle.measurements)]
+
+
+def _details(bundle: BundleReport) -> dict[str, Any]:
+    """What a bundle's own section shows."""
+    rows = _paired(prompt_rows(bundle.cases, "decoder"), prompt_rows(bundle.cases, "end_to_end"))
+    return {
+        "bundle": bundle,
+        "prompts": rows,
+        "human": any(row.human_reference is not None for pair in rows for row in pair),
+        "channels": _paired(
+            channel_rows(bundle.cases, "decoder"), channel_rows(bundle.cases, "end_to_end")
+        ),
+        "worst": sorted(
+            (case for case in bundle.cases if case.stage == "end_to_end"), key=_worst_iou
+        )[:WORST_CASES],
+        "least": _least,
+        "encoder": {
+            "relative_l2": spread(m.relative_l2 for m in bundle.encoder),
+            "max_abs_error": spread(m.max_abs_error for m in bundle.encoder),
+        },
+    }
+
+
+def _paired(decoder: list[Any], end_to_end: list[Any]) -> list[list[Any]]:
+    """Rows of the same name together, whether both stages have it or one."""
+    names = dict.fromkeys(row.name for row in (*decoder, *end_to_end))
+    return [[row for row in (*decoder, *end_to_end) if row.name == name] for name in names]
+
+
+def _least(case: CaseMetrics) -> float | None:
+    ious = [mask.mask_iou for mask in case.masks if mask.mask_iou is not None]
+    return min(ious, default=None)
+
+
+def _worst_iou(case: CaseMetrics) -> float:
+    """Cases with values that are not finite first, then by the worst mask, degenerate ones last."""
+    if not case.finite:
+        return -1.0
+    least = _least(case)
+    return 2.0 if least is None else least

@@ -1,0 +1,65 @@
+"""The report for a CI server: a suite a bundle and runtime, a test case a check."""
+
+import re
+from xml.etree import ElementTree
+
+from parity.report import figures
+from parity.schema import BundleReport, Check, ParityReport
+
+# XML 1.0 has no way to write these, escaped or not.
+_UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_xml(report: ParityReport) -> bytes:
+    """The report as JUnit XML, UTF-8. A failure carries value, threshold and the worst place."""
+    root = ElementTree.Element("testsuites", name="parity")
+    suites = [_suite(bundle, report) for bundle in report.bundles]
+    root.extend(suites)
+    for key in ("tests", "failures"):
+        root.set(key, str(sum(int(suite.get(key, "0")) for suite in suites)))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def _suite(bundle: BundleReport, report: ParityReport) -> ElementTree.Element:
+    name = f"{bundle.bundle}.{bundle.runtime}"
+    suite = ElementTree.Element("testsuite", name=_clean(name), timestamp=_clean(report.created))
+    properties = ElementTree.SubElement(suite, "properties")
+    for key in ("path", "target", "scheme", "engine", "weights"):
+        value = _clean(getattr(bundle, key))
+        ElementTree.SubElement(properties, "property", name=key, value=value)
+    failures = 0
+    for check in bundle.checks:
+        title = f"{check.stage}.{check.metric} {check.comparison} {check.threshold:g}"
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=_clean(name), name=_clean(title), time="0"
+        )
+        if not check.passed:
+            failures += 1
+            _fail(case, _message(check), check.metric)
+    if bundle.verdict == "FAIL" and not failures:
+        # Such as a file that was altered: nothing was measured, so no check could fail.
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=_clean(name), name="verdict", time="0"
+        )
+        failures = 1
+        _fail(case, "; ".join(bundle.reasons), "verdict")
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    suite.set("failures", str(failures))
+    suite.set("errors", "0")
+    return suite
+
+
+def _message(check: Check) -> str:
+    asked = f"{check.comparison} {figures.exact(check.threshold)}"
+    message = f"{figures.exact(check.value, check.threshold)}, asked {asked}"
+    return f"{message}; worst: {check.where}" if check.where else message
+
+
+def _fail(case: ElementTree.Element, message: str, kind: str) -> None:
+    failure = ElementTree.SubElement(case, "failure", message=_clean(message), type=_clean(kind))
+    failure.text = _clean(message)
+
+
+def _clean(text: str) -> str:
+    return _UNWRITABLE.sub("\ufffd", text)

@@ -1,0 +1,180 @@
+"""The report as Markdown, for a pull request or a release note."""
+
+from collections.abc import Iterable, Sequence
+
+from parity.report import figures
+from parity.report.aggregate import MaskRow, Spread, prompt_rows
+from parity.report.summary import (
+    EMULATED_NOTE,
+    UNTRAINED_NOTE,
+    Cost,
+    Line,
+    headline,
+    reference_line,
+    summarise,
+    untrained,
+)
+from parity.schema import BundleReport, ParityReport
+
+_OVERVIEW = (
+    "bundle",
+    "runtime",
+    "verdict",
+    "size MB",
+    "encoder rel. L2",
+    "mask IoU worst",
+    "5th pct.",
+    "mean",
+    "same mask",
+    "encoder ms (p90)",
+    "of PyTorch",
+    "decoder ms (p90)",
+    "of PyTorch",
+    "load s",
+    "memory MB",
+    "partitions",
+)
+_PROMPTS = (
+    "prompt",
+    "stage",
+    "cases",
+    "mask IoU worst",
+    "5th pct.",
+    "mean",
+    "boundary IoU worst",
+    "mean",
+    "logits rel. L2 max",
+    "IoU pred. error max",
+    "human IoU PyTorch",
+    "export",
+)
+
+
+def markdown(report: ParityReport) -> str:
+    """The verdict, the overview, then every bundle's checks and figures by prompt type."""
+    lines = summarise(report)
+    parts = [f"# {headline(report)}"]
+    if untrained(report):
+        parts.append(f"> **{UNTRAINED_NOTE}**")
+    parts.append(
+        f"{_escape(report.created)}, mobilesam-export {_escape(report.tool_version)}, "
+        f"{len(report.images)} images, {len(report.prompt_types)} prompt types."
+    )
+    parts.append(_table(_OVERVIEW, _overview(report, lines), left=3))
+    parts.append(
+        "Sizes are encoder + decoder in megabytes (10^6 bytes); mask IoU is end to end over every "
+        "mask that is not degenerate; latency is the median with the 90th percentile; load time "
+        "and partitions are encoder / decoder; memory is the larger peak over the process's "
+        "baseline."
+    )
+    if any(line.emulated for line in lines):
+        parts.append(EMULATED_NOTE)
+    for line in lines:
+        parts.extend(_bundle(line.bundle))
+    parts.append("## This run")
+    parts.append(_escape(report.degenerate_rule))
+    facts = {"thresholds": report.thresholds_file, **report.machine}
+    parts.append("\n".join(f"- {_escape(key)}: {_escape(value)}" for key, value in facts.items()))
+    if report.command:
+        parts.append(f"Again with\n\n    {' '.join(report.command.split())}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _overview(report: ParityReport, lines: list[Line]) -> Iterable[list[str]]:
+    reference = reference_line(report)
+    if reference is not None:
+        yield ["PyTorch (reference)", *[""] * 8, *_costs(*reference)]
+    for line in lines:
+        sizes = [figures.megabytes(part.size_mb) for part in (line.encoder, line.decoder)]
+        yield [
+            line.bundle.bundle,
+            line.bundle.engine,
+            line.bundle.verdict,
+            " + ".join(sizes),
+            figures.error(line.encoder_l2),
+            *_spread(line.mask_iou),
+            figures.percent(line.agreement),
+            *_costs(line.encoder, line.decoder),
+        ]
+
+
+def _costs(encoder: Cost, decoder: Cost) -> list[str]:
+    cells = []
+    for part in (encoder, decoder):
+        time = figures.milliseconds(part.median_s)
+        if part.p90_s is not None:
+            time += f" ({figures.milliseconds(part.p90_s)})"
+        cells += [time, figures.ratio(part.ratio)]
+    memory = [part.memory_mb for part in (encoder, decoder) if part.memory_mb is not None]
+    return [
+        *cells,
+        f"{figures.seconds(encoder.load_s)} / {figures.seconds(decoder.load_s)}",
+        figures.megabytes(max(memory, default=None)),
+        f"{figures.count(encoder.partitions)} / {figures.count(decoder.partitions)}",
+    ]
+
+
+def _bundle(bundle: BundleReport) -> Iterable[str]:
+    yield f"## {_escape(bundle.bundle)} on {_escape(bundle.runtime)}: {bundle.verdict}"
+    if bundle.reasons:
+        yield "\n".join(f"- {_escape(reason)}" for reason in bundle.reasons)
+    if bundle.checks:
+        yield _table(
+            ("stage", "check", "value", "asked", "result", "worst"),
+            (
+                [
+                    figures.words(check.stage),
+                    figures.metric(check.metric),
+                    figures.exact(check.value, check.threshold),
+                    f"{figures.SIGNS[check.comparison]} {figures.exact(check.threshold)}",
+                    "met" if check.passed else "**MISSED**",
+                    check.where,
+                ]
+                for check in bundle.checks
+            ),
+            left=2,
+        )
+    if bundle.notes:
+        yield "\n".join(f"- {_escape(note)}" for note in bundle.notes)
+    rows = [*prompt_rows(bundle.cases, "decoder"), *prompt_rows(bundle.cases, "end_to_end")]
+    if rows:
+        yield _table(_PROMPTS, map(_prompt, rows), left=2)
+    if bundle.worst_case:
+        yield f"Worst case: {_escape(bundle.worst_case)}"
+
+
+def _prompt(row: MaskRow) -> list[str]:
+    boundary, logits, predicted = row.boundary_iou, row.logit_relative_l2, row.iou_prediction_error
+    return [
+        figures.words(row.name),
+        "decoder alone" if row.stage == "decoder" else figures.words(row.stage),
+        str(row.cases),
+        *_spread(row.mask_iou),
+        figures.share(boundary.minimum if boundary else None),
+        figures.share(boundary.mean if boundary else None),
+        figures.error(logits.maximum if logits else None),
+        figures.error(predicted.maximum if predicted else None),
+        figures.share(row.human_reference),
+        figures.share(row.human_export),
+    ]
+
+
+def _spread(found: Spread | None) -> list[str]:
+    if found is None:
+        return [figures.MISSING] * 3
+    return [figures.share(value) for value in (found.minimum, found.p5, found.mean)]
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> str:
+    """A table whose first ``left`` columns are words and whose others are figures."""
+    rule = ["---"] * left + ["---:"] * (len(titles) - left)
+    # What the code writes itself may be bold; everything else is escaped.
+    body = [[cell if cell == "**MISSED**" else _escape(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, rule, *body))
+
+
+def _escape(text: object) -> str:
+    flat = " ".join(str(text).split())
+    for mark in "\\`*_[]<>|#":
+        flat = flat.replace(mark, f"\\{mark}")
+    return flat

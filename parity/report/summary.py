@@ -1,0 +1,141 @@
+"""One line a bundle: the figures of the overview, which every output shows."""
+
+from dataclasses import dataclass
+
+from parity.report.aggregate import Spread, agreement, spread
+from parity.schema import BundleReport, Measurement, ParityReport
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a component costs; the time, load and memory figures are null where it is emulated.
+
+    Attributes:
+        ratio: median over the reference's of the same run; null if threads differ.
+        memory_mb: peak over the process's baseline.
+    """
+
+    size_mb: float | None = None
+    median_s: float | None = None
+    p90_s: float | None = None
+    ratio: float | None = None
+    load_s: float | None = None
+    memory_mb: float | None = None
+    partitions: int | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """The overview of one bundle on one runtime.
+
+    Attributes:
+        encoder_l2: the largest relative L2 over the images.
+        mask_iou: end to end, of every mask that is not degenerate.
+        agreement: share of cases, end to end, in which both choose the same mask.
+        emulated: a figure was left out because this machine emulates the runtime.
+    """
+
+    bundle: BundleReport
+    encoder: Cost
+    decoder: Cost
+    encoder_l2: float | None
+    mask_iou: Spread | None
+    agreement: float | None
+    emulated: bool
+
+    @property
+    def passed(self) -> bool:
+        return self.bundle.verdict == "PASS"
+
+    @property
+    def total_mb(self) -> float | None:
+        sizes = [part.size_mb for part in (self.encoder, self.decoder) if part.size_mb is not None]
+        return sum(sizes) if sizes else None
+
+
+def summarise(report: ParityReport) -> list[Line]:
+    """One line a bundle and runtime, in the report's order."""
+    return [_line(bundle, report.reference) for bundle in report.bundles]
+
+
+def reference_line(report: ParityReport) -> tuple[Cost, Cost] | None:
+    """What the reference's encoder and decoder cost; None if nothing was measured."""
+    if not report.reference:
+        return None
+    return (
+        _cost("encoder", {}, report.reference, []),
+        _cost("decoder", {}, report.reference, []),
+    )
+
+
+def counts(report: ParityReport) -> tuple[int, int]:
+    """How many bundles pass on every runtime they were run on, and how many there are."""
+    verdicts: dict[str, bool] = {}
+    for bundle in report.bundles:
+        verdicts[bundle.path] = verdicts.get(bundle.path, True) and bundle.verdict == "PASS"
+    return sum(verdicts.values()), len(verdicts)
+
+
+def headline(report: ParityReport) -> str:
+    """The verdict as one line."""
+    passing, total = counts(report)
+    if not total:
+        return "No bundle was checked"
+    return f"{passing} of {total} {'bundle passes' if total == 1 else 'bundles pass'}"
+
+
+def untrained(report: ParityReport) -> bool:
+    """Whether the masks mean nothing, because the weights were never trained."""
+    return any(bundle.untrained for bundle in report.bundles) or bool(
+        report.weights.get("untrained", False)
+    )
+
+
+UNTRAINED_NOTE = (
+    "The weights are untrained. Export and comparison with PyTorch are real; the masks themselves "
+    "mean nothing."
+)
+EMULATED_NOTE = (
+    "–: this machine emulates the runtime, so time and memory would say nothing of a device."
+)
+
+
+def _line(bundle: BundleReport, reference: list[Measurement]) -> Line:
+    end_to_end = [case for case in bundle.cases if case.stage == "end_to_end"]
+    errors = spread(metrics.relative_l2 for metrics in bundle.encoder)
+    return Line(
+        bundle=bundle,
+        encoder=_cost("encoder", bundle.size_bytes, bundle.measurements, reference),
+        decoder=_cost("decoder", bundle.size_bytes, bundle.measurements, reference),
+        encoder_l2=errors.maximum if errors else None,
+        mask_iou=spread(mask.mask_iou for case in end_to_end for mask in case.masks),
+        agreement=agreement(end_to_end),
+        emulated=any(not taken.representative for taken in bundle.measurements),
+    )
+
+
+def _cost(
+    component: str,
+    sizes: dict[str, int],
+    measurements: list[Measurement],
+    reference: list[Measurement],
+) -> Cost:
+    size_mb = sizes[component] / 1e6 if component in sizes else None
+    taken = next((m for m in measurements if m.component == component), None)
+    if taken is None:
+        return Cost(size_mb=size_mb)
+    if not taken.representative:
+        return Cost(size_mb=size_mb, partitions=taken.delegate_partitions)
+    same = next(
+        (m for m in reference if m.component == component and m.threads == taken.threads), None
+    )
+    ratio = taken.timing.median_s / same.timing.median_s if same and same.timing.median_s else None
+    return Cost(
+        size_mb=size_mb,
+        median_s=taken.timing.median_s,
+        p90_s=taken.timing.p90_s,
+        ratio=ratio,
+        load_s=taken.load_s,
+        memory_mb=taken.peak_memory_mb - taken.baseline_memory_mb,
+        partitions=taken.delegate_partitions,
+    )

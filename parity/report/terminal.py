@@ -1,0 +1,98 @@
+"""The report on a terminal: one table, then why anything failed."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from parity.report import figures
+from parity.report.summary import (
+    EMULATED_NOTE,
+    UNTRAINED_NOTE,
+    Cost,
+    Line,
+    counts,
+    headline,
+    reference_line,
+    summarise,
+    untrained,
+)
+from parity.schema import ParityReport
+
+WIDE = 132
+"""From so many columns on, the table has every figure."""
+
+
+def print_table(report: ParityReport, console: Console) -> None:
+    """Print the overview of every bundle, the reasons of failures, and the verdict last."""
+    lines = summarise(report)
+    if lines:
+        console.print(_table(report, lines, wide=console.width >= WIDE))
+    for line in lines:
+        if not line.passed:
+            console.print(_reasons(line))
+    if any(line.emulated for line in lines):
+        console.print(Text(EMULATED_NOTE, style="dim"))
+    if untrained(report):
+        console.print(Text(UNTRAINED_NOTE, style="bold"))
+    passing, total = counts(report)
+    good = report.passed and passing == total
+    console.print(Text(headline(report), style="bold green" if good else "bold red"))
+
+
+def _table(report: ParityReport, lines: list[Line], *, wide: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("bundle", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    titles = ["size MB", "encoder rel. L2", "mask IoU worst"]
+    if wide:
+        titles += ["5th pct.", "mean"]
+    titles += ["same mask", "encoder ms", "of torch"] if wide else ["encoder ms"]
+    titles += ["decoder ms", "of torch", "memory MB"] if wide else ["decoder ms"]
+    for title in titles:
+        table.add_column(title, justify="right")
+    reference = reference_line(report)
+    if reference is not None:
+        name: list[Text | str] = [Text("PyTorch", style="dim"), ""]
+        blank = [""] * (6 if wide else 3)
+        table.add_row(*name, *blank, *_costs(*reference, wide=wide), end_section=True)
+    for line in lines:
+        verdict = Text("PASS", style="green") if line.passed else Text("FAIL", style="bold red")
+        cells = [figures.megabytes(line.total_mb), figures.error(line.encoder_l2)]
+        masks = line.mask_iou
+        cells.append(figures.share(masks.minimum if masks else None))
+        if wide:
+            cells += [figures.share(masks.p5 if masks else None)]
+            cells += [figures.share(masks.mean if masks else None)]
+            cells += [figures.percent(line.agreement)]
+        table.add_row(
+            _name(line, lines), verdict, *cells, *_costs(line.encoder, line.decoder, wide=wide)
+        )
+    return table
+
+
+def _name(line: Line, lines: list[Line]) -> Text:
+    """The bundle, and below it the runtime where it is run on several."""
+    name = Text(line.bundle.bundle)
+    if sum(other.bundle.path == line.bundle.path for other in lines) > 1:
+        name.append(f"\n  {line.bundle.runtime}", style="dim")
+    return name
+
+
+def _costs(encoder: Cost, decoder: Cost, *, wide: bool) -> list[str]:
+    times = [figures.milliseconds(part.median_s) for part in (encoder, decoder)]
+    if not wide:
+        return times
+    ratios = [figures.ratio(part.ratio) for part in (encoder, decoder)]
+    taken = [part.memory_mb for part in (encoder, decoder) if part.memory_mb is not None]
+    memory = figures.megabytes(max(taken, default=None))
+    return [times[0], ratios[0], times[1], ratios[1], memory]
+
+
+def _reasons(line: Line) -> Text:
+    text = Text()
+    text.append("FAIL ", style="bold red")
+    text.append(f"{line.bundle.bundle} on {line.bundle.runtime}", style="bold")
+    for reason in line.bundle.reasons:
+        text.append(f"\n     {reason}")
+    return text

@@ -1,0 +1,241 @@
+"""What is written from a report: every figure and verdict, in every form, and only whole files."""
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from mobilesam.errors import InputError
+from parity.report import print_report, write_report
+from parity.report.html import html
+from parity.report.junit import junit_xml
+from parity.report.markdown import markdown
+from parity.report.summary import counts, headline, summarise
+from parity.schema import ParityReport
+from tests.parity.report_samples import (
+    PIXEL,
+    altered,
+    bundle,
+    emulated,
+    failing,
+    measurements,
+    mixed,
+    report,
+)
+
+
+class Page(HTMLParser):
+    """Collects attributes and text, and checks that every element is closed in order."""
+
+    VOID = {"meta", "img", "br"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text: list[str] = []
+        self.rows: list[int] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"{tag} closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def _terminal(written: ParityReport, width: int) -> str:
+    stream = io.StringIO()
+    print_report(written, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def test_files_are_written_and_read_back(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    paths = write_report(mixed(), folder)
+    assert {kind: path.name for kind, path in paths.items()} == {
+        "json": "report.json",
+        "html": "report.html",
+        "md": "report.md",
+        "junit": "junit.xml",
+    }
+    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in paths.values())
+    text = paths["json"].read_text(encoding="utf-8")
+    back = ParityReport.model_validate_json(text)
+    assert back.model_dump_json() == mixed().model_dump_json()
+    values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert values["schema_version"] == "1.0"
+    assert values["bundles"][1]["encoder"][0]["relative_l2"] is None
+    assert "NaN" not in text
+
+
+def test_reports_in_place_are_replaced_only_by_whole_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(report(bundle()), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def cut_off(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", cut_off)
+    with pytest.raises(InputError, match="no space left on device"):
+        write_report(mixed(), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_in_the_folders_place_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot be written to"):
+        write_report(report(bundle()), tmp_path / "file")
+
+
+def test_page_needs_nothing_else() -> None:
+    text = html(mixed())
+    page = Page(text)
+    assert not re.search(r"https?:|@import|url\(|<script|<link", text)
+    for tag, name, value in page.attributes:
+        if name in ("src", "href"):
+            assert value.startswith(("data:image/", "#")), (tag, value)
+        assert not name.startswith("on")
+    targets = {value for _, name, value in page.attributes if name == "id"}
+    links = {value[1:] for _, name, value in page.attributes if name == "href"}
+    assert links and links <= targets
+    assert sum(value == PIXEL for _, name, value in page.attributes if name == "src") == 4
+
+
+def test_page_says_everything() -> None:
+    words = Page(html(mixed())).words
+    assert "2 of 4 bundles pass" in words
+    assert "untrained" in words
+    for name in ("tflite-fp32", "onnx-fp16", "coreml-fp16", "executorch-fp32"):
+        assert name in words
+    assert "LiteRT 2.3.0 (XNNPACK)" in words
+    assert "✕ missed" in words and "✓ met" in words
+    assert "mask <b>|0|</b> & co" in words  # escaped: seen as it is, not obeyed
+    assert "encoder.pte differs from the manifest's SHA-256" in words
+    assert "not finite" in words
+    assert "0.98999999 ≥ 0.99" in words  # never rounded up to what it misses
+    assert "28.1 20.6" in words and "806 887 0.50×" in words
+    assert "A mask is degenerate when it covers < 0.1% of the image." in words
+    assert "mobilesam parity exports/*/ --threads 2" in words
+
+
+def test_trained_passing_page_has_no_warnings() -> None:
+    words = Page(html(report(bundle()))).words
+    assert "1 of 1 bundle passes" in words
+    for absent in ("are untrained", "FAIL", "missed", "emulates"):
+        assert absent not in words
+
+
+def test_notes_of_a_bundle_are_shown() -> None:
+    noted = report(bundle(notes=["'ten points' needs 11 slots: not judged"]))
+    assert "needs 11 slots" in Page(html(noted)).words
+    assert "needs 11 slots" in markdown(noted)
+
+
+def test_emulated_costs_are_nowhere() -> None:
+    written = report(emulated())
+    line = summarise(written)[0]
+    assert line.emulated and line.encoder.median_s is line.encoder.memory_mb is None
+    assert line.encoder.load_s is line.decoder.ratio is None
+    page = Page(html(written)).words
+    for text in (page, markdown(written), _terminal(written, 160)):
+        assert "4836" not in text and "301" not in text  # three times the reference's medians
+        assert "emulates" in text
+
+
+def test_ratio_is_only_of_equal_threads() -> None:
+    line = summarise(report(bundle()))[0]
+    assert line.encoder.ratio == pytest.approx(0.5)
+    assert line.encoder.memory_mb == pytest.approx(401.5 - 90.25)
+    other = [m.model_copy(update={"threads": 1}) for m in measurements()]
+    assert summarise(report(bundle(), reference=other))[0].encoder.ratio is None
+
+
+def test_bundle_passes_only_on_all_its_runtimes() -> None:
+    second = bundle(runtime="other", verdict="FAIL", reasons=["x"])
+    written = report(bundle(), second, emulated())
+    assert counts(written) == (1, 2)
+    assert headline(written) == "1 of 2 bundles pass"
+    assert headline(report()) == "No bundle was checked"
+    assert "No bundle was checked" in Page(html(report())).words
+
+
+def test_junit_has_a_suite_a_bundle_and_a_case_a_check() -> None:
+    root = ElementTree.fromstring(junit_xml(mixed()))
+    assert root.attrib == {"name": "parity", "tests": "8", "failures": "4"}
+    names = [suite.get("name") for suite in root]
+    assert names == [
+        "tflite-fp32.litert",
+        "onnx-fp16.onnxruntime",
+        "coreml-fp16.coreml",
+        "executorch-fp32.executorch",
+    ]
+    first, second = root[0], root[1]
+    assert first.get("failures") == "0" and len(first.findall("testcase")) == 2
+    failure = second.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "0.98999, asked >= 0.99; worst: coffee, box, mask 2"
+    assert failure.get("type") == "mask_iou_min"
+    for suite in root:
+        cases = [case.get("name") for case in suite.findall("testcase")]
+        assert len(set(cases)) == len(cases) == int(suite.get("tests", ""))
+
+
+def test_junit_fails_where_no_check_could_be_made() -> None:
+    hostile = altered().model_copy(update={"reasons": ["gone \x00\x1b]&<"]})
+    root = ElementTree.fromstring(junit_xml(report(hostile)))
+    failure = root.find("testsuite/testcase/failure")
+    assert failure is not None and failure.text == "gone \ufffd\ufffd]&<"
+    assert root.get("failures") == "1"
+
+
+def test_markdown_tables_are_whole() -> None:
+    text = markdown(mixed())
+    assert text.startswith("# 2 of 4 bundles pass\n")
+    assert "untrained" in text
+    assert "mask \\<b\\>\\|0\\|\\</b\\> & co" in text
+    tables = re.findall(r"(?:^\|.*\|$\n?)+", text, flags=re.M)
+    assert len(tables) == 7  # overview; checks and prompts of three bundles
+    for table in tables:
+        widths = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
+        assert len(widths) == 1
+    assert "| **MISSED** |" in text
+    assert "    mobilesam parity exports/*/ --threads 2" in text
+
+
+@pytest.mark.parametrize("width", [80, 132, 200])
+def test_terminal_keeps_names_and_figures_whole(width: int) -> None:
+    lite = bundle("torchscript", "fp32", runtime="lite_interpreter")
+    full = bundle("torchscript", "fp32", runtime="torchscript")
+    text = _terminal(report(failing(), lite, full, emulated()), width)
+    for whole in ("torchscript-fp32", "lite_interpreter", "onnx-fp16", "coreml-fp16", "0.9995"):
+        assert whole in text
+    assert "mask <b>|0|</b> & co" in text
+    assert text.rstrip().endswith("2 of 3 bundles pass")
+    assert max(map(len, text.splitlines())) <= width
+    assert ("5th" in text) == (width >= 132)
