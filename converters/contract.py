@@ -4,20 +4,22 @@ Converters build to it, manifests record it, runners feed by it, documents are g
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mobilesam.errors import PromptError
-from mobilesam.prompt_encoder import (
+from mobilesam.prompts import (
     BOX_BOTTOM_RIGHT,
     BOX_TOP_LEFT,
     PADDING_POINT,
     UNUSED_SLOT,
+    Prompt,
 )
-from mobilesam.prompts import Prompt
-from mobilesam.sam import MobileSAM
 from mobilesam.transforms import Frame
+
+if TYPE_CHECKING:  # a process that runs exported files has no need of torch
+    from mobilesam.sam import MobileSAM
 
 CONTRACT_VERSION = "1.0"
 """Major version changes break readers; a reader accepts its own major version only."""
@@ -78,7 +80,11 @@ class Contract:
 
     @classmethod
     def of(
-        cls, model: MobileSAM, *, input_variant: InputVariant = "pixels", slots: int = DEFAULT_SLOTS
+        cls,
+        model: "MobileSAM",
+        *,
+        input_variant: InputVariant = "pixels",
+        slots: int = DEFAULT_SLOTS,
     ) -> "Contract":
         """The contract of an export of this model."""
         return cls(model.image_size, model.stride, model.channels, input_variant, slots)

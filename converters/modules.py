@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from converters.contract import Component, Contract
 from mobilesam.errors import ExportError
-from mobilesam.prompt_encoder import PADDING_POINT
+from mobilesam.prompts import PADDING_POINT
 from mobilesam.sam import MobileSAM
 from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD
 

@@ -6,13 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilesam.common import LayerNorm2d
-
-UNUSED_SLOT = -2
-PADDING_POINT = -1
-BACKGROUND = 0
-FOREGROUND = 1
-BOX_TOP_LEFT = 2
-BOX_BOTTOM_RIGHT = 3
+from mobilesam.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING_POINT
 
 
 class PositionEncoding(nn.Module):

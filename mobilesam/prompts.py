@@ -9,6 +9,14 @@ from mobilesam.errors import PromptError
 
 FloatArray = npt.NDArray[np.float32]
 
+UNUSED_SLOT = -2
+PADDING_POINT = -1
+BACKGROUND = 0
+FOREGROUND = 1
+BOX_TOP_LEFT = 2
+BOX_BOTTOM_RIGHT = 3
+"""Point labels as the prompt encoder takes them; a user gives only 0 and 1."""
+
 
 @dataclass(frozen=True)
 class Prompt:

@@ -6,13 +6,15 @@ mask logits take the way back: up to SxS, crop the padding, resize to the photo.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from mobilesam.errors import ImageError
+
+if TYPE_CHECKING:
+    import torch
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 """Mean of R, G, B on the 0-255 scale, subtracted before the encoder."""
@@ -98,11 +100,14 @@ def normalized_input(image: np.ndarray, image_size: int) -> np.ndarray:
     return _pad((resized - mean) / std, image_size)
 
 
-def upscale_logits(low_res: torch.Tensor, frame: Frame) -> torch.Tensor:
+def upscale_logits(low_res: "torch.Tensor", frame: Frame) -> "torch.Tensor":
     """Bring mask logits [B, C, S/4, S/4] to the photo: [B, C, H, W]. A mask is where they are > 0.
 
     Bilinear (align_corners=False) to SxS, crop to the valid size, bilinear to the original size.
     """
+    # Imported here so that a process that only prepares images and prompts does without torch.
+    import torch.nn.functional as F
+
     size = (frame.image_size, frame.image_size)
     full = F.interpolate(low_res, size, mode="bilinear", align_corners=False)
     valid_h, valid_w = frame.valid_size

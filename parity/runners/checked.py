@@ -2,12 +2,12 @@
 
 import importlib.metadata
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
 from converters.bundle import TensorRecord
 from converters.contract import Component
@@ -22,6 +22,8 @@ class CheckedRunner(BundleRunner):
     that names the file.
     """
 
+    _opened: Mapping[Component, Any] = {}
+
     def load(self) -> None:
         """Load the files of ``self.components``.
 
@@ -29,13 +31,14 @@ class CheckedRunner(BundleRunner):
             BundleError: a file is missing, damaged, or has other inputs or outputs than the
                 manifest says.
         """
-        self._opened: dict[Component, object] = {}
+        opened: dict[Component, Any] = {}
+        self._opened = opened
         for component in self.components:
             path = self.bundle.file(component, self.name)
             if not path.exists():
                 raise BundleError(f"{path} is missing, export the bundle again")
             try:
-                self._opened[component] = self.open_file(component, path)
+                opened[component] = self.open_file(component, path)
             except BundleError:
                 raise
             except Exception as error:  # native runtimes raise types of their own
@@ -101,6 +104,8 @@ class CheckedRunner(BundleRunner):
         Raises:
             BundleError: not as many tensors as the contract has outputs.
         """
+        import torch  # only the runtimes that are torch load it: their memory is measured
+
         specs = self.bundle.manifest.signatures[component].outputs
         found = list(values) if isinstance(values, tuple | list) else [values]
         tensors = [value for value in found if isinstance(value, torch.Tensor)]
@@ -166,6 +171,8 @@ def version_of(distribution: str) -> str:
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
     """Let PyTorch use this many threads inside; None leaves its number."""
+    import torch
+
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
