@@ -35,6 +35,7 @@ class Conversion:
         scheme: one of the target's schemes.
         folder: where the files go.
         ios: lowest iOS a Core ML program must run on.
+        shared: folder that all conversions of one export share, for what several can use.
     """
 
     component: Component
@@ -45,6 +46,7 @@ class Conversion:
     folder: Path
     ios: int
     weights: WeightsRecord
+    shared: Path
 
     def path(self, suffix: str) -> Path:
         """Where the file with this suffix goes."""

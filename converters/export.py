@@ -184,6 +184,7 @@ class _Session:
             ios=self.ios,
             model=self.model_file,
             folder=partial.resolve(),
+            shared=self.scratch,
             outcome=self.scratch / f"{target}-{scheme}.outcome.json",
             threads=self.threads,
         )
@@ -242,9 +243,8 @@ def _run_all(
 ) -> list[ExportResult]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="export")
     futures: dict[tuple[str, str], Future[ExportResult]] = {}
-    longest_first = sorted(folders, key=lambda pair: -TARGETS[pair[0]].seconds)
     try:
-        for pair in longest_first:
+        for pair in sorted(folders, key=_turn):
             futures[pair] = pool.submit(session.export, *pair, folders[pair])
         for future in as_completed(futures.values()):
             future.exception()
@@ -291,3 +291,10 @@ def _one_of(name: str, value: object, known: Sequence[_T]) -> _T:
         if value == each:
             return each
     raise InputError(f"{name} must be one of {', '.join(map(str, known))}, not {value}")
+
+
+def _turn(pair: tuple[str, str]) -> tuple[int, int]:
+    """The longest first; a target's further schemes later, since they may use the first's work."""
+    target, scheme = pair
+    row = TARGETS[target]
+    return list(row.schemes).index(scheme), -row.seconds

@@ -31,6 +31,7 @@ class Task(BaseModel):
     Attributes:
         model: file that ``torch.save`` wrote of the whole model.
         folder: where the bundle's files go; it exists.
+        shared: folder for what several workers can use.
         outcome: where an :class:`Outcome` goes.
     """
 
@@ -41,6 +42,7 @@ class Task(BaseModel):
     ios: int
     model: Path
     folder: Path
+    shared: Path
     outcome: Path
     threads: int
 
@@ -60,6 +62,7 @@ def convert_bundle(
     weights: WeightsRecord,
     ios: int,
     folder: Path,
+    shared: Path,
 ) -> None:
     """Write every file of a bundle, check each against the contract, then write the manifest.
 
@@ -78,6 +81,7 @@ def convert_bundle(
             folder=folder,
             ios=ios,
             weights=weights,
+            shared=shared,
         )
         try:
             converter.convert(job)
@@ -106,7 +110,14 @@ def run(task: Task) -> Outcome:
         # The parent wrote this file a moment ago; it is no user's checkpoint.
         model = torch.load(task.model, weights_only=False)
         convert_bundle(
-            model, task.target, task.scheme, task.contract, task.weights, task.ios, task.folder
+            model,
+            task.target,
+            task.scheme,
+            task.contract,
+            task.weights,
+            task.ios,
+            task.folder,
+            task.shared,
         )
     except MobileSAMError as error:
         traceback.print_exc()

@@ -1,0 +1,84 @@
+"""ONNX through torch's dynamo exporter: one file, checked, every axis named."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from converters.base import LICENCE, Conversion, Port
+from converters.half import to_half
+from mobilesam import __version__
+from mobilesam.errors import ExportError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, ValueInfoProto
+
+OPSET = 20
+"""The first with a Gelu operation of its own."""
+
+ALLOWED_DOMAINS = ("", "ai.onnx")
+
+
+def options(scheme: str, ios: int) -> dict[str, str]:
+    """The operator set."""
+    return {"opset": str(OPSET)}
+
+
+def convert(job: Conversion) -> None:
+    """Export, document, check, save."""
+    import onnx
+
+    program = torch.onnx.export(
+        job.module if job.scheme == "fp32" else to_half(job.module),
+        job.inputs,
+        input_names=[spec.name for spec in job.signature.inputs],
+        output_names=[spec.name for spec in job.signature.outputs],
+        opset_version=OPSET,
+        dynamo=True,
+        optimize=True,
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise ExportError(f"the ONNX exporter gave no program for the {job.component}")
+    model = program.model_proto
+    _document(model, job)
+    onnx.checker.check_model(model, full_check=True)
+    path = job.path(".onnx")
+    onnx.save_model(model, str(path), save_as_external_data=False)
+
+
+def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+    """Graph inputs and outputs; refuses operations outside ONNX's own set."""
+    import onnx
+
+    model = onnx.load(str(path))
+    foreign = sorted({n.op_type for n in model.graph.node if n.domain not in ALLOWED_DOMAINS})
+    if foreign:
+        raise ExportError(f"{path.name} has operations that are not ONNX's: {', '.join(foreign)}")
+
+    def port(value: "ValueInfoProto") -> Port:
+        tensor = value.type.tensor_type
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        return Port(value.name, tuple(d.dim_value for d in tensor.shape.dim), dtype)
+
+    return [port(v) for v in model.graph.input], [port(v) for v in model.graph.output]
+
+
+def _document(model: "ModelProto", job: Conversion) -> None:
+    """Descriptions, names of axes, provenance. Inside the graph the exporter's own stays."""
+    model.producer_name = "mobilesam-export"
+    model.producer_version = __version__
+    model.doc_string = f"{job.title}. Licence of the weights: {job.weights.licence}."
+    model.graph.name = job.signature.name
+    values = {v.name: v for v in (*model.graph.input, *model.graph.output)}
+    for spec in (*job.signature.inputs, *job.signature.outputs):
+        values[spec.name].doc_string = spec.meaning
+        for dimension, axis in zip(
+            values[spec.name].type.tensor_type.shape.dim, spec.axes, strict=True
+        ):
+            dimension.denotation = axis
+    for name, text in {**job.metadata, "licence": LICENCE}.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = name, text
