@@ -1,0 +1,219 @@
+"""A saved ``.mlpackage`` read back and run."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mobilesam.errors import BundleError, InputError
+from parity.coreml_evaluator.arguments import Argument, Arguments, Op, Value
+from parity.coreml_evaluator.ops import OPS
+from parity.coreml_evaluator.ops.elementwise import STORED_AS
+from parity.coreml_evaluator.precision import round_to_half, round_to_half_
+from parity.coreml_evaluator.reading import dtype_name, read_function
+
+_HALF = "fp16"
+
+
+class TensorType(NamedTuple):
+    """Name, shape and Core ML dtype (``fp16``, ``fp32``, ``int32``, ...) of a tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class _Step(NamedTuple):
+    """One op, with the slots its arguments are in and those its outputs go to."""
+
+    op: Op
+    op_type: str
+    name: str
+    arguments: dict[str, int | list[int]]
+    outputs: list[tuple[int, TensorType]]
+    freed: list[int]
+
+
+class CoreMLProgram:
+    """One function of an ML Program.
+
+    Float32 programs are computed in float32. What happens to float16 ones is in
+    :mod:`parity.coreml_evaluator.precision`.
+
+    Args:
+        path: an ``.mlpackage``.
+        function: name of the function in a package that has several.
+
+    Raises:
+        BundleError: the package is missing, damaged, or not an ML Program of tensors.
+        UnknownOpError: it has an op that the evaluator does not know, named.
+
+    Attributes:
+        inputs, outputs: of the function, in its order.
+        spec_version: version of Core ML's file format; 7 is iOS 16, 8 iOS 17, 9 iOS 18.
+    """
+
+    def __init__(self, path: str | Path, function: str = "main") -> None:
+        self.path = Path(path)
+        found, self.spec_version = read_function(self.path, function, OPS)
+        self.inputs = tuple(_type_of(var) for var in found.inputs.values())
+        self.outputs = tuple(_type_of(var) for var in found.outputs)
+        self._constants: dict[int, Value] = {}
+        self._steps: list[_Step] = []
+        slots = {id(var): slot for slot, var in enumerate(found.inputs.values())}
+        for operation in found.operations:
+            if operation.op_type != "const":
+                self._steps.append(self._step(operation, slots))
+        self._output_slots = [self._slot(var, slots) for var in found.outputs]
+        self._plan_freeing()
+
+    @property
+    def op_types(self) -> dict[str, int]:
+        """How many ops of each type the program has, constants left out, the commonest first."""
+        return dict(Counter(step.op_type for step in self._steps).most_common())
+
+    @property
+    def precision(self) -> str:
+        """``fp16`` if any op computes in float16, else ``fp32``."""
+        rounded = any(
+            tensor.dtype == _HALF and not step.op.exact and step.op_type != "cast"
+            for step in self._steps
+            for _, tensor in step.outputs
+        )
+        return _HALF if rounded else "fp32"
+
+    @torch.inference_mode()
+    def run(self, inputs: Mapping[str, np.ndarray | Tensor]) -> dict[str, Tensor]:
+        """Evaluate.
+
+        Args:
+            inputs: exactly the program's inputs, in its shapes; converted to its dtypes as
+                ``MLModel.predict`` does.
+
+        Returns:
+            The program's outputs; floats of either width as float32.
+
+        Raises:
+            InputError: a missing, unknown or misshapen input.
+            UnknownOpError: a form of an op that the evaluator does not know.
+            BundleError: an op whose arguments do not fit together.
+        """
+        values: dict[int, Value] = dict(self._constants)
+        values.update(self._take(inputs))
+        for step in self._steps:
+            self._evaluate(step, values)
+            for slot in step.freed:
+                del values[slot]
+        results: dict[str, Tensor] = {}
+        for tensor, slot in zip(self.outputs, self._output_slots, strict=True):
+            value = values[slot]
+            assert isinstance(value, Tensor)
+            results[tensor.name] = value.contiguous()
+        return results
+
+    def _take(self, inputs: Mapping[str, np.ndarray | Tensor]) -> Iterator[tuple[int, Tensor]]:
+        names = [tensor.name for tensor in self.inputs]
+        unknown = [name for name in inputs if name not in names]
+        if unknown:
+            raise InputError(f"{self.path} has no input '{unknown[0]}', only {', '.join(names)}")
+        for slot, tensor in enumerate(self.inputs):
+            if tensor.name not in inputs:
+                raise InputError(f"{self.path} needs the input '{tensor.name}'")
+            value = torch.as_tensor(inputs[tensor.name])
+            if tuple(value.shape) != tensor.shape:
+                raise InputError(
+                    f"input '{tensor.name}' of {self.path} has shape {list(tensor.shape)}, not "
+                    f"{list(value.shape)}"
+                )
+            value = value.to(STORED_AS[tensor.dtype])
+            if tensor.dtype == _HALF:
+                value = round_to_half(value)
+            yield slot, value
+
+    def _evaluate(self, step: _Step, values: dict[int, Value]) -> None:
+        arguments: dict[str, Argument] = {
+            name: values[slot] if isinstance(slot, int) else [values[item] for item in slot]
+            for name, slot in step.arguments.items()
+        }
+        try:
+            result = step.op.function(Arguments(step.op_type, step.name, arguments))
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:
+            raise BundleError(
+                f"{self.path}: Core ML op '{step.op_type}' named '{step.name}' cannot be "
+                f"evaluated ({str(error).splitlines()[0]})"
+            ) from error
+        parts = result if isinstance(result, tuple) else (result,)
+        for (slot, tensor), part in zip(step.outputs, parts, strict=True):
+            if not _fits(part, tensor):
+                raise BundleError(
+                    f"{self.path}: Core ML op '{step.op_type}' named '{step.name}' gave "
+                    f"'{tensor.name}' the shape {list(part.shape)} and {part.dtype}, the program "
+                    f"says {list(tensor.shape)} and {tensor.dtype}"
+                )
+            if tensor.dtype == _HALF and not step.op.exact:
+                fresh = not _shares_memory(part, arguments)
+                part = round_to_half_(part) if fresh else round_to_half(part)
+            values[slot] = part
+
+    def _step(self, operation: Any, slots: dict[int, int]) -> _Step:
+        """Plan one op of coremltools' program; ``slots`` is by identity of its variables."""
+        arguments = {
+            name: [self._slot(var, slots) for var in given]
+            if isinstance(given, list | tuple)
+            else self._slot(given, slots)
+            for name, given in operation.inputs.items()
+            if given is not None
+        }
+        outputs = []
+        for var in operation.outputs:
+            slots[id(var)] = len(slots)
+            outputs.append((slots[id(var)], _type_of(var)))
+        op_type = operation.op_type
+        return _Step(OPS[op_type], op_type, operation.name, arguments, outputs, [])
+
+    def _slot(self, var: Any, slots: dict[int, int]) -> int:
+        """Where a variable's value will be; a constant's is put there on its first use."""
+        if id(var) not in slots:
+            slots[id(var)] = len(slots)
+            self._constants[slots[id(var)]] = _constant(var)
+        return slots[id(var)]
+
+    def _plan_freeing(self) -> None:
+        """Let each step free the values that no later one reads."""
+        kept = {*self._constants, *self._output_slots}
+        for step in reversed(self._steps):
+            used = [slot for slot, _ in step.outputs]
+            for slot in step.arguments.values():
+                used += [slot] if isinstance(slot, int) else slot
+            step.freed.extend(slot for slot in dict.fromkeys(used) if slot not in kept)
+            kept.update(used)
+
+
+def _type_of(var: Any) -> TensorType:
+    return TensorType(var.name, tuple(int(side) for side in var.shape), dtype_name(var))
+
+
+def _constant(var: Any) -> Value:
+    """Value of a constant, in memory of its own."""
+    if isinstance(var.val, str):
+        return var.val
+    dtype = STORED_AS[dtype_name(var)]
+    return torch.from_numpy(np.array(var.val)).to(dtype, copy=True)
+
+
+def _fits(value: Tensor, declared: TensorType) -> bool:
+    return (tuple(value.shape), value.dtype) == (declared.shape, STORED_AS[declared.dtype])
+
+
+def _shares_memory(value: Tensor, arguments: Mapping[str, Argument]) -> bool:
+    """Whether a value lies in the memory of one of the tensors it was computed from."""
+    start = value.untyped_storage().data_ptr()
+    for given in arguments.values():
+        for item in (given,) if isinstance(given, Tensor | str) else given:
+            if isinstance(item, Tensor) and item.untyped_storage().data_ptr() == start:
+                return True
+    return False

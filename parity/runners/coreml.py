@@ -1,0 +1,81 @@
+"""Core ML packages: Core ML itself on a Mac, elsewhere the same file evaluated in PyTorch."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from converters.bundle import Bundle
+from converters.contract import COMPONENTS, Component
+from mobilesam.errors import InputError
+from parity.coreml_evaluator import CoreMLProgram, TensorType
+from parity.coreml_evaluator.reading import quiet
+from parity.runners.base import Arrays
+from parity.runners.checked import CheckedRunner, torch_threads
+
+with quiet():
+    import coremltools as ct
+
+COMPUTE_UNITS = ("ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY")
+
+
+class CoreMLRunner(CheckedRunner):
+    """``MLModel`` on macOS; elsewhere :mod:`parity.coreml_evaluator`.
+
+    Args:
+        compute_units: one of :data:`COMPUTE_UNITS`; means nothing to the evaluator.
+    """
+
+    name = "coreml"
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        components: tuple[Component, ...] = COMPONENTS,
+        compute_units: str | None = None,
+    ) -> None:
+        super().__init__(bundle, threads=threads, components=components)
+        if compute_units is not None and compute_units not in COMPUTE_UNITS:
+            raise InputError(
+                f"unknown compute units '{compute_units}', known: {', '.join(COMPUTE_UNITS)}"
+            )
+        self.compute_units = compute_units or "ALL"
+
+    @property
+    def on_device(self) -> bool:
+        """Whether Core ML itself computes."""
+        return sys.platform == "darwin"
+
+    @property
+    def engine(self) -> str:
+        if self.on_device:
+            return f"Core ML (MLModel, {self.compute_units})"
+        programs = [p for p in self._opened.values() if isinstance(p, CoreMLProgram)]
+        rounding = (
+            "float16, rounded after every op"
+            if any(program.precision == "fp16" for program in programs)
+            else "float32"
+        )
+        return f"Core ML evaluator in PyTorch ({rounding}), not a Mac"
+
+    def open_file(self, component: Component, path: Path) -> object:
+        if self.on_device:
+            units = getattr(ct.ComputeUnit, self.compute_units)
+            return ct.models.MLModel(str(path), compute_units=units)
+        program = CoreMLProgram(path)
+        self.check_declared(component, path, _shapes(program.inputs), _shapes(program.outputs))
+        return program
+
+    def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
+        opened = self._opened[component]
+        if not isinstance(opened, CoreMLProgram):
+            predicted: dict[str, np.ndarray] = opened.predict(arrays)
+            return predicted
+        with torch_threads(self.threads):
+            return {name: value.numpy() for name, value in opened.run(arrays).items()}
+
+
+def _shapes(tensors: tuple[TensorType, ...]) -> dict[str, tuple[int, ...]]:
+    return {tensor.name: tensor.shape for tensor in tensors}
