@@ -57,7 +57,10 @@ class DecoderModule(nn.Module):
         self.prompt_encoder = copy.deepcopy(model.prompt_encoder)
         self.mask_decoder = copy.deepcopy(model.mask_decoder)
         with torch.no_grad():
-            self.register_buffer("image_position", self.prompt_encoder.image_position().clone())
+            # In memory order: ExecuTorch writes a constant's bytes without heed of its strides,
+            # and the decoder then draws other masks.
+            position = self.prompt_encoder.image_position()
+            self.register_buffer("image_position", position.contiguous().clone())
 
     def forward(
         self,
