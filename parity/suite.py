@@ -16,6 +16,7 @@ from mobilesam.errors import BundleError
 from mobilesam.sam import MobileSAM
 from mobilesam.variants import load_model
 from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, Photo, default_photos
+from parity.command import command_line
 from parity.image_folder import folder_photos
 from parity.judge import Findings, judge
 from parity.latency import measure_bundle, measure_reference
@@ -101,6 +102,14 @@ def run_parity(
         for origin in dict.fromkeys(Origin.of(entry.bundle, weights) for entry in entries)
     }
     report = _empty_report(photos, limits, next(iter(models.values())))
+    report.command = command_line(
+        bundles,
+        images=images,
+        thresholds=thresholds,
+        threads=threads,
+        measure=measure,
+        compute_units=compute_units,
+    )
     judged: dict[Entry, BundleReport] = {}
     with Progress(progress) as shown:
         for origin, model in models.items():

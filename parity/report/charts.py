@@ -8,7 +8,7 @@ from parity.report.summary import Line
 WIDTH, LABELS, RIGHT = 960, 250, 24
 ROW, TOP, BOTTOM = 30, 30, 26
 DECADES = (-5, -4, -3, -2, -1, 0)
-EQUAL_GAP = 60
+EQUAL_GAP = 72
 """Pixels between the column of masks that are equal and the smallest decade."""
 
 
@@ -92,4 +92,6 @@ def _x(distance: float) -> float:
 
 
 def _label(decade: int) -> str:
-    return f"{1 - 10.0**decade:.{max(1, -decade)}f}" if decade else "0"
+    # What is nearer than the first decade is drawn on it.
+    sign = "≥ " if decade == DECADES[0] else ""
+    return f"{sign}{1 - 10.0**decade:.{-decade}f}" if decade else "0"

@@ -33,17 +33,23 @@ def error(value: float | None) -> str:
 
 
 def exact(value: float | None, threshold: float | None = None) -> str:
-    """Four significant digits, or as many as tell the figure from its threshold."""
+    """Four significant digits, or as many as tell the figure from its threshold and from 1."""
     if value is None:
         return MISSING
     if not math.isfinite(value):
         return NOT_FINITE
     for digits in range(4, 18):
         text = f"{value:.{digits}g}"
-        if threshold is None or value == threshold or float(text) != threshold:
+        if not any(float(text) == other != value for other in (threshold, 1.0)):
             break
     mantissa, e, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if e else text
+
+
+def limit(threshold: float) -> str:
+    """A threshold as it was set."""
+    mantissa, e, exponent = repr(threshold).removesuffix(".0").partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
 
 
 def significant(value: float, digits: int) -> str:
@@ -104,7 +110,16 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+_METRICS = {
+    "digest": "altered files",
+    "weights_digest": "other weights",
+    "finite": "all values finite",
+    "not_constant": "spread, of reference's",
+    "chosen_mask": "other mask chosen",
+}
+_TERMS = {"iou": "IoU", "l2": "L2", "psnr": "PSNR", "db": "dB"}
+
+
 def metric(name: str) -> str:
     """A metric's name as words: ``mask_iou_min`` as "mask IoU min"."""
-    terms = {"iou": "IoU", "l2": "L2", "psnr": "PSNR", "db": "dB"}
-    return " ".join(terms.get(word, word) for word in name.split("_"))
+    return _METRICS.get(name) or " ".join(_TERMS.get(word, word) for word in name.split("_"))

@@ -18,6 +18,12 @@ from parity.report.summary import (
 from parity.schema import BundleReport, CaseMetrics, ParityReport
 
 TEMPLATES = Path(__file__).with_name("templates")
+FILTERS = (
+    *("share", "error", "exact", "limit", "percent", "ratio", "count", "decibels"),
+    *("megabytes", "milliseconds", "seconds", "words", "metric"),
+)
+"""Functions of ``parity.report.figures`` that templates use by name."""
+
 WORST_CASES = 8
 """So many cases of a bundle are listed one by one."""
 
@@ -41,10 +47,7 @@ def html(report: ParityReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = (
-        "share error exact percent megabytes milliseconds seconds ratio count decibels words metric"
-    )
-    environment.filters.update({name: getattr(figures, name) for name in names.split()})
+    environment.filters.update({name: getattr(figures, name) for name in FILTERS})
     environment.filters["sign"] = figures.SIGNS.__getitem__
     lines = summarise(report)
     passing, total = counts(report)

@@ -30,7 +30,7 @@ def _suite(bundle: BundleReport, report: ParityReport) -> ElementTree.Element:
         ElementTree.SubElement(properties, "property", name=key, value=value)
     failures = 0
     for check in bundle.checks:
-        title = f"{check.stage}.{check.metric} {check.comparison} {check.threshold:g}"
+        title = f"{check.stage}.{check.metric} {check.comparison} {figures.limit(check.threshold)}"
         case = ElementTree.SubElement(
             suite, "testcase", classname=_clean(name), name=_clean(title), time="0"
         )
@@ -51,7 +51,7 @@ def _suite(bundle: BundleReport, report: ParityReport) -> ElementTree.Element:
 
 
 def _message(check: Check) -> str:
-    asked = f"{check.comparison} {figures.exact(check.threshold)}"
+    asked = f"{check.comparison} {figures.limit(check.threshold)}"
     message = f"{figures.exact(check.value, check.threshold)}, asked {asked}"
     return f"{message}; worst: {check.where}" if check.where else message
 

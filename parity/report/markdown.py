@@ -126,7 +126,7 @@ def _bundle(bundle: BundleReport) -> Iterable[str]:
                     figures.words(check.stage),
                     figures.metric(check.metric),
                     figures.exact(check.value, check.threshold),
-                    f"{figures.SIGNS[check.comparison]} {figures.exact(check.threshold)}",
+                    f"{figures.SIGNS[check.comparison]} {figures.limit(check.threshold)}",
                     "met" if check.passed else "**MISSED**",
                     check.where,
                 ]

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -212,13 +213,16 @@ def _side_by_side(panels: Sequence[tuple[str, Image.Image, RGB | None]]) -> Imag
     width, height = panels[0][1].size
     text = max(12, round(max(width, height) / 21))
     strip = round(text * 1.7)
-    # Narrow panels stand in wider columns, so that the titles stay readable.
-    column = max(width, round(text * 9.5))
+    font = ImageFont.load_default(text)
+    # Narrow panels stand in wider columns, so that the titles stay whole.
+    titles = (
+        font.getlength(title) + text * (2.5 if colour else 1.25) for title, _, colour in panels
+    )
+    column = max(width, math.ceil(max(titles)))
     sheet = Image.new(
         "RGB", (column * len(panels) + _GAP * (len(panels) - 1), height + strip), _STRIP
     )
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(text)
     for index, (title, panel, colour) in enumerate(panels):
         left = index * (column + _GAP)
         start = left + text // 2

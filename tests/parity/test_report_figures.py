@@ -45,6 +45,11 @@ def test_a_figure_is_told_from_its_threshold(value: float, threshold: float) -> 
     [
         (figures.exact(1e-4), "0.0001"),
         (figures.exact(5e-7), "5e-7"),
+        (figures.exact(0.9999999), "0.9999999"),
+        (figures.exact(1.0), "1"),
+        (figures.limit(0.99999), "0.99999"),
+        (figures.limit(1e-6), "1e-6"),
+        (figures.limit(80.0), "80"),
         (figures.percent(1.0), "100 %"),
         (figures.percent(0.99999), "99.9 %"),
         (figures.megabytes(28.112), "28.1"),
@@ -61,6 +66,7 @@ def test_a_figure_is_told_from_its_threshold(value: float, threshold: float) -> 
         (figures.decibels(80.04), "80.0"),
         (figures.words("end_to_end"), "end to end"),
         (figures.metric("mask_iou_min"), "mask IoU min"),
+        (figures.metric("digest"), "altered files"),
     ],
 )
 def test_figures(made: str, text: str) -> None:

@@ -87,6 +87,17 @@ def test_awkward_sizes(size: tuple[int, int]) -> None:
     assert sheet.mode == "RGB" and sheet.width >= 4 * max(1, round(480 * size[1] / max(size)))
 
 
+def test_titles_of_narrow_panels_are_whole() -> None:
+    image = np.zeros((300, 60, 3), np.uint8)
+    empty = np.zeros((300, 60), bool)
+    one = empty.copy()
+    one[0, 0] = True
+    point = make_prompt([[5, 5]], [1], original_size=(300, 60))
+    strip = np.asarray(draw_case(image, point, empty, one))[:-480]
+    # The ground of the titles is clear at the right edge: no letter is cut.
+    assert len(strip) > 20 and (strip[:, -4:] == strip[0, -1]).all()
+
+
 def test_masks_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match=r"image's size \[200, 320\]"):
         draw_case(GREY, POINT, np.zeros((320, 200), bool), np.zeros((200, 320), bool))

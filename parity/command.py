@@ -1,0 +1,27 @@
+"""The command line that repeats a run of the suite."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def command_line(
+    bundles: Sequence[Path],
+    *,
+    images: Path | None = None,
+    thresholds: Path | None = None,
+    threads: int | None = None,
+    measure: bool = True,
+    compute_units: str | None = None,
+) -> str:
+    """``mobilesam parity`` with the arguments of :func:`parity.suite.run_parity`, quoted."""
+    words = ["mobilesam", "parity", *(str(path) for path in bundles)]
+    for option, value in (
+        ("--images", images),
+        ("--thresholds", thresholds),
+        ("--threads", threads),
+        ("--compute-units", compute_units),
+    ):
+        if value is not None:
+            words += [option, str(value)]
+    return shlex.join(words if measure else [*words, "--no-measure"])
