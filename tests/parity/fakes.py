@@ -1,0 +1,97 @@
+"""A bundle and its runner without a converter: the contract's modules, run by PyTorch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from converters.bundle import MANIFEST_NAME, FileRecord, digest, size_on_disk
+from converters.contract import COMPONENTS, Component, Contract, InputVariant
+from converters.modules import build_module
+from converters.provenance import build_manifest, weights_record
+from mobilesam.sam import MobileSAM
+from mobilesam.variants import load_model
+from parity.cases import default_photos
+from parity.runners.base import Arrays, BundleRunner
+
+SIZE = 128
+
+Arrays_ = dict[str, np.ndarray]
+
+
+def write_bundle(
+    folder: Path,
+    model: MobileSAM,
+    *,
+    input_variant: InputVariant = "pixels",
+    slots: int = 8,
+    scheme: str = "fp32",
+    target: str = "torchscript",
+) -> Path:
+    """A bundle whose manifest is right and whose files are placeholders."""
+    folder.mkdir(parents=True)
+    contract = Contract.of(model, input_variant=input_variant, slots=slots)
+    files = []
+    for component in COMPONENTS:
+        path = folder / f"{component}.pt"
+        path.write_text(f"{component} of {target}")
+        files.append(
+            FileRecord(
+                path=path.name,
+                component=component,
+                runtime="torchscript",
+                sha256=digest(path),
+                size_bytes=size_on_disk(path),
+            )
+        )
+    manifest = build_manifest(model, contract, target, scheme, 16, weights_record(model), files)
+    (folder / MANIFEST_NAME).write_text(manifest.model_dump_json())
+    return folder
+
+
+class ModuleRunner(BundleRunner):
+    """Runs the reference's own modules as if they had been read from the bundle's files."""
+
+    name = "torchscript"
+
+    def load(self) -> None:
+        weights = self.bundle.manifest.weights.name
+        model = load_model(weights, image_size=self.image_size)
+        self._modules = {c: build_module(model, c, self.contract) for c in COMPONENTS}
+
+    def unload(self) -> None:
+        self._modules = {}
+
+    @torch.inference_mode()
+    def run(self, component: Component, inputs: Arrays) -> Arrays_:
+        tensors = [
+            torch.from_numpy(np.ascontiguousarray(inputs[spec.name], np.float32))
+            for spec in self.contract.signature(component).inputs
+        ]
+        outputs = self._modules[component](*tensors)
+        named = outputs if isinstance(outputs, tuple) else (outputs,)
+        specs = self.contract.signature(component).outputs
+        return {spec.name: value.numpy() for spec, value in zip(specs, named, strict=True)}
+
+
+def changed(component: Component, change: Callable[[Arrays_], Arrays_]) -> type[ModuleRunner]:
+    """A runner that does something to a component's outputs."""
+
+    class Changed(ModuleRunner):
+        def run(self, of: Component, inputs: Arrays) -> Arrays_:
+            outputs = super().run(of, inputs)
+            return change(outputs) if of == component else outputs
+
+    return Changed
+
+
+def write_photos(folder: Path) -> Path:
+    """A small wide photo and a small tall one."""
+    folder.mkdir(parents=True)
+    photos = {photo.name: photo.load() for photo in default_photos()}
+    coffee, astronaut = photos["coffee"], photos["astronaut"]
+    Image.fromarray(coffee).resize((210, 140)).save(folder / "cup.png")
+    Image.fromarray(astronaut[:, 60:360]).resize((90, 154)).save(folder / "woman.png")
+    return folder

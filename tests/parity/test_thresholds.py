@@ -1,0 +1,70 @@
+"""The thresholds file: complete, strict, and every mistake in one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from converters.schemes import combinations
+from mobilesam.errors import ThresholdError
+from parity.thresholds import DEFAULT_FILE, Thresholds
+
+SHIPPED = DEFAULT_FILE.read_text()
+
+
+def test_the_shipped_file_judges_every_combination_there_is() -> None:
+    limits = Thresholds()
+    for target, scheme in combinations():
+        row = limits.row(target, scheme)
+        assert row.encoder.relative_l2 <= {"fp32": 1e-4, "fp16": 5e-3}[scheme]
+        if scheme == "fp32":
+            assert row.end_to_end.mask_iou_min >= 0.99
+
+
+def test_a_target_overrides_single_values(tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(SHIPPED + "\n[fp16.targets.coreml.encoder]\nrelative_l2 = 0.25\n")
+    limits = Thresholds(path)
+    own, others = limits.row("coreml", "fp16"), limits.row("tflite", "fp16")
+    assert own.encoder.relative_l2 == 0.25
+    assert others.encoder.relative_l2 < 0.25
+    assert own.encoder.cosine == others.encoder.cosine
+    assert own.decoder == others.decoder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: "", "is empty"),
+        (lambda s: "fp32 = [", "is not a TOML file"),
+        (lambda s: "fp32 = 3", "'fp32' must be a table"),
+        (lambda s: s.replace("[fp16.", "[fp61."), "unknown scheme; did you mean 'fp16'"),
+        (lambda s: s.replace("cosine = ", "cosin = ", 1), "'fp32.encoder.cosin"),
+        (lambda s: s.replace("psnr_db = 80.0", ""), "'fp32.encoder.psnr_db' is missing"),
+        (lambda s: s.replace("psnr_db = 80.0", "psnr_db = 'high'"), "psnr_db' cannot be used"),
+        (lambda s: s.replace("psnr_db = 80.0", "psnr_db = nan"), "psnr_db' cannot be used"),
+        (lambda s: s.replace("mask_iou_min = 0.99", "mask_iou_min = 99"), "mask_iou_min' cannot"),
+        (
+            lambda s: s + "\n[fp16.targets.tflight.encoder]\ncosine = 0.9\n",
+            "unknown target; did you mean 'tflite'",
+        ),
+        (
+            lambda s: s + "\n[fp16.targets.tflite.encoder]\ncosin = 0.9\n",
+            "'fp16.targets.tflite.encoder.cosin' is not a known key",
+        ),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, change: object, message: str) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(change(SHIPPED))  # type: ignore[operator]
+    with pytest.raises(ThresholdError) as caught:
+        Thresholds(path)
+    assert message in str(caught.value) and "limits.toml" in str(caught.value)
+
+
+def test_a_missing_file_and_a_missing_row_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ThresholdError, match="gone.toml cannot be read"):
+        Thresholds(tmp_path / "gone.toml")
+    path = tmp_path / "limits.toml"
+    path.write_text(SHIPPED[: SHIPPED.index("[fp16.encoder]")])
+    with pytest.raises(ThresholdError, match="no row for scheme 'fp16', only for fp32"):
+        Thresholds(path).row("coreml", "fp16")
