@@ -33,15 +33,20 @@ def error(value: float | None) -> str:
 
 
 def exact(value: float | None, threshold: float | None = None) -> str:
-    """Four significant digits, or as many as tell the figure from its threshold and from 1."""
+    """Four significant digits, or as many as tell the figure from its threshold.
+
+    What is a little less than 1 does not become 1: it is rounded down to seven places.
+    """
     if value is None:
         return MISSING
     if not math.isfinite(value):
         return NOT_FINITE
     for digits in range(4, 18):
         text = f"{value:.{digits}g}"
-        if not any(float(text) == other != value for other in (threshold, 1.0)):
+        if threshold is None or value == threshold or float(text) != threshold:
             break
+    if float(text) == 1 > value:
+        text = f"{math.floor(value * 1e7) / 1e7:.7f}".rstrip("0")
     mantissa, e, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if e else text
 

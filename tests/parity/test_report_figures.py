@@ -45,7 +45,9 @@ def test_a_figure_is_told_from_its_threshold(value: float, threshold: float) -> 
     [
         (figures.exact(1e-4), "0.0001"),
         (figures.exact(5e-7), "5e-7"),
-        (figures.exact(0.9999999), "0.9999999"),
+        (figures.exact(0.99997), "0.99997"),
+        (figures.exact(1 - 1e-12), "0.9999999"),
+        (figures.exact(1 + 1e-12), "1"),
         (figures.exact(1.0), "1"),
         (figures.limit(0.99999), "0.99999"),
         (figures.limit(1e-6), "1e-6"),
