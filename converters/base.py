@@ -4,6 +4,7 @@
 inside them, so that naming a target costs nothing.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +63,24 @@ class Conversion:
         """The module as torch.export captures it: one static graph, no Python left."""
         with torch.no_grad():
             return torch.export.export(self.module, self.inputs)
+
+    def trace(self) -> torch.jit.ScriptModule:
+        """The program as TorchScript, in eval mode.
+
+        Raises:
+            ExportError: tracing warned, so the trace is not the module.
+        """
+        exported = self.program.module(check_guards=False)
+        # Built anew, it lacks the hook that checks shapes in Python, which would be traced too.
+        graph = torch.fx.GraphModule(exported, exported.graph)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("error", torch.jit.TracerWarning)
+            try:
+                return torch.jit.trace(graph, self.inputs).eval()
+            except torch.jit.TracerWarning as warning:
+                raise ExportError(
+                    f"the trace of the {self.component} is no faithful copy: {warning}"
+                ) from warning
 
     @property
     def title(self) -> str:

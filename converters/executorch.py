@@ -1,0 +1,42 @@
+"""ExecuTorch: the exported program, lowered to XNNPACK, one named method a file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from converters.base import Conversion, Port
+
+_DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
+"""ExecuTorch reports torch's ScalarType numbers."""
+
+
+def options(scheme: str, ios: int) -> dict[str, str]:
+    """The backend that runs what it can; the rest runs on portable kernels."""
+    return {"backend": "xnnpack"}
+
+
+def convert(job: Conversion) -> None:
+    """Lower and serialize."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    edge = to_edge_transform_and_lower(
+        {job.signature.name: job.program}, partitioner=[XnnpackPartitioner()]
+    )
+    program = edge.to_executorch()
+    with job.path(".pte").open("wb") as file:
+        program.write_to_file(file)
+
+
+def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+    """What the runtime says of the method; ExecuTorch keeps no names of inputs and outputs."""
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(path)
+    metadata = program.metadata(job.signature.name)
+
+    def read(tensors: Sequence) -> list[Port]:
+        return [Port(None, tuple(t.sizes()), _DTYPES.get(t.dtype(), "?")) for t in tensors]
+
+    inputs = [metadata.input_tensor_meta(i) for i in range(metadata.num_inputs())]
+    outputs = [metadata.output_tensor_meta(i) for i in range(metadata.num_outputs())]
+    return read(inputs), read(outputs)
