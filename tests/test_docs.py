@@ -1,0 +1,152 @@
+"""The documents say what the code does: tables are the code's own, every Python snippet runs."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from converters.contract import COMPONENTS, Contract, TensorSpec, pack_prompt
+from converters.schemes import markdown_table
+from mobilesam.predictor import choose_mask
+from mobilesam.prompts import make_prompt
+from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD, Frame, pixels_input, upscale_logits
+
+CONTRACT = Contract(1024, 16, 256, "pixels", 8)
+DOCUMENTS = ("README.md", "docs/bundle.md")
+
+
+def python_snippets(path: Path) -> list[str]:
+    """Fenced blocks marked as Python."""
+    return re.findall(r"^```python\n(.*?)^```$", path.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_readme_has_the_table_of_schemes(repository: Path) -> None:
+    readme = (repository / "README.md").read_text("utf-8")
+    between = re.search(r"<!-- schemes -->\n(.*?)<!-- /schemes -->", readme, re.DOTALL)
+    assert between, "the markers <!-- schemes --> and <!-- /schemes --> are gone"
+    assert between[1].strip() == markdown_table().strip()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_tensor_tables_are_the_contract(document: str, repository: Path) -> None:
+    row = re.compile(r"^\| (in|out) \| `(\w+)` \| (\[[\d, ]+\]) \| (\w+) \|", re.MULTILINE)
+    found = row.findall((repository / document).read_text("utf-8"))
+
+    def rows(way: str, specs: tuple[TensorSpec, ...]) -> list[tuple[str, ...]]:
+        return [(way, spec.name, str(list(spec.shape)), spec.dtype) for spec in specs]
+
+    expected = []
+    for component in COMPONENTS:
+        signature = CONTRACT.signature(component)
+        expected += rows("in", signature.inputs) + rows("out", signature.outputs)
+    assert found == expected
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_constants_are_the_code_s(document: str, repository: Path) -> None:
+    text = (repository / document).read_text("utf-8")
+    for constants in (PIXEL_MEAN, PIXEL_STD):
+        assert re.search(r",\s+".join(f"{value:g}" for value in constants), text)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs"])
+def test_links_lead_somewhere(document: str, repository: Path) -> None:
+    path = repository / document
+    for page in [path] if path.is_file() else sorted(path.glob("*.md")):
+        prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", prose):
+            if not target.startswith(("http://", "https://")):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+Host = dict[str, Callable[..., Any]]
+
+
+@pytest.fixture(scope="module")
+def host(repository: Path) -> Host:
+    """The functions of docs/bundle.md."""
+    (snippet,) = python_snippets(repository / "docs" / "bundle.md")
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "docs/bundle.md", "exec"), names)
+    return names
+
+
+SIZES = [(300, 451), (1500, 1000), (1024, 768), (37, 1400)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_host_code_prepares_a_photo_as_the_library_does(host: Host, size: tuple[int, int]) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    image, valid_size = pixels_input(photo, 1024)
+    ours = host["encoder_inputs"](photo)
+    assert np.array_equal(ours["valid_size"], valid_size)
+    # Pillow's weights are fixed-point: rounding may differ by one level, rarely.
+    difference = np.abs(ours["image"] - image)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+
+
+PROMPTS: list[dict[str, Any]] = [
+    {"points": [[100, 50]], "labels": [1]},
+    {"points": [[100, 50], [7.5, 280]], "labels": [1, 0]},
+    {"box": [10, 20, 300, 200]},
+    {"points": [[100, 50]], "labels": [0], "box": [10, 20, 300, 200]},
+    {"points": [[100, 50]], "labels": [1], "logits": np.full((256, 256), 2.5, np.float32)},
+]
+
+
+@pytest.mark.parametrize("asked", PROMPTS)
+def test_host_code_packs_a_prompt_as_the_library_does(host: Host, asked: dict[str, Any]) -> None:
+    frame = Frame((300, 451), 1024)
+    prompt = make_prompt(
+        asked.get("points"),
+        asked.get("labels"),
+        asked.get("box"),
+        asked.get("logits"),
+        original_size=frame.original_size,
+    )
+    ours = host["decoder_inputs"](300, 451, **asked)
+    theirs = pack_prompt(prompt, frame, CONTRACT)
+    assert list(ours) == list(theirs)
+    for name, array in theirs.items():
+        assert ours[name].dtype == array.dtype
+        assert np.array_equal(ours[name], array), name
+    iou = np.array([0.9, 0.1, 0.3, 0.2], np.float32)
+    arguments = (asked.get("points", ()), asked.get("box"), asked.get("logits"))
+    assert host["chosen_mask"](iou, *arguments) == choose_mask(prompt, iou)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_host_code_draws_a_mask_as_the_library_does(host: Host, size: tuple[int, int]) -> None:
+    low_res = np.random.default_rng(1).normal(size=(256, 256)).astype(np.float32)
+    logits = upscale_logits(torch.from_numpy(low_res)[None, None], Frame(size, 1024))[0, 0].numpy()
+    mask = host["mask_of"](low_res, *size)
+    assert mask.shape == size
+    clear = np.abs(logits) > 1e-4
+    assert np.array_equal(mask[clear], logits[clear] > 0)
+
+
+def test_readme_snippets_run(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    rows, columns = np.mgrid[0:480, 0:640]
+    pixels = np.stack([rows // 2, columns // 3, (rows * columns) // 1250], axis=-1)
+    photo = Image.fromarray(pixels.astype(np.uint8))
+    photo.save("photo.jpg")
+    photo.save("photos/one.png")
+    snippets = python_snippets(repository / "README.md")
+    assert len(snippets) >= 3
+    names: dict[str, Any] = {}
+    for snippet in snippets:
+        small = snippet.replace("image_size=1024", "image_size=128")
+        exec(compile(small, "README.md", "exec"), names)
+    assert names["masks"].shape == (3, 480, 640)
+    assert names["report"].passed
+    assert (tmp_path / "reports" / "report.html").is_file()
