@@ -1,6 +1,7 @@
 """A bundle and its runner without a converter: the contract's modules, run by PyTorch."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,15 @@ from mobilesam.variants import load_model
 from parity.cases import default_photos
 from parity.runners.base import Arrays, BundleRunner
 
-SIZE = 128
+SIZE = 64
 
 Arrays_ = dict[str, np.ndarray]
+
+
+@cache
+def demo_model(image_size: int = SIZE) -> MobileSAM:
+    """The demo weights at a small image size, loaded once."""
+    return load_model("demo", image_size=image_size)
 
 
 def write_bundle(
@@ -57,8 +64,7 @@ class ModuleRunner(BundleRunner):
     name = "torchscript"
 
     def load(self) -> None:
-        weights = self.bundle.manifest.weights.name
-        model = load_model(weights, image_size=self.image_size)
+        model = demo_model(self.image_size)
         self._modules = {c: build_module(model, c, self.contract) for c in COMPONENTS}
 
     def unload(self) -> None:
