@@ -38,7 +38,6 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
     from rich.table import Table
 
     weights = manifest.weights
-    untrained = ", [bold]untrained[/]" if weights.untrained else ""
     facts = {
         "target": manifest.target,
         "scheme": f"{manifest.scheme.name}: {manifest.scheme.meaning}",
@@ -46,7 +45,8 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
         "image size": str(manifest.image_size),
         "input": manifest.input_variant,
         "point slots": str(manifest.slots),
-        "weights": f"{weights.name} ({weights.description}{untrained})",
+        "weights": f"{weights.name} ({weights.description})",
+        "trained": "no: the masks mean nothing" if weights.untrained else "yes",
         "weights from": weights.source,
         "weights SHA-256": weights.sha256,
         "licence": f"{manifest.licence}; weights: {weights.licence}",

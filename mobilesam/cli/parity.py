@@ -1,7 +1,7 @@
 """`mobilesam parity`: does what ships still draw PyTorch's masks?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from parity.schema import ParityReport
 
 FAILED = 1
+
+ComputeUnits = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
 
 
 def parity(
@@ -33,8 +35,10 @@ def parity(
         bool, typer.Option("--measure/--no-measure", help="Take load time, latency and memory.")
     ] = True,
     compute_units: Annotated[
-        str | None,
-        typer.Option(help="Core ML on a Mac: all, cpu_only, cpu_and_gpu or cpu_and_ne."),
+        ComputeUnits | None,
+        typer.Option(
+            case_sensitive=False, help="What Core ML may use, on a Mac.", show_default="all"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +60,7 @@ def parity(
         threads=threads,
         measure=measure,
         progress=not as_json,
-        compute_units=compute_units,
+        compute_units=compute_units and compute_units.upper(),
     )
     finish(result, report, as_json=as_json)
 

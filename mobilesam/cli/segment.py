@@ -1,7 +1,7 @@
 """The work behind `mobilesam predict`: ask a runner about one photo."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +107,8 @@ def segment(request: Request, weights: str, image_size: int) -> Answer:
     model = load_model(weights, image_size=image_size)
     info = model.weights
     name, untrained = (info.name, info.untrained) if info else (weights, False)
-    return _ask(ReferenceRunner(model), request, pixels, frame, prompt, name, untrained, "PyTorch")
+    runner = ReferenceRunner(model)
+    return _ask(runner, request, pixels, frame, prompt, name, untrained, lambda: "PyTorch")
 
 
 def segment_with_bundle(request: Request, folder: Path, runtime: str | None) -> Answer:
@@ -127,8 +128,12 @@ def segment_with_bundle(request: Request, folder: Path, runtime: str | None) -> 
     pack_prompt(prompt, frame, contract)  # too many points is an error before any file is loaded
     runner = open_runner(bundle, runtime or bundle.runtimes[0], threads=request.threads)
     made_with = bundle.manifest.weights
-    title = f"{bundle.name} on {runner.engine}"
-    return _ask(runner, request, pixels, frame, prompt, made_with.name, made_with.untrained, title)
+    name, untrained = made_with.name, made_with.untrained
+
+    def title() -> str:
+        return f"{bundle.name} on {runner.engine}"  # known in full once the files are loaded
+
+    return _ask(runner, request, pixels, frame, prompt, name, untrained, title)
 
 
 def _prepare(request: Request, image_size: int) -> tuple[np.ndarray, Frame, Prompt]:
@@ -174,10 +179,11 @@ def _ask(
     prompt: Prompt,
     weights: str,
     untrained: bool,
-    title: str,
+    title: Callable[[], str],
 ) -> Answer:
     with runner:
         low_res, iou = runner.decode(runner.encode(pixels), prompt, frame)
+        engine = title()
     chosen = choose_mask(prompt, iou)
     if request.multimask is not None:
         chosen = 1 + int(np.argmax(iou[1:])) if request.multimask else 0
@@ -193,5 +199,5 @@ def _ask(
         mask=(mask[0, 0] > MASK_THRESHOLD).numpy(),
         weights=weights,
         untrained=untrained,
-        title=title,
+        title=engine,
     )

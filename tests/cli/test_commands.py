@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from pycocotools import mask as coco
 from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS
 from mobilesam import Predictor, __version__, load_model
 from mobilesam.cli import app, export, main
+from mobilesam.cli.parity import ComputeUnits
+from parity.runners.coreml import COMPUTE_UNITS
 from tests.cli.conftest import Run
 
 COMMANDS = ("export", "parity", "predict", "inspect", "doctor", "demo")
@@ -55,6 +58,10 @@ def test_defaults_are_the_contract_s() -> None:
     assert parameters["input_variant"].default == INPUT_VARIANTS[0]
     annotation = str(parameters["input_variant"].annotation)
     assert all(repr(variant) in annotation for variant in INPUT_VARIANTS)
+
+
+def test_compute_units_are_the_runner_s() -> None:
+    assert tuple(name.upper() for name in get_args(ComputeUnits)) == COMPUTE_UNITS
 
 
 def test_the_script_exits_with_two() -> None:
