@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mobilesam.errors import BundleError, InputError
-from parity.coreml_evaluator.arguments import Argument, Arguments, Op, Value
+from parity.coreml_evaluator.arguments import Argument, Arguments, Op, UnknownOpError, Value
 from parity.coreml_evaluator.ops import OPS
 from parity.coreml_evaluator.ops.elementwise import STORED_AS
 from parity.coreml_evaluator.precision import round_to_half, round_to_half_
@@ -194,14 +194,20 @@ class CoreMLProgram:
 
 
 def _type_of(var: Any) -> TensorType:
-    return TensorType(var.name, tuple(int(side) for side in var.shape), dtype_name(var))
+    tensor = TensorType(var.name, tuple(int(side) for side in var.shape), dtype_name(var))
+    if tensor.dtype not in STORED_AS:
+        raise UnknownOpError(
+            f"Core ML tensor '{tensor.name}' is of type {tensor.dtype}, which the evaluator does "
+            "not know: check this program on a Mac"
+        )
+    return tensor
 
 
 def _constant(var: Any) -> Value:
     """Value of a constant, in memory of its own."""
     if isinstance(var.val, str):
         return var.val
-    dtype = STORED_AS[dtype_name(var)]
+    dtype = STORED_AS[_type_of(var).dtype]
     return torch.from_numpy(np.array(var.val)).to(dtype, copy=True)
 
 

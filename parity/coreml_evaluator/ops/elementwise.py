@@ -19,6 +19,7 @@ STORED_AS = {
     "int32": torch.int32,
     "int8": torch.int32,
     "uint16": torch.int32,
+    "uint32": torch.int64,
     "uint8": torch.int32,
 }
 """Torch type in which values of a Core ML type are kept."""

@@ -1,0 +1,44 @@
+"""Bundles of a small model with every parameter live, exported once a test session."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from converters.bundle import Bundle
+from converters.contract import Contract
+from converters.export import export_one
+from mobilesam.sam import MobileSAM
+from mobilesam.variants import build
+from tests.upstream.oracle import randomize
+
+SIZE = 256
+
+
+@lru_cache
+def live_model(size: int = SIZE) -> MobileSAM:
+    """A model whose every parameter and buffer is random: a freshly built one has dead branches."""
+    model = build(image_size=size)
+    randomize(model, seed=0)
+    return model.requires_grad_(False)
+
+
+def live_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "fp32") -> Bundle:
+    """The live model's bundle of a target, exported on first use.
+
+    Skips when the converter is not installed.
+    """
+    for module in REQUIRED[target]:
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    folder = temporary.getbasetemp() / "live-bundles" / f"{target}-{scheme}"
+    model = live_model()
+    return Bundle(Path(export_one(model, target, scheme, Contract.of(model), folder).path))
+
+
+REQUIRED = {
+    "torchscript": (),
+    "coreml": ("coremltools",),
+    "tflite": ("litert_torch", "ai_edge_litert"),
+    "onnx": ("onnxscript", "onnxruntime"),
+    "executorch": ("executorch.runtime",),
+}

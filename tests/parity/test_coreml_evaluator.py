@@ -1,0 +1,239 @@
+"""Whole programs: our encoder and decoder, float16 rounding, and what is refused."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from converters.bundle import Bundle
+from converters.contract import COMPONENTS, Component, Contract
+from converters.modules import build_module, example_inputs
+from mobilesam.errors import BundleError, InputError
+from parity.coreml_evaluator import CoreMLProgram, UnknownOpError, program
+from parity.coreml_evaluator.precision import round_to_half, round_to_half_
+from tests.live_bundles import live_model
+from tests.parity.conftest import BundleOf
+from tests.parity.mil_programs import ct, mb, save_program
+
+X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+
+
+def relative_l2(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+def reference(contract: Contract, component: Component) -> dict[str, torch.Tensor]:
+    module = build_module(live_model(), component, contract)
+    with torch.inference_mode():
+        outputs = module(*example_inputs(contract, component).values())
+    parts = outputs if isinstance(outputs, tuple) else (outputs,)
+    names = [spec.name for spec in contract.signature(component).outputs]
+    return dict(zip(names, parts, strict=True))
+
+
+def evaluated(bundle: Bundle, component: Component) -> tuple[CoreMLProgram, dict[str, Any]]:
+    opened = CoreMLProgram(bundle.file(component, "coreml"))
+    return opened, opened.run(example_inputs(bundle.manifest.contract, component))
+
+
+@pytest.mark.parametrize(("scheme", "limit"), [("fp32", 1e-5), ("fp16", 5e-3)])
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_program_agrees_with_pytorch(
+    bundle_of: BundleOf, component: Component, scheme: str, limit: float
+) -> None:
+    bundle = bundle_of("coreml", scheme)
+    opened, found = evaluated(bundle, component)
+    expected = reference(bundle.manifest.contract, component)
+    assert opened.precision == scheme
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        error = relative_l2(found[name], value)
+        assert error <= limit
+        # A float16 program that is this close was never rounded.
+        assert scheme == "fp32" or error > 1e-4
+
+
+@pytest.mark.parametrize("ios", [17, 18])
+def test_later_systems_programs_agree_too(tmp_path: Path, ios: int) -> None:
+    contract = Contract.of(live_model())
+    module = build_module(live_model(), "decoder", contract)
+    inputs = example_inputs(contract, "decoder")
+    model = ct.convert(
+        torch.jit.trace(module, tuple(inputs.values())),
+        inputs=[ct.TensorType(name=name, shape=x.shape) for name, x in inputs.items()],
+        outputs=[ct.TensorType(name=s.name) for s in contract.signature("decoder").outputs],
+        minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
+        compute_precision=ct.precision.FLOAT32,
+        skip_model_load=True,
+    )
+    model.save(str(tmp_path / "decoder.mlpackage"))
+    opened = CoreMLProgram(tmp_path / "decoder.mlpackage")
+    assert opened.spec_version == {17: 8, 18: 9}[ios]
+    found = opened.run(inputs)
+    for name, value in reference(contract, "decoder").items():
+        assert relative_l2(found[name], value) <= 1e-5
+
+
+def test_inputs_survive_and_constants_are_loaded_once(bundle_of: BundleOf) -> None:
+    bundle = bundle_of("coreml", "fp16")
+    opened = CoreMLProgram(bundle.file("decoder", "coreml"))
+    inputs = example_inputs(bundle.manifest.contract, "decoder")
+    copies = {name: value.clone() for name, value in inputs.items()}
+    first, second = opened.run(inputs), opened.run(inputs)
+    for name, value in inputs.items():
+        assert torch.equal(value, copies[name])
+    for name in first:
+        assert torch.equal(first[name], second[name])
+
+
+def test_half_program_rounds_every_op(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        return mb.mul(x=mb.add(x=x, y=np.float32(1000.0)), y=np.float32(3.1))
+
+    opened = CoreMLProgram(save_program(tmp_path, build, [X], half=True))
+    assert opened.precision == "fp16"
+    (found,) = opened.run({"in0": X}).values()
+    half = np.float16  # NumPy rounds each of its own float16 operations
+    np.testing.assert_array_equal(found.numpy(), (X.astype(half) + half(1000)) * half(3.1))
+
+
+def test_half_overflow_becomes_infinite(tmp_path: Path) -> None:
+    path = save_program(tmp_path, lambda x: mb.square(x=x), [X], half=True)
+    values = np.full_like(X, 256.0)
+    (found,) = CoreMLProgram(path).run({"in0": values}).values()
+    assert torch.isinf(found).all()
+
+
+def test_values_between_float16_inputs_are_rounded(tmp_path: Path) -> None:
+    path = save_program(tmp_path, lambda x: mb.relu(x=x), [np.abs(X).astype(np.float16)])
+    opened = CoreMLProgram(path)
+    assert opened.inputs[0].dtype == "fp16"
+    (found,) = opened.run({"in0": np.abs(X)}).values()
+    np.testing.assert_array_equal(found.numpy(), np.abs(X).astype(np.float16))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "sliced", "long"])
+def test_rounding_in_place_is_rounding(layout: str) -> None:
+    x = torch.randn(64, 128) * torch.logspace(-8, 6, 128)
+    values = {
+        "contiguous": x,
+        "transposed": x.t(),
+        "sliced": x[:, 3:77],
+        "long": x.repeat(70, 1),
+    }[layout]
+    expected = torch.from_numpy(values.numpy().astype(np.float16).astype(np.float32))
+    assert torch.equal(round_to_half(values), expected)
+    assert torch.equal(round_to_half_(values), expected)
+    assert torch.equal(values, expected)
+
+
+def test_cast_to_half_leaves_its_argument_alone(tmp_path: Path) -> None:
+    def build(x: Any) -> tuple[Any, Any]:
+        rounded = mb.cast(x=mb.cast(x=x, dtype="fp16"), dtype="fp32")
+        return rounded, mb.add(x=x, y=np.float32(0))
+
+    opened = CoreMLProgram(save_program(tmp_path, build, [X]))
+    rounded, kept = opened.run({"in0": X}).values()
+    np.testing.assert_array_equal(rounded.numpy(), X.astype(np.float16))
+    np.testing.assert_array_equal(kept.numpy(), X)
+
+
+def test_intermediates_are_freed_after_their_last_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(x: Any) -> Any:
+        for _ in range(6):
+            x = mb.add(x=x, y=np.float32(1))
+        return x
+
+    alive: list[int] = []
+    opened = CoreMLProgram(save_program(tmp_path, build, [X]))
+    evaluate = CoreMLProgram._evaluate
+
+    def counting(self: CoreMLProgram, step: Any, values: dict[int, Any]) -> None:
+        evaluate(self, step, values)
+        alive.append(len(values) - len(self._constants))
+
+    monkeypatch.setattr(program.CoreMLProgram, "_evaluate", counting)
+    (found,) = opened.run({"in0": X}).values()
+    np.testing.assert_allclose(found.numpy(), X + 6, rtol=1e-6)
+    assert alive == [2] * 6  # an op's argument and its output, nothing older
+
+
+def test_unknown_op_is_named(tmp_path: Path) -> None:
+    path = save_program(tmp_path, lambda x: mb.cumsum(x=x, axis=0, name="running"), [X])
+    with pytest.raises(UnknownOpError, match=r"op 'cumsum' named 'running'"):
+        CoreMLProgram(path)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda x: mb.concat(values=[x, x], axis=0, interleave=True, name="odd"), "interleaves"),
+        (lambda x: mb.cast(x=mb.real_div(x=mb.cast(x=x, dtype="int32"), y=2, name="odd"),
+                           dtype="fp32"), "divides integers"),
+        (lambda x: mb.conv_transpose(x=x, weight=np.ones((3, 2, 2), np.float32), name="odd",
+                                     pad_type="same"), "pad_type 'same'"),
+        (lambda x: mb.max_pool(x=mb.expand_dims(x=x, axes=[0]), kernel_sizes=[2, 2], name="odd",
+                               pad_type="valid", ceil_mode=True), "ceil_mode"),
+    ],
+)  # fmt: skip
+def test_unknown_form_of_an_op_is_named(tmp_path: Path, build: Any, message: str) -> None:
+    opened = CoreMLProgram(save_program(tmp_path, build, [X]))
+    with pytest.raises(UnknownOpError, match=f"named 'odd'.*{message}"):
+        opened.run({"in0": X})
+
+
+def test_image_input_is_refused(tmp_path: Path) -> None:
+    traced = torch.jit.trace(torch.nn.ReLU(), torch.zeros(1, 3, 8, 8))
+    model = ct.convert(
+        traced,
+        inputs=[ct.ImageType(name="photo", shape=(1, 3, 8, 8))],
+        minimum_deployment_target=ct.target.iOS16,
+        skip_model_load=True,
+    )
+    model.save(str(tmp_path / "image.mlpackage"))
+    with pytest.raises(BundleError, match="'photo' is a Core ML imageType"):
+        CoreMLProgram(tmp_path / "image.mlpackage")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "needs the input 'in0'"),
+        ({"in0": X, "extra": X}, "no input 'extra'"),
+        ({"in0": X[0]}, r"shape \[2, 3, 4\], not \[3, 4\]"),
+    ],
+)
+def test_wrong_inputs_are_named(tmp_path: Path, inputs: dict[str, Any], message: str) -> None:
+    opened = CoreMLProgram(save_program(tmp_path, lambda x: mb.relu(x=x), [X]))
+    with pytest.raises(InputError, match=message):
+        opened.run(inputs)
+
+
+@pytest.mark.parametrize(
+    "damage", ["no folder", "no manifest", "spec", "weights cut", "no weights"]
+)
+def test_damaged_package_gives_one_sentence(tmp_path: Path, damage: str) -> None:
+    weight = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    path = save_program(tmp_path, lambda x: mb.linear(x=x, weight=weight), [X])
+    data = path / "Data" / "com.apple.CoreML"
+    if damage == "no folder":
+        shutil.rmtree(path)
+    elif damage == "no manifest":
+        (path / "Manifest.json").unlink()
+    elif damage == "spec":
+        spec = data / "model.mlmodel"
+        spec.write_bytes(spec.read_bytes()[: spec.stat().st_size // 2])
+    elif damage == "weights cut":
+        weights = data / "weights" / "weight.bin"
+        weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    else:
+        (data / "weights" / "weight.bin").unlink()
+    with pytest.raises(BundleError) as caught:
+        CoreMLProgram(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
