@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from converters.base import Conversion, Port
+from mobilesam.errors import ExportError
 
 _DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
 """ExecuTorch reports torch's ScalarType numbers."""
@@ -19,12 +22,23 @@ def convert(job: Conversion) -> None:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
+    _refuse_strided_constants(job)
     edge = to_edge_transform_and_lower(
         {job.signature.name: job.program}, partitioner=[XnnpackPartitioner()]
     )
     program = edge.to_executorch()
     with job.path(".pte").open("wb") as file:
         program.write_to_file(file)
+
+
+def _refuse_strided_constants(job: Conversion) -> None:
+    """ExecuTorch writes a constant's bytes without heed of its strides: a scrambled constant."""
+    for name, tensor in {**job.program.state_dict, **job.program.constants}.items():
+        if isinstance(tensor, Tensor) and not tensor.is_contiguous():
+            raise ExportError(
+                f"'{name}' of the {job.component} is not contiguous in memory, and ExecuTorch would "
+                "write it scrambled"
+            )
 
 
 def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
