@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mobilesam.cli.common import Json, Threads, require_writable_folder, say, say_untrained
+from mobilesam.cli.common import Json, Threads, require_writable_folder
 from mobilesam.errors import BundleError, InputError
 
 if TYPE_CHECKING:
@@ -80,10 +80,8 @@ def finish(result: "ParityReport", folder: Path | None, *, as_json: bool) -> Non
         from parity.report import print_report
 
         print_report(result, Console())
-    if any(bundle.untrained for bundle in result.bundles):
-        say_untrained()
     if "html" in written:
-        say("report", str(written["html"]))
+        typer.echo(f"report: {written['html']}", err=as_json)
     if not result.passed:
         raise typer.Exit(FAILED)
 
