@@ -126,7 +126,7 @@ def build_manifest(
             "resize": "to the photo's size, bilinear, align_corners false",
             "threshold": MASK_THRESHOLD,
             "mask": "logit greater than the threshold",
-            "choice": "a lone point, no box, no mask input: the best iou_predictions of masks 1 to 3; "
+            "choice": "one point, no box, no mask input: the best iou_predictions of masks 1 to 3; "
             "otherwise mask 0",
         },
         labels=LABELS,
