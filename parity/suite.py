@@ -121,7 +121,7 @@ def run_parity(
             ):
                 report.gallery |= _gallery(answers)
                 for entry in own:
-                    judged[entry] = _judge_entry(
+                    judged[entry] = judge_entry(
                         entry, model, answers, threads, compute_units, shown
                     )
         report.bundles = [judged[entry] for entry in entries]
@@ -140,7 +140,7 @@ def _entries(path: Path, limits: Thresholds) -> list[Entry]:
     return [Entry(bundle, runtime, row) for runtime in bundle.runtimes]
 
 
-def _judge_entry(
+def judge_entry(
     entry: Entry,
     model: MobileSAM,
     answers: Sequence[PhotoReference],
@@ -148,6 +148,7 @@ def _judge_entry(
     compute_units: str | None,
     shown: Progress,
 ) -> BundleReport:
+    """Judge one bundle on one runtime; what it raises becomes the reason of a FAIL."""
     report = _empty_bundle_report(entry)
     report.checks = _integrity(entry, model)
     report.reasons = reasons(report.checks)
@@ -156,8 +157,8 @@ def _judge_entry(
     title = f"{entry.bundle.name} on {entry.runtime}"
     try:
         runner = _open(entry, threads, compute_units)
-        report.engine = runner.engine
         with runner, shown.task(title, len(answers)) as step:
+            report.engine = runner.engine
             judge_runner(report, runner, answers, entry.row, step)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
