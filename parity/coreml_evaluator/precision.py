@@ -30,11 +30,10 @@ def round_to_half(x: Tensor) -> Tensor:
 def round_to_half_(x: Tensor) -> Tensor:
     """Round the values of a float32 tensor to float16 in place, and return it.
 
-    The memory must belong to this tensor alone.
+    All memory behind the tensor is rounded, in whatever order its dimensions lie: it must belong
+    to this tensor alone.
     """
-    if not x.is_contiguous():
-        return x.copy_(x.to(torch.float16))
-    flat = x.view(-1)
+    flat = x.as_strided((x.untyped_storage().nbytes() // x.element_size(),), (1,), 0)
     half = torch.empty(min(_CHUNK, flat.numel()), dtype=torch.float16)
     for chunk in flat.split(_CHUNK):
         part = half[: chunk.numel()]

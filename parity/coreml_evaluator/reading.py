@@ -63,7 +63,10 @@ def _unreadable(path: Path, error: Exception) -> BundleError:
 def _check_interface(path: Path, spec: Any) -> None:
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
-        raise BundleError(f"{path} is a Core ML '{kind}', not an ML Program")
+        raise BundleError(
+            f"{path} is of Core ML's kind '{kind or 'empty'}', not an ML Program: export the "
+            "bundle again"
+        )
     for feature in (*spec.description.input, *spec.description.output):
         kind = feature.type.WhichOneof("Type")
         if kind != "multiArrayType":

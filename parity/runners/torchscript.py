@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from converters.contract import Component
+from mobilesam.errors import BundleError
 from parity.runners.base import Arrays
 from parity.runners.checked import CheckedRunner, torch_threads, version_of
 
@@ -23,7 +24,15 @@ class TorchScriptRunner(CheckedRunner):
     def open_file(self, component: Component, path: Path) -> object:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return torch.jit.load(str(path), map_location="cpu")
+            module = torch.jit.load(str(path), map_location="cpu")
+        wanted = [spec.name for spec in self.bundle.manifest.signatures[component].inputs]
+        found = [argument.name for argument in module.forward.schema.arguments[1:]]
+        if found != wanted:
+            raise BundleError(
+                f"{path} is not what its manifest says: it takes {', '.join(found)}, not "
+                f"{', '.join(wanted)}"
+            )
+        return module
 
     def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
         module = self._opened[component]
