@@ -36,7 +36,7 @@ def _refuse_strided_constants(job: Conversion) -> None:
     for name, tensor in {**job.program.state_dict, **job.program.constants}.items():
         if isinstance(tensor, Tensor) and not tensor.is_contiguous():
             raise ExportError(
-                f"'{name}' of the {job.component} is not contiguous in memory, and ExecuTorch would "
+                f"'{name}' of the {job.component} is not contiguous, and ExecuTorch would "
                 "write it scrambled"
             )
 

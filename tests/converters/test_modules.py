@@ -1,4 +1,4 @@
-"""The contract's modules give the reference's answers: static slots, both preprocessing variants."""
+"""The contract's modules give the reference's answers: static slots, preprocessing variants."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,366 @@
+"""Bundles are written whole, once, and by one process at a time."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from converters import export as export_module
+from converters import workspace
+from converters.bundle import LOG_NAME, MANIFEST_NAME, Bundle, Manifest
+from converters.contract import COMPONENTS, CONTRACT_VERSION, Contract
+from converters.export import export, export_one
+from converters.process import ConversionError
+from converters.schemes import TARGETS
+from mobilesam.checkpoints import tensors_sha256
+from mobilesam.errors import ExportError, InputError
+from mobilesam.mask_decoder import MaskDecoder
+from mobilesam.sam import MobileSAM
+from tests.upstream.oracle import randomize
+
+MakeModel = Callable[[], MobileSAM]
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {root!r})
+from converters.contract import Contract
+from converters.export import export_one
+from tests.converters.conftest import make_tiny_model
+model = make_tiny_model()
+result = export_one(model, "torchscript", "fp32", Contract.of(model), sys.argv[1])
+print(result.skipped)
+"""
+
+
+def export_tiny(model: MobileSAM, folder: Path, **options: bool) -> export_module.ExportResult:
+    return export_one(model, "torchscript", "fp32", Contract.of(model), folder, **options)
+
+
+def start_export(repository: Path, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(root=str(repository)), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_partial(folder: Path, process: subprocess.Popen[str]) -> Path:
+    """The temporary folder of an export that has begun to write."""
+    for _ in range(1200):
+        for partial in folder.parent.glob(f".{folder.name}.partial-*"):
+            if any(partial.iterdir()):
+                return partial
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("the export did not begin within a minute")
+
+
+def workers() -> set[str]:
+    """Process ids of all converter workers on this machine."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"converters.worker" in entry.read_bytes():
+                found.add(entry.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+def is_alive_in(folder: Path) -> bool:
+    """Whether any worker still has the bundle's log open."""
+    for worker in workers():
+        try:
+            if str(folder.parent) in os.readlink(f"/proc/{worker}/fd/1"):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def test_a_bundle_is_complete_and_describes_itself(tiny_model: MobileSAM, tmp_path: Path) -> None:
+    folder = tmp_path / "some" / "bundle"
+    result = export_tiny(tiny_model, folder)
+    assert (result.path, result.target, result.scheme) == (folder, "torchscript", "fp32")
+    assert not result.skipped and result.seconds > 0
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["bundle"]
+    files = {"encoder.pt", "encoder.ptl", "decoder.pt", "decoder.ptl"}
+    assert {p.name for p in folder.iterdir()} == files | {MANIFEST_NAME, LOG_NAME}
+
+    bundle = Bundle(folder)
+    bundle.verify()
+    manifest = bundle.manifest
+    assert manifest.contract == Contract.of(tiny_model)
+    assert manifest.contract_version == CONTRACT_VERSION
+    assert manifest.weights.sha256 == tensors_sha256(tiny_model.state_dict())
+    assert set(manifest.signatures) == set(COMPONENTS)
+    assert {record.path for record in manifest.files} == files
+    assert {r.runtime for r in manifest.files if r.path.endswith(".ptl")} == {"lite_interpreter"}
+    assert all("legacy" in r.note for r in manifest.files if r.path.endswith(".ptl"))
+    assert manifest.preprocessing["mean"] == [123.675, 116.28, 103.53]
+    assert manifest.preprocessing["std"] == [58.395, 57.12, 57.375]
+    assert manifest.postprocessing["threshold"] == 0.0
+    assert set(manifest.labels) == {1, 0, 2, 3, -1, -2}
+    assert manifest.licence == "Apache-2.0"
+    assert manifest.tools["torch"] == torch.__version__
+    assert "mobilesam-export" in manifest.tools
+    written = (folder / MANIFEST_NAME).read_text("utf-8")
+    assert Manifest.model_validate(json.loads(written)) == manifest
+
+
+def test_an_unchanged_bundle_is_skipped_and_a_changed_one_is_not(
+    changed_model: MakeModel, tmp_path: Path
+) -> None:
+    model = changed_model()
+    folder = tmp_path / "bundle"
+    export_tiny(model, folder)
+    before = (folder / MANIFEST_NAME).stat().st_mtime_ns
+    again = export_tiny(model, folder)
+    assert again.skipped
+    assert (folder / MANIFEST_NAME).stat().st_mtime_ns == before
+
+    assert not export_tiny(model, folder, force=True).skipped
+    assert (folder / MANIFEST_NAME).stat().st_mtime_ns > before
+
+    with (folder / "decoder.pt").open("ab") as file:
+        file.write(b"x")
+    assert not export_tiny(model, folder).skipped
+    Bundle(folder).verify()
+
+    randomize(model, seed=1)
+    model.requires_grad_(False)
+    assert not export_tiny(model, folder).skipped
+    assert Bundle(folder).manifest.weights.sha256 == tensors_sha256(model.state_dict())
+
+
+@pytest.mark.parametrize("change", ["slots", "variant", "ios", "target", "scheme"])
+def test_the_export_key_sees_every_choice(tiny_model: MobileSAM, change: str) -> None:
+    from converters.provenance import export_key, weights_record
+
+    weights = weights_record(tiny_model)
+
+    def key(target: str = "coreml", scheme: str = "fp32", ios: int = 16, **contract: object) -> str:
+        made = Contract.of(tiny_model, **contract)  # type: ignore[arg-type]
+        return export_key(tiny_model, weights, made, target, scheme, ios)
+
+    changed = {
+        "slots": lambda: key(slots=9),
+        "variant": lambda: key(input_variant="normalized"),
+        "ios": lambda: key(ios=17),
+        "target": lambda: key(target="onnx"),
+        "scheme": lambda: key(scheme="fp16"),
+    }
+    assert key() == key()
+    assert changed[change]() != key()
+
+
+def test_changed_weights_do_not_keep_their_name(changed_model: MakeModel) -> None:
+    from converters.provenance import weights_record
+    from mobilesam.checkpoints import WeightsInfo
+
+    model = changed_model()
+    sha256 = tensors_sha256(model.state_dict())
+    model.weights = WeightsInfo("official", "somewhere", sha256, False, "Apache-2.0", "text")
+    assert weights_record(model).name == "official"
+    with torch.no_grad():
+        model.mask_decoder.iou_token.weight += 1
+    assert weights_record(model).name == "in-memory"
+    assert "official" in weights_record(model).source
+
+
+def test_everything_a_converter_prints_is_in_the_log(
+    changed_model: MakeModel, tmp_path: Path
+) -> None:
+    class Chatter:
+        """Unpickled in the worker, it prints from outside Python."""
+
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, ("echo to standard output; echo to standard error >&2",)
+
+    model = changed_model()
+    model.chatter = Chatter()  # type: ignore[assignment]
+    export_tiny(model, tmp_path / "bundle")
+    log = (tmp_path / "bundle" / LOG_NAME).read_text("utf-8")
+    assert "to standard output" in log
+    assert "to standard error" in log
+
+
+def test_a_converter_that_crashes_gives_one_sentence_and_leaves_nothing(
+    changed_model: MakeModel, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Bomb:
+        """Unpickled in the worker, it kills it."""
+
+        def __reduce__(self) -> tuple[object, tuple[()]]:
+            return os.abort, ()
+
+    model = changed_model()
+    model.bomb = Bomb()  # type: ignore[assignment]
+    with pytest.raises(ExportError, match="process was ended by SIGABRT") as caught:
+        export_tiny(model, tmp_path / "out" / "bundle", progress=True)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    assert "last lines of the log" in capfd.readouterr().err
+
+
+def test_a_wrong_output_stops_the_export_and_keeps_the_earlier_bundle(
+    changed_model: MakeModel, tmp_path: Path
+) -> None:
+    model = changed_model()
+    folder = tmp_path / "bundle"
+    export_tiny(model, folder)
+    model.mask_decoder = MaskDecoder(channels=model.channels, num_masks=3)
+    randomize(model, seed=0)
+    with pytest.raises(ConversionError, match=r"low_res_masks.*\[1, 3, .*contract says \[1, 4,"):
+        export_tiny(model, folder)
+    Bundle(folder).verify()
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_train_mode_is_refused_before_anything_is_written(
+    changed_model: MakeModel, tmp_path: Path
+) -> None:
+    model = changed_model()
+    model.image_encoder.train()
+    with pytest.raises(ExportError, match=r"train mode.*eval\(\)"):
+        export_tiny(model, tmp_path / "out" / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_in_the_middle_it_leaves_no_bundle_and_the_next_run_is_fine(
+    tiny_model: MobileSAM, repository: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    process = start_export(repository, folder)
+    wait_for_partial(folder, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not folder.exists()
+    for _ in range(200):  # the worker ends itself when its parent is gone
+        if not is_alive_in(folder):
+            break
+        time.sleep(0.05)
+    assert not is_alive_in(folder)
+    assert not export_tiny(tiny_model, folder).skipped
+    Bundle(folder).verify()
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_interrupted_it_ends_its_worker_and_leaves_nothing(
+    repository: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out" / "bundle"
+    process = start_export(repository, folder)
+    wait_for_partial(folder, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in errors
+    assert not is_alive_in(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_share_a_folder(repository: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    both = [start_export(repository, folder) for _ in range(2)]
+    answers = [process.communicate(timeout=300) for process in both]
+    assert sorted(out.strip() for out, _ in answers) == ["False", "True"], answers
+    Bundle(folder).verify()
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_an_export_killed_between_two_renames_gives_the_old_bundle_back(tmp_path: Path) -> None:
+    old = tmp_path / ".bundle.old-1"
+    old.mkdir()
+    (old / MANIFEST_NAME).write_text("{}")
+    with workspace.locked(tmp_path / "bundle"):
+        assert (tmp_path / "bundle" / MANIFEST_NAME).is_file()
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(tiny_model: MobileSAM, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "holiday.jpg").write_bytes(b"precious")
+    with pytest.raises(ExportError, match="photos exists and is not a bundle"):
+        export_tiny(tiny_model, folder)
+    assert (folder / "holiday.jpg").read_bytes() == b"precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["photos"]
+
+
+def test_out_that_is_a_file_is_refused(tiny_model: MobileSAM, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(ExportError, match="it is a file"):
+        export_tiny(tiny_model, tmp_path / "out" / "bundle")
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_out_that_cannot_be_created_is_refused(tiny_model: MobileSAM) -> None:
+    with pytest.raises(ExportError, match="cannot export to /proc/nowhere: .*can be written"):
+        export_tiny(tiny_model, Path("/proc/nowhere/bundle"))
+
+
+def test_a_full_disk_gives_one_sentence_and_leaves_nothing(
+    tiny_model: MobileSAM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(export_module, "convert_in_process", no_space)
+    with pytest.raises(ExportError, match="the disk is full"):
+        export_tiny(tiny_model, tmp_path / "out" / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_ran_out_of_space_says_so(
+    tiny_model: MobileSAM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from converters import process
+
+    monkeypatch.setattr(process, "LOW_DISK", 2**80)
+    tiny = Contract.of(tiny_model)
+    broken = Contract(tiny.image_size, tiny.stride, tiny.channels + 1, tiny.input_variant, 8)
+    with pytest.raises(ExportError, match=r"the disk is full \(\d+ MB free\)"):
+        export_one(tiny_model, "torchscript", "fp32", broken, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"targets": ["tflight"]}, "did you mean 'tflite'"),
+        ({"targets": ["torchscript"], "schemes": ["fp16"]}, "no scheme 'fp16'"),
+        ({"ios": 15, "targets": ["torchscript"]}, "ios must be one of 16, 17, 18, not 15"),
+        ({"slots": 1}, "slots must be 2 to 64, not 1"),
+        ({"slots": 65}, "slots must be 2 to 64, not 65"),
+        ({"input_variant": "raw"}, "input_variant must be one of pixels, normalized"),
+        ({"image_size": 100}, "multiple of 16"),
+        ({"jobs": 0, "targets": ["torchscript"], "image_size": 64}, "jobs must be at least 1"),
+        ({"weights": "nowhere.pt"}, "nowhere.pt"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_written(
+    options: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        export(out=tmp_path / "out", progress=False, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_goes_first_and_further_schemes_last() -> None:
+    from converters.export import _turn
+    from converters.schemes import combinations
+
+    order = sorted(combinations(), key=_turn)
+    assert order[0][0] == max(TARGETS, key=lambda name: TARGETS[name].seconds)
+    assert order.index(("tflite", "fp32")) < order.index(("onnx", "fp16"))

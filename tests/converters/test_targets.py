@@ -1,0 +1,267 @@
+"""Every target and scheme: the written files have the contract's ports and the module's numbers."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from converters.base import Port, check_ports
+from converters.bundle import Bundle
+from converters.contract import COMPONENTS, Component, Contract, Signature
+from converters.modules import build_module, example_inputs
+from converters.schemes import combinations
+from mobilesam.errors import ExportError
+from mobilesam.sam import MobileSAM
+
+GetBundle = Callable[[str, str], Bundle]
+Inputs = dict[str, Tensor]
+
+LIMITS = {"fp32": 2e-5, "fp16": 5e-3}
+"""Relative L2. Core ML has no runtime here; tests of its evaluator compare it."""
+
+
+def run_torchscript(path: Path, signature: Signature, inputs: Inputs) -> list[Tensor]:
+    return _listed(torch.jit.load(str(path))(*inputs.values()))
+
+
+def run_lite(path: Path, signature: Signature, inputs: Inputs) -> list[Tensor]:
+    from torch.jit.mobile import _load_for_lite_interpreter
+
+    return _listed(_load_for_lite_interpreter(str(path))(*inputs.values()))
+
+
+def run_litert(path: Path, signature: Signature, inputs: Inputs) -> list[Tensor]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    runner = interpreter.get_signature_runner(signature.name)
+    outputs = runner(**{name: tensor.numpy() for name, tensor in inputs.items()})
+    return [torch.from_numpy(outputs[spec.name].copy()) for spec in signature.outputs]
+
+
+def run_onnx(path: Path, signature: Signature, inputs: Inputs) -> list[Tensor]:
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    feeds = {name: tensor.numpy() for name, tensor in inputs.items()}
+    return [torch.from_numpy(a) for a in session.run([o.name for o in signature.outputs], feeds)]
+
+
+def run_executorch(path: Path, signature: Signature, inputs: Inputs) -> list[Tensor]:
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(path)
+    method = program.load_method(signature.name)
+    assert method is not None
+    return [tensor.clone() for tensor in method.execute(list(inputs.values()))]
+
+
+RUN = {
+    "torchscript": run_torchscript,
+    "lite_interpreter": run_lite,
+    "litert": run_litert,
+    "onnxruntime": run_onnx,
+    "executorch": run_executorch,
+}
+
+
+def _listed(result: Tensor | tuple[Tensor, ...]) -> list[Tensor]:
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def variations(contract: Contract, component: Component) -> Iterator[Inputs]:
+    """The example, and inputs that take the other way wherever there are two."""
+    inputs = example_inputs(contract, component)
+    yield inputs
+    if component == "encoder":
+        yield {**inputs, "valid_size": torch.tensor([50.0, 128.0])}
+    else:
+        yield {**inputs, "has_mask_input": torch.zeros(1)}
+        labels = torch.full_like(inputs["point_labels"], -2)
+        labels[0, 0], labels[0, 1] = 1, -1
+        yield {**inputs, "point_labels": labels}
+
+
+@pytest.mark.parametrize(
+    ("target", "scheme"), [pair for pair in combinations() if pair[0] != "coreml"]
+)
+def test_files_compute_what_the_module_computes(
+    target: str, scheme: str, tiny_model: MobileSAM, tiny_bundle: GetBundle
+) -> None:
+    bundle = tiny_bundle(target, scheme)
+    contract = bundle.manifest.contract
+    for component in COMPONENTS:
+        module = build_module(tiny_model, component, contract)
+        signature = contract.signature(component)
+        for inputs in variations(contract, component):
+            with torch.no_grad():
+                wanted = _listed(module(**inputs))
+            for runtime in bundle.runtimes:
+                found = RUN[runtime](bundle.file(component, runtime), signature, inputs)
+                for ours, theirs, spec in zip(found, wanted, signature.outputs, strict=True):
+                    assert tuple(ours.shape) == spec.shape
+                    assert ours.dtype == torch.float32
+                    error = float((ours - theirs).norm() / theirs.norm())
+                    assert error <= LIMITS[scheme], f"{runtime} {component} {spec.name}: {error}"
+
+
+@pytest.mark.parametrize("target", ["coreml", "tflite", "onnx"])
+def test_fp16_halves_the_files(target: str, tiny_bundle: GetBundle) -> None:
+    sizes = {
+        scheme: sum(r.size_bytes for r in tiny_bundle(target, scheme).manifest.files)
+        for scheme in ("fp32", "fp16")
+    }
+    # Graph structure and, in TFLite, relative biases do not shrink.
+    assert sizes["fp16"] < (0.8 if target == "tflite" else 0.7) * sizes["fp32"]
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "fp16"])
+def test_coreml_packages_describe_themselves(scheme: str, tiny_bundle: GetBundle) -> None:
+    bundle = tiny_bundle("coreml", scheme)
+    import coremltools as ct
+
+    for component in COMPONENTS:
+        path = bundle.file(component, "coreml")
+        spec = ct.models.MLModel(str(path), skip_model_load=True).get_spec()
+        assert spec.specificationVersion == 7  # iOS 16
+        assert spec.WhichOneof("Type") == "mlProgram"
+        metadata = spec.description.metadata
+        assert metadata.author == "mobilesam-export"
+        assert "Apache-2.0" in metadata.license
+        assert metadata.versionString
+        assert "MobileSAM" in metadata.shortDescription
+        user = metadata.userDefined
+        assert user["contract_version"] == bundle.manifest.contract_version
+        assert user["weights_sha256"] == bundle.manifest.weights.sha256
+        assert user["untrained"] == "false"
+        signature = bundle.manifest.signatures[component]
+        for records, features in (
+            (signature.inputs, spec.description.input),
+            (signature.outputs, spec.description.output),
+        ):
+            described = {feature.name: feature for feature in features}
+            assert set(described) == {record.name for record in records}
+            for record in records:
+                assert record.meaning in described[record.name].shortDescription
+                assert list(described[record.name].type.multiArrayType.shape) == list(record.shape)
+
+
+def test_coreml_fp16_keeps_positions_in_float32(tiny_bundle: GetBundle) -> None:
+    bundle = tiny_bundle("coreml", "fp16")
+    operations = _coreml_operations(bundle.file("decoder", "coreml"))
+    phases = [op for op in operations if op.op_type in ("sin", "cos")]
+    assert len(phases) == 2
+    assert {op.outputs[0].dtype.__name__ for op in phases} == {"fp32"}
+    softmaxes = [op for op in operations if op.op_type == "softmax"]
+    assert {op.outputs[0].dtype.__name__ for op in softmaxes} == {"fp16"}
+
+    operations = _coreml_operations(bundle.file("encoder", "coreml"))
+    clips = [op for op in operations if op.op_type == "clip"]
+    assert len(clips) == 2
+    assert {op.outputs[0].dtype.__name__ for op in clips} == {"fp32"}
+    convolutions = [op for op in operations if op.op_type == "conv"]
+    assert {op.outputs[0].dtype.__name__ for op in convolutions} == {"fp16"}
+
+
+def _coreml_operations(package: Path) -> list:
+    import coremltools as ct
+    from coremltools.converters.mil.frontend.milproto.load import load
+
+    model = ct.models.MLModel(str(package), skip_model_load=True)
+    spec = model.get_spec()
+    program = load(spec, spec.specificationVersion, model.weights_dir)
+    return list(program.functions["main"].operations)
+
+
+def test_tflite_fp16_keeps_the_positional_encoding_in_float32(tiny_bundle: GetBundle) -> None:
+    bundle = tiny_bundle("tflite", "fp16")
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        str(bundle.file("decoder", "litert")),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    matrices = [t for t in tensors.values() if sorted(t["shape"]) == [2, 16]]
+    assert [np.dtype(t["dtype"]).name for t in matrices] == ["float32"]
+    assert any(t["dtype"] is np.float16 for t in tensors.values())
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "fp16"])
+def test_onnx_files_are_documented_and_whole(scheme: str, tiny_bundle: GetBundle) -> None:
+    bundle = tiny_bundle("onnx", scheme)
+    import onnx
+
+    for component in COMPONENTS:
+        model = onnx.load(str(bundle.file(component, "onnxruntime")), load_external_data=False)
+        onnx.checker.check_model(model, full_check=True)
+        assert [(o.domain, o.version) for o in model.opset_import] == [("", 20)]
+        assert not [i for i in model.graph.initializer if i.data_location]
+        signature = bundle.manifest.signatures[component]
+        assert model.graph.name == signature.name
+        values = [*model.graph.input, *model.graph.output]
+        for value, record in zip(values, (*signature.inputs, *signature.outputs), strict=True):
+            assert value.doc_string == record.meaning
+            dimensions = value.type.tensor_type.shape.dim
+            assert tuple(d.denotation for d in dimensions) == record.axes
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        assert metadata["weights_sha256"] == bundle.manifest.weights.sha256
+        kinds = {i.data_type for i in model.graph.initializer if np.prod(i.dims) > 1000}
+        wanted = onnx.TensorProto.FLOAT if scheme == "fp32" else onnx.TensorProto.FLOAT16
+        assert wanted in kinds
+
+
+def test_torchscript_files_carry_their_provenance(tiny_bundle: GetBundle) -> None:
+    import json
+
+    bundle = tiny_bundle("torchscript", "fp32")
+    extra = {"contract.json": ""}
+    torch.jit.load(str(bundle.file("decoder", "torchscript")), _extra_files=extra)
+    told = json.loads(extra["contract.json"])
+    assert told["component"] == "decoder"
+    assert told["weights_sha256"] == bundle.manifest.weights.sha256
+
+
+def test_executorch_refuses_a_constant_it_would_scramble(tiny_model: MobileSAM) -> None:
+    pytest.importorskip("executorch.exir")
+    from types import SimpleNamespace
+
+    from converters import executorch
+
+    scrambled = torch.rand(4, 3).t()
+    program = SimpleNamespace(state_dict={"good": torch.rand(2)}, constants={"bad": scrambled})
+    job = SimpleNamespace(program=program, component="decoder")
+    with pytest.raises(ExportError, match="'bad' of the decoder is not contiguous"):
+        executorch.convert(job)  # type: ignore[arg-type]
+
+
+IMAGE = Port("image", (1, 3, 128, 128), "float32")
+VALID = Port("valid_size", (2,), "float32")
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([IMAGE], "has 1 inputs but the contract has 2"),
+        ([IMAGE, Port("size", (2,), "float32")], "no input 'valid_size'.*it has image, size"),
+        ([Port("image", (1, 128, 128, 3), "float32"), VALID], r"shape \[1, 128, 128, 3\]"),
+        ([Port("image", (1, 3, 128, 128), "float16"), VALID], "'image' is float16"),
+        ([Port(None, (2,), None), Port(None, (2,), None)], r"'image' has shape \[2\]"),
+    ],
+)
+def test_ports_that_differ_from_the_contract_are_refused(
+    found: list[Port], words: str, tiny_model: MobileSAM
+) -> None:
+    wanted = Contract.of(tiny_model).signature("encoder").inputs
+    with pytest.raises(ExportError, match=words):
+        check_ports(Path("encoder.x"), "input", found, wanted)
+
+
+def test_ports_that_match_are_accepted_in_any_order_and_unnamed(tiny_model: MobileSAM) -> None:
+    wanted = Contract.of(tiny_model).signature("encoder").inputs
+    check_ports(Path("encoder.x"), "input", [VALID, IMAGE], wanted)
+    unnamed = [Port(None, IMAGE.shape, None), Port(None, VALID.shape, None)]
+    check_ports(Path("encoder.x"), "input", unnamed, wanted)
