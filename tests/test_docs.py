@@ -140,12 +140,12 @@ def test_readme_snippets_run(
     pixels = np.stack([rows // 2, columns // 3, (rows * columns) // 1250], axis=-1)
     photo = Image.fromarray(pixels.astype(np.uint8))
     photo.save("photo.jpg")
-    photo.save("photos/one.png")
+    photo.resize((160, 120)).save("photos/one.png")
     snippets = python_snippets(repository / "README.md")
     assert len(snippets) >= 3
     names: dict[str, Any] = {}
     for snippet in snippets:
-        small = snippet.replace("image_size=1024", "image_size=128")
+        small = snippet.replace("image_size=1024", "image_size=64")
         exec(compile(small, "README.md", "exec"), names)
     assert names["masks"].shape == (3, 480, 640)
     assert names["report"].passed
