@@ -1,19 +1,20 @@
 """ExecuTorch programs (``.pte``) in ExecuTorch's own runtime."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from executorch.extension.pybindings import portable_lib
-from executorch.runtime import Method, Runtime, Verification
 
 from converters.contract import Component
 from mobilesam.errors import BundleError
 from parity.runners.base import Arrays
 from parity.runners.checked import CheckedRunner, version_of
 
-METHOD = "forward"
-"""The method of every exported program; encoder and decoder are files of their own."""
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # "this API is experimental", on every import
+    from executorch.extension.pybindings import portable_lib
+    from executorch.runtime import Method, Runtime, Verification
 
 
 class ExecuTorchRunner(CheckedRunner):
@@ -31,15 +32,21 @@ class ExecuTorchRunner(CheckedRunner):
             portable_lib._unsafe_reset_threadpool(self.threads)
         super().load()
 
-    def open_file(self, component: Component, path: Path) -> Method:
+    def open_file(self, component: Component, path: Path) -> Method | None:
         program = Runtime.get().load_program(path, verification=Verification.InternalConsistency)
-        if METHOD not in program.method_names:
+        signature = self.bundle.manifest.signatures[component]
+        if signature.name not in program.method_names:
             found = ", ".join(sorted(program.method_names)) or "none"
-            raise BundleError(f"{path} has no method '{METHOD}', only {found}")
-        method = program.load_method(METHOD)
-        if method is None:
-            raise BundleError(f"{path}: the method '{METHOD}' could not be loaded")
-        return method
+            raise BundleError(f"{path} has no method '{signature.name}', only {found}")
+        about = program.metadata(signature.name)
+        inputs = [tuple(about.input_tensor_meta(i).sizes()) for i in range(about.num_inputs())]
+        wanted = [spec.shape for spec in signature.inputs]
+        if inputs != wanted:
+            raise BundleError(
+                f"{path} is not what its manifest says: its inputs have the shapes {inputs}, not "
+                f"{wanted}"
+            )
+        return program.load_method(signature.name)
 
     def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
         method = self._opened[component]
