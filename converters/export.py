@@ -4,7 +4,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,10 +95,11 @@ def export(
     low, high = SLOT_LIMITS
     if not low <= slots <= high:
         raise InputError(f"slots must be {low} to {high}, not {slots}")
+    _check_options(ios, jobs)
     model = load_model(weights, image_size=image_size)
     contract = Contract.of(model, input_variant=variant, slots=slots)
     folders = {(t, s): Path(out) / f"{t}-{s}" for t, s in chosen}
-    return _export_all(model, contract, folders, ios, force=force, progress=progress, jobs=jobs)
+    return export_all(model, contract, folders, ios=ios, force=force, progress=progress, jobs=jobs)
 
 
 def export_one(
@@ -128,7 +129,65 @@ def export_one(
     resolve([target], [scheme])
     require(target)
     folders = {(target, scheme): Path(folder)}
-    return _export_all(model, contract, folders, ios, force=force, progress=progress, jobs=1)[0]
+    return export_all(model, contract, folders, ios=ios, force=force, progress=progress)[0]
+
+
+def export_all(
+    model: MobileSAM,
+    contract: Contract,
+    folders: Mapping[tuple[str, str], Path],
+    *,
+    ios: int = 16,
+    force: bool = False,
+    progress: bool = False,
+    jobs: int | None = None,
+) -> list[ExportResult]:
+    """Export a model that is already loaded to several bundles side by side.
+
+    Args:
+        folders: the bundle folder of each (target, scheme), which must be rows of the table.
+        model, contract, ios, force, progress, jobs: as in :func:`export_one` and :func:`export`.
+
+    Returns:
+        One result a bundle, in the order of ``folders``.
+
+    Raises:
+        InputError, ExportError: as in :func:`export_one`.
+    """
+    _check_options(ios, jobs)
+    refuse_train_mode(model)
+    cores = os.cpu_count() or 1
+    workers = min(jobs or min(DEFAULT_JOBS, cores), len(folders))
+    created = [
+        parent
+        for folder in folders.values()
+        for parent in folder.absolute().parents
+        if not parent.exists()
+    ]
+    try:
+        for out in dict.fromkeys(folder.parent for folder in folders.values()):
+            prepare_out(out)
+        with (
+            tempfile.TemporaryDirectory(prefix="mobilesam-export-") as scratch,
+            BundleProgress([f"{t}-{s}" for t, s in folders], enabled=progress) as lines,
+        ):
+            session = _Session(
+                model=model,
+                weights=weights_record(model),
+                contract=contract,
+                ios=ios,
+                force=force,
+                scratch=Path(scratch),
+                threads=max(1, cores // workers),
+                lines=lines,
+                stop=threading.Event(),
+            )
+            _hand_over(model, session.model_file)
+            return _run_all(session, folders, workers)
+    finally:
+        for parent in created:
+            with suppress(OSError):  # not empty: something was exported
+                parent.rmdir()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,56 +249,8 @@ class _Session:
         )
 
 
-def _export_all(
-    model: MobileSAM,
-    contract: Contract,
-    folders: dict[tuple[str, str], Path],
-    ios: int,
-    *,
-    force: bool,
-    progress: bool,
-    jobs: int | None,
-) -> list[ExportResult]:
-    _one_of("ios", ios, IOS_VERSIONS)
-    refuse_train_mode(model)
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs must be at least 1, not {jobs}")
-    cores = os.cpu_count() or 1
-    workers = min(jobs or min(DEFAULT_JOBS, cores), len(folders))
-    created = [
-        parent
-        for folder in folders.values()
-        for parent in folder.absolute().parents
-        if not parent.exists()
-    ]
-    try:
-        for out in dict.fromkeys(folder.parent for folder in folders.values()):
-            prepare_out(out)
-        with (
-            tempfile.TemporaryDirectory(prefix="mobilesam-export-") as scratch,
-            BundleProgress([f"{t}-{s}" for t, s in folders], enabled=progress) as lines,
-        ):
-            session = _Session(
-                model=model,
-                weights=weights_record(model),
-                contract=contract,
-                ios=ios,
-                force=force,
-                scratch=Path(scratch),
-                threads=max(1, cores // workers),
-                lines=lines,
-                stop=threading.Event(),
-            )
-            _hand_over(model, session.model_file)
-            return _run_all(session, folders, workers)
-    finally:
-        for parent in created:
-            with suppress(OSError):  # not empty: something was exported
-                parent.rmdir()
-
-
 def _run_all(
-    session: _Session, folders: dict[tuple[str, str], Path], workers: int
+    session: _Session, folders: Mapping[tuple[str, str], Path], workers: int
 ) -> list[ExportResult]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="export")
     futures: dict[tuple[str, str], Future[ExportResult]] = {}
@@ -284,6 +295,12 @@ def _is_unchanged(folder: Path, key: str) -> bool:
     except BundleError:
         return False
     return bundle.manifest.export_key == key
+
+
+def _check_options(ios: int, jobs: int | None) -> None:
+    _one_of("ios", ios, IOS_VERSIONS)
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs must be at least 1, not {jobs}")
 
 
 def _one_of(name: str, value: object, known: Sequence[_T]) -> _T:

@@ -8,7 +8,8 @@ import pytest
 
 from converters.bundle import Bundle
 from converters.contract import Contract
-from converters.export import export_one
+from converters.export import export_all
+from converters.schemes import schemes_of
 from mobilesam.sam import MobileSAM
 from mobilesam.tiny_vit import TinyViT, TinyViTConfig
 from tests.live_bundles import REQUIRED
@@ -57,7 +58,10 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str]
         for module in REQUIRED[target]:
             pytest.importorskip(module, reason=f"{module} is not installed")
         model = _shared_tiny_model()
-        folder = root / f"{target}-{scheme}"
-        return Bundle(export_one(model, target, scheme, Contract.of(model), folder).path)
+        # All schemes at once: what one leaves, the next can use.
+        folders = {(target, each): root / f"{target}-{each}" for each in schemes_of(target)}
+        if not folders[target, scheme].exists():
+            export_all(model, Contract.of(model), folders)
+        return Bundle(folders[target, scheme])
 
     return export
