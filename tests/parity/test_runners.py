@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import types
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -270,3 +271,17 @@ def test_opening_litert_loads_nothing_else(bundle_of: BundleOf, library: str) ->
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_all_runtimes_share_one_process(bundle_of: BundleOf) -> None:
+    bundles = {runtime: bundle_of(target) for runtime, target in TARGET_OF.items()}
+    inputs = inputs_of(bundles["torchscript"], "decoder")
+    expected = expected_of(bundles["torchscript"], "decoder", inputs)[0]
+    with ExitStack() as stack:
+        runners = [
+            stack.enter_context(open_runner(bundle, runtime, threads=1, components=("decoder",)))
+            for runtime, bundle in bundles.items()
+        ]
+        for runner in (*runners, *reversed(runners)):
+            found = runner.run("decoder", inputs)["low_res_masks"]
+            assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
