@@ -49,6 +49,10 @@ class CoreMLRunner(CheckedRunner):
         return sys.platform == "darwin"
 
     @property
+    def representative(self) -> bool:
+        return self.on_device
+
+    @property
     def engine(self) -> str:
         if self.on_device:
             return f"Core ML (MLModel, {self.compute_units})"
