@@ -1,0 +1,142 @@
+"""Bundles exported once for the whole session, and one reference that judges them."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from converters.bundle import Bundle
+from converters.export import export
+from mobile_runtime_tests.helpers import OTHERS, SIZE, Change, Judge
+from mobilesam.sam import MobileSAM
+from mobilesam.variants import build, load_model
+from parity import suite
+from parity.image_folder import folder_photos
+from parity.progress import Progress
+from parity.references import PhotoReference, reference_answers
+from parity.runners import open_runner
+from parity.runners.base import BundleRunner
+from parity.runners.reference import ReferenceRunner
+from parity.schema import BundleReport
+from parity.thresholds import Thresholds
+from tests.parity.fakes import write_photos
+from tests.upstream.oracle import randomize
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    """Runtimes and tests share small machines; more threads only contend."""
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where everything of this session lies."""
+    return tmp_path_factory.mktemp("runtimes")
+
+
+@pytest.fixture(scope="session")
+def photos(folder: Path) -> Path:
+    """A small wide photo and a small tall one."""
+    return write_photos(folder / "photos")
+
+
+@pytest.fixture(scope="session")
+def bundles(folder: Path) -> dict[str, Path]:
+    """Every target in every scheme, demo weights, small frame; by name, to be read only."""
+    results = export(out=folder / "demo", image_size=SIZE, progress=False)
+    return {f"{r.target}-{r.scheme}": r.path for r in results}
+
+
+@pytest.fixture(scope="session")
+def random_weights(folder: Path) -> Callable[[int], Path]:
+    """``random_weights(seed)``: a checkpoint of which every entry is random."""
+
+    @cache
+    def write(seed: int) -> Path:
+        model = build(image_size=SIZE)
+        randomize(model, seed)
+        path = folder / f"seed{seed}.safetensors"
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def other_bundle(folder: Path, random_weights: Callable[[int], Path]) -> Callable[[str], Path]:
+    """``other_bundle(name)``: one of :data:`OTHERS`, exported on first use."""
+
+    @cache
+    def of_target(target: str) -> dict[str, Path]:
+        settings = next(dict(v) for name, v in OTHERS.items() if name.startswith(target))
+        results = export(
+            targets=[target],
+            weights=random_weights(settings.pop("seed")),
+            out=folder / "other",
+            image_size=SIZE,
+            progress=False,
+            **settings,
+        )
+        return {f"{r.target}-{r.scheme}": r.path for r in results}
+
+    return lambda name: of_target(name.partition("-")[0])[name]
+
+
+@pytest.fixture
+def scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder that is removed after the test, for copies of bundles."""
+    path = folder / "scratch"
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def judge(photos: Path) -> Iterator[Judge]:
+    """``judge(bundle path, runtime, change)``: its report, as the suite would write it.
+
+    ``change`` does something to the opened runner first. References are computed once for each
+    weights and size.
+    """
+    loaded: dict[suite.Origin, tuple[MobileSAM, Sequence[PhotoReference]]] = {}
+    opened = []
+
+    def answers(origin: suite.Origin) -> tuple[MobileSAM, Sequence[PhotoReference]]:
+        if origin not in loaded:
+            model = load_model(origin.weights, origin.variant, origin.image_size)
+            context = reference_answers(_entered(model), folder_photos(photos))
+            loaded[origin] = (model, context.__enter__())
+            opened.append(context)
+        return loaded[origin]
+
+    def run(path: Path, runtime: str, change: Change | None = None) -> BundleReport:
+        bundle = Bundle(path)
+        model, references = answers(suite.Origin.of(bundle, None))
+        row = Thresholds().row(bundle.manifest.target, bundle.manifest.scheme.name)
+        entry = suite.Entry(bundle, runtime, row)
+
+        def open_changed(*given: Any, **options: Any) -> BundleRunner:
+            runner = open_runner(*given, **options)
+            if change is not None:
+                change(runner)
+            return runner
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(suite, "open_runner", open_changed)
+            return suite.judge_entry(entry, model, references, 2, None, Progress(False))
+
+    yield run
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+def _entered(model: MobileSAM) -> ReferenceRunner:
+    runner = ReferenceRunner(model)
+    runner.load()
+    return runner
