@@ -10,6 +10,7 @@ def command_line(
     *,
     images: Path | None = None,
     thresholds: Path | None = None,
+    weights: str | Path | None = None,
     threads: int | None = None,
     measure: bool = True,
     compute_units: str | None = None,
@@ -19,6 +20,7 @@ def command_line(
     for option, value in (
         ("--images", images),
         ("--thresholds", thresholds),
+        ("--weights", weights),
         ("--threads", threads),
         ("--compute-units", compute_units),
     ):

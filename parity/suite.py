@@ -106,6 +106,7 @@ def run_parity(
         bundles,
         images=images,
         thresholds=thresholds,
+        weights=weights,
         threads=threads,
         measure=measure,
         compute_units=compute_units,
@@ -114,16 +115,18 @@ def run_parity(
     with Progress(progress) as shown:
         for origin, model in models.items():
             own = [entry for entry in entries if Origin.of(entry.bundle, weights) == origin]
+            judged |= {entry: check_entry(entry, model) for entry in own}
+            intact = [entry for entry in own if not judged[entry].reasons]
+            if not intact:
+                continue
             with (
                 ReferenceRunner(model) as reference,
                 shown.task("PyTorch reference", len(photos)) as step,
                 reference_answers(reference, photos, step) as answers,
             ):
                 report.gallery |= _gallery(answers)
-                for entry in own:
-                    judged[entry] = judge_entry(
-                        entry, model, answers, threads, compute_units, shown
-                    )
+                for entry in intact:
+                    judge_entry(judged[entry], entry, answers, threads, compute_units, shown)
         report.bundles = [judged[entry] for entry in entries]
         if measure:
             _measure(report, entries, next(iter(models)), threads, compute_units, shown)
@@ -140,20 +143,23 @@ def _entries(path: Path, limits: Thresholds) -> list[Entry]:
     return [Entry(bundle, runtime, row) for runtime in bundle.runtimes]
 
 
+def check_entry(entry: Entry, model: MobileSAM) -> BundleReport:
+    """The beginning of a report: FAIL so far, with reasons why it must not be run, if any."""
+    report = _empty_bundle_report(entry)
+    report.checks = _integrity(entry, model)
+    report.reasons = reasons(report.checks)
+    return report
+
+
 def judge_entry(
+    report: BundleReport,
     entry: Entry,
-    model: MobileSAM,
     answers: Sequence[PhotoReference],
     threads: int | None,
     compute_units: str | None,
     shown: Progress,
-) -> BundleReport:
-    """Judge one bundle on one runtime; what it raises becomes the reason of a FAIL."""
-    report = _empty_bundle_report(entry)
-    report.checks = _integrity(entry, model)
-    report.reasons = reasons(report.checks)
-    if report.reasons:
-        return report
+) -> None:
+    """Judge one intact bundle on one runtime; what it raises becomes the reason of a FAIL."""
     title = f"{entry.bundle.name} on {entry.runtime}"
     try:
         runner = _open(entry, threads, compute_units)
@@ -163,7 +169,6 @@ def judge_entry(
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
         report.reasons.append(f"could not be run: {error or type(error).__name__}")
-    return report
 
 
 def _open(entry: Entry, threads: int | None, compute_units: str | None) -> BundleRunner:
@@ -205,7 +210,9 @@ def _integrity(entry: Entry, model: MobileSAM) -> list[Check]:
         for record in bundle.manifest.files
         if digest(bundle.path / record.path) != record.sha256
     ]
-    where = f"{', '.join(altered)} differ from the manifest's SHA-256" if altered else ""
+    where = "; ".join(
+        f"{path} is not as exported, its SHA-256 differs from the manifest's" for path in altered
+    )
     made = [equality("digest", "integrity", len(altered), 0, where)]
     stated = bundle.manifest.weights.sha256
     actual = model.weights.sha256 if model.weights else ""

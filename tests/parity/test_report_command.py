@@ -14,11 +14,12 @@ def test_every_argument_is_named_and_quoted() -> None:
         [Path("a b"), Path("c")],
         images=Path("photos"),
         thresholds=Path("own.toml"),
+        weights="my.pt",
         threads=2,
         measure=False,
         compute_units="cpu_only",
     )
     assert line == (
-        "mobilesam parity 'a b' c --images photos --thresholds own.toml --threads 2 "
+        "mobilesam parity 'a b' c --images photos --thresholds own.toml --weights my.pt --threads 2 "
         "--compute-units cpu_only --no-measure"
     )
