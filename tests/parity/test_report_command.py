@@ -20,6 +20,6 @@ def test_every_argument_is_named_and_quoted() -> None:
         compute_units="cpu_only",
     )
     assert line == (
-        "mobilesam parity 'a b' c --images photos --thresholds own.toml --weights my.pt --threads 2 "
-        "--compute-units cpu_only --no-measure"
+        "mobilesam parity 'a b' c --images photos --thresholds own.toml --weights my.pt "
+        "--threads 2 --compute-units cpu_only --no-measure"
     )
