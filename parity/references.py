@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ class Answer:
 
     Attributes:
         low_res: logits [4, S/4, S/4]. iou: predictions [4].
-        masks, boundaries: [4, H, W] bool at the photo's size.
+        masks: [4, H, W] bool at the photo's size.
         degenerate: of each mask, whether IoU with it is meaningless.
         chosen: the mask SAM would show.
     """
@@ -43,9 +43,15 @@ class Answer:
     low_res: Floats
     iou: Floats
     masks: Bools
-    boundaries: Bools
     degenerate: tuple[bool, ...]
     chosen: int
+    _boundaries: dict[int, Bools] = field(default_factory=dict)
+
+    def boundary(self, channel: int) -> Bools:
+        """Pixels near a mask's outline [H, W]; computed when first asked for."""
+        if channel not in self._boundaries:
+            self._boundaries[channel] = boundary(self.masks[channel])
+        return self._boundaries[channel]
 
 
 class PhotoReference:
@@ -90,7 +96,6 @@ class PhotoReference:
                 low_res=low_res,
                 iou=iou,
                 masks=masks,
-                boundaries=np.stack([boundary(mask) for mask in masks]),
                 degenerate=tuple(is_degenerate(mask) for mask in masks),
                 chosen=choose_mask(case.prompt, iou),
             )
