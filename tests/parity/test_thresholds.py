@@ -39,9 +39,9 @@ def test_a_target_overrides_single_values(tmp_path: Path) -> None:
         (lambda s: "fp32 = 3", "'fp32' must be a table"),
         (lambda s: s.replace("[fp16.", "[fp61."), "unknown scheme; did you mean 'fp16'"),
         (lambda s: s.replace("cosine = ", "cosin = ", 1), "'fp32.encoder.cosin"),
-        (lambda s: s.replace("psnr_db = 80.0", ""), "'fp32.encoder.psnr_db' is missing"),
-        (lambda s: s.replace("psnr_db = 80.0", "psnr_db = 'high'"), "psnr_db' cannot be used"),
-        (lambda s: s.replace("psnr_db = 80.0", "psnr_db = nan"), "psnr_db' cannot be used"),
+        (lambda s: s.replace("psnr_db = 100.0", ""), "'fp32.encoder.psnr_db' is missing"),
+        (lambda s: s.replace("psnr_db = 100.0", "psnr_db = 'high'"), "psnr_db' cannot be used"),
+        (lambda s: s.replace("psnr_db = 100.0", "psnr_db = nan"), "psnr_db' cannot be used"),
         (lambda s: s.replace("mask_iou_min = 0.99", "mask_iou_min = 99"), "mask_iou_min' cannot"),
         (
             lambda s: s + "\n[fp16.targets.tflight.encoder]\ncosine = 0.9\n",

@@ -1,0 +1,40 @@
+"""What is right passes: every bundle, other weights, both input variants, several K."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from converters.bundle import Bundle
+from converters.schemes import combinations
+from mobile_runtime_tests.helpers import OTHERS, Judge
+from parity.schema import BundleReport
+
+
+def _show(report: BundleReport) -> None:
+    measured = {f"{c.stage} {c.metric}": c for c in report.checks if c.stage != "integrity"}
+    print(f"\n{report.bundle} on {report.runtime} ({report.engine}): {report.verdict}")
+    for name, check in measured.items():
+        print(f"  {name:32} {check.value:.3g} {check.comparison} {check.threshold:g}")
+
+
+@pytest.mark.parametrize("name", [f"{target}-{scheme}" for target, scheme in combinations()])
+def test_every_bundle_passes_on_every_runtime(
+    bundles: dict[str, Path], judge: Judge, name: str
+) -> None:
+    for runtime in Bundle(bundles[name]).runtimes:
+        report = judge(bundles[name], runtime)
+        _show(report)
+        assert report.verdict == "PASS", report.reasons
+        assert report.notes == []
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_weights_input_variants_and_slots_pass(
+    other_bundle: Callable[[str], Path], judge: Judge, name: str
+) -> None:
+    path = other_bundle(name)
+    report = judge(path, Bundle(path).runtimes[0])
+    _show(report)
+    assert report.verdict == "PASS", report.reasons
+    assert bool(report.notes) == (Bundle(path).manifest.slots < 6)
