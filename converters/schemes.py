@@ -73,7 +73,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             schemes={
                 "fp32": FP32,
                 "fp16": "float16 weights, computed in float16; coordinates, their positional "
-                "encoding and the image's normalisation stay float32",
+                "encoding and the valid size stay float32",
             },
             seconds=20,
         ),
