@@ -126,13 +126,13 @@ def is_degenerate(mask: Bools) -> bool:
     return covered < MIN_PIXELS or not MIN_COVER <= covered / mask.size <= MAX_COVER
 
 
-# Shipped inside scikit-image's wheel. Wide, square, tall (a crop), and one larger than 1024; the
-# box is of the cup, the woman, the rocket and the optic disc.
+# Shipped inside scikit-image's wheel: file, crop, and box of the cup, the woman, the rocket and the
+# optic disc. Wide, square, tall, and very wide and larger than 1024.
 _SHIPPED: tuple[tuple[str, str, Box | None, Box], ...] = (
     ("coffee", "coffee.png", None, (170, 15, 412, 310)),
     ("astronaut", "astronaut.png", None, (24, 14, 366, 511)),
     ("rocket (cropped tall)", "rocket.jpg", (225, 0, 425, 427), (80, 122, 113, 410)),
-    ("retina", "retina.jpg", None, (110, 540, 310, 735)),
+    ("retina (cropped wide)", "retina.jpg", (0, 300, 1411, 1000), (110, 240, 310, 435)),
 )
 
 

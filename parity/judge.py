@@ -147,7 +147,7 @@ def _compare_mask(answer: Answer, export: Decoded, masks: Bools, channel: int) -
         # Erosion is the dearest step, and the outlines of equal masks are equal.
         boundary_iou = 1.0
         if mask_iou < 1:
-            boundary_iou = metrics.iou(answer.boundary(channel), metrics.boundary(mask))
+            boundary_iou = metrics.iou(answer.boundaries[channel], metrics.boundary(mask))
     reference, own = answer.low_res[channel], export.low_res[channel]
     return MaskMetrics(
         channel=channel,

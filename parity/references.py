@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ class Answer:
 
     Attributes:
         low_res: logits [4, S/4, S/4]. iou: predictions [4].
-        masks: [4, H, W] bool at the photo's size.
+        masks, boundaries: [4, H, W] bool at the photo's size.
         degenerate: of each mask, whether IoU with it is meaningless.
         chosen: the mask SAM would show.
     """
@@ -43,15 +43,9 @@ class Answer:
     low_res: Floats
     iou: Floats
     masks: Bools
+    boundaries: Bools
     degenerate: tuple[bool, ...]
     chosen: int
-    _boundaries: dict[int, Bools] = field(default_factory=dict)
-
-    def boundary(self, channel: int) -> Bools:
-        """Pixels near a mask's outline [H, W]; computed when first asked for."""
-        if channel not in self._boundaries:
-            self._boundaries[channel] = boundary(self.masks[channel])
-        return self._boundaries[channel]
 
 
 class PhotoReference:
@@ -77,7 +71,17 @@ class PhotoReference:
             low_res.append(decoded.low_res)
             iou.append(decoded.iou)
         self.cases = tuple(cases)
-        np.savez(self._file, embedding=embedding, low_res=np.stack(low_res), iou=np.stack(iou))
+        masks = np.stack(
+            [masks_of(logits, case.frame) for logits, case in zip(low_res, cases, strict=True)]
+        )
+        np.savez(
+            self._file,
+            embedding=embedding,
+            low_res=np.stack(low_res),
+            iou=np.stack(iou),
+            masks=np.packbits(masks, axis=-1),
+            boundaries=np.packbits([[boundary(m) for m in four] for four in masks], axis=-1),
+        )
 
     def embedding(self) -> Floats:
         """Image embedding [1, 256, S/16, S/16]."""
@@ -88,17 +92,22 @@ class PhotoReference:
     def answers(self) -> Iterator[Answer]:
         """The reference's answer to each case, in order."""
         with np.load(self._file) as stored:
-            all_low_res, all_iou = stored["low_res"], stored["iou"]
-        for case, low_res, iou in zip(self.cases, all_low_res, all_iou, strict=True):
-            masks = masks_of(low_res, case.frame)
+            parts = [stored[name] for name in ("low_res", "iou", "masks", "boundaries")]
+        for case, low_res, iou, packed, packed_boundaries in zip(self.cases, *parts, strict=True):
+            masks = _unpacked(packed, case.frame)
             yield Answer(
                 case=case,
                 low_res=low_res,
                 iou=iou,
                 masks=masks,
+                boundaries=_unpacked(packed_boundaries, case.frame),
                 degenerate=tuple(is_degenerate(mask) for mask in masks),
                 chosen=choose_mask(case.prompt, iou),
             )
+
+
+def _unpacked(bits: npt.NDArray[np.uint8], frame: Frame) -> Bools:
+    return np.unpackbits(bits, axis=-1, count=frame.original_size[1]).view(np.bool_)
 
 
 @contextmanager
