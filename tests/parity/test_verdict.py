@@ -1,0 +1,113 @@
+"""Thresholds applied: what is not a number or not there never passes, and ties may flip."""
+
+import math
+
+import pytest
+
+from parity.judge import Findings
+from parity.schema import CaseMetrics, EncoderMetrics, MaskMetrics, Stage
+from parity.thresholds import Thresholds
+from parity.verdict import Sample, at_least, at_most, checks, reasons
+
+ROW = Thresholds().row("tflite", "fp32")
+
+
+def _case(stage: Stage, kind: str = "box", **changes: float | None) -> CaseMetrics:
+    mask = {
+        "mask_iou": 1.0,
+        "boundary_iou": 1.0,
+        "logit_max_abs_error": 0.0,
+        "logit_relative_l2": 0.0,
+        "iou_prediction_error": 0.0,
+    } | changes
+    return CaseMetrics(
+        image="cup",
+        prompt=kind,
+        prompt_type=kind,
+        stage=stage,
+        finite=True,
+        degenerate=False,
+        masks=[MaskMetrics.model_validate({"channel": i} | mask) for i in range(4)],
+        chosen_reference=0,
+        chosen_export=0,
+        shown_iou=mask["mask_iou"],
+    )
+
+
+def _findings() -> Findings:
+    encoder = EncoderMetrics(
+        image="cup", finite=True, max_abs_error=0, relative_l2=0, cosine=1, psnr_db=None
+    )
+    stages: tuple[Stage, ...] = ("decoder", "end_to_end")
+    return Findings(
+        encoder=[encoder],
+        cases=[_case(stage) for stage in stages],
+        spreads=[(stage, "cup", 1.0) for stage in ("encoder", *stages)],
+    )
+
+
+def _failed(findings: Findings) -> set[tuple[str, str]]:
+    return {(check.stage, check.metric) for check in checks(findings, ROW) if not check.passed}
+
+
+def test_a_perfect_export_passes_though_its_psnr_is_infinite() -> None:
+    assert _failed(_findings()) == set()
+
+
+def test_nothing_measured_fails_every_check() -> None:
+    made = checks(Findings(), ROW)
+    passed = {check.metric for check in made if check.passed}
+    assert passed == {"chosen_mask"}  # no case, so none that was chosen wrongly
+    assert len(reasons(made)) == len(made) - 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_single_value_that_is_not_a_number_fails(value: float) -> None:
+    samples = [Sample(0.0, "a", "a"), Sample(value, "b", "b"), Sample(0.0, "c", "c")]
+    check = at_most("metric", "encoder", samples, 1.0)
+    assert not check.passed and check.where == "b"
+    assert check.value is None or check.value == math.inf
+
+
+def test_a_nan_fails_a_lower_limit_too() -> None:
+    samples = [Sample(1.0, "a", "a"), Sample(math.nan, "b", "b")]
+    check = at_least("metric", "encoder", samples, 0.5)
+    assert not check.passed and check.value is None and check.where == "b"
+
+
+def test_the_worst_place_and_every_failing_group_are_named() -> None:
+    samples = [Sample(3.0, "x, mask 1", "box"), Sample(9.0, "y, mask 2", "one_point")]
+    samples.append(Sample(0.0, "z", "border_point"))
+    check = at_most("metric", "decoder", samples, 1.0)
+    assert check.value == 9 and check.where == "y, mask 2; fails for box, one_point"
+    (reason,) = reasons([check])
+    assert reason == "decoder metric: 9, wanted <= 1 (y, mask 2; fails for box, one_point)"
+
+
+def test_one_wrong_mask_does_not_hide_among_right_ones() -> None:
+    findings = _findings()
+    findings.cases[0].masks[2].logit_relative_l2 = 1.0
+    assert _failed(findings) == {("decoder", "logits_relative_l2")}
+    findings = _findings()
+    findings.cases[1].masks[3].mask_iou = 0.5
+    assert ("end_to_end", "mask_iou_min") in _failed(findings)
+
+
+def test_degenerate_masks_only_are_nothing_to_judge_by() -> None:
+    findings = _findings()
+    stages: tuple[Stage, ...] = ("decoder", "end_to_end")
+    findings.cases = [_case(stage, mask_iou=None, boundary_iou=None) for stage in stages]
+    assert ("end_to_end", "mask_iou_min") in _failed(findings)
+    check = next(c for c in checks(findings, ROW) if c.metric == "mask_iou_min")
+    assert check.value is None and check.where == "nothing to judge by"
+
+
+def test_another_mask_may_be_chosen_only_where_the_reference_could_not_tell() -> None:
+    findings = _findings()
+    tie = ROW.decoder.iou_prediction
+    findings.flip_margins = [("decoder", "cup, one point", tie)]
+    assert _failed(findings) == set()
+    findings.flip_margins = [("decoder", "cup, one point", 10 * tie)]
+    assert _failed(findings) == {("decoder", "chosen_mask")}
+    findings.flip_margins = [("end_to_end", "cup, one point", math.nan)]
+    assert _failed(findings) == {("end_to_end", "chosen_mask")}
