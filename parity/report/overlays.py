@@ -100,17 +100,10 @@ def draw_masks(
 
 
 def data_uri(image: Image.Image, *, quality: int = 82) -> str:
-    """The picture as a ``data:`` URI, JPEG or PNG, whichever is shorter."""
-    encoded = []
-    for kind, options in (
-        ("jpeg", {"quality": quality, "optimize": True}),
-        ("png", {"optimize": True}),
-    ):
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, format=kind, **options)
-        encoded.append((kind, buffer.getvalue()))
-    kind, data = min(encoded, key=lambda pair: len(pair[1]))
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    """The picture as a ``data:`` URI, in JPEG."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="jpeg", quality=quality, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def _title(prompt: Prompt) -> str:

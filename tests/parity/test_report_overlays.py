@@ -112,10 +112,8 @@ def test_gallery_has_a_panel_a_mask() -> None:
         draw_masks(GREY, POINT, masks, titles=["one"])
 
 
-def test_data_uri_takes_the_shorter_encoding() -> None:
-    flat = Image.new("RGB", (64, 64), (10, 20, 30))
+def test_data_uri_holds_the_picture() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    assert data_uri(flat).startswith("data:image/png;base64,")
     uri = data_uri(Image.fromarray(noise))
     assert uri.startswith("data:image/jpeg;base64,")
     with Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))) as decoded:
