@@ -194,8 +194,8 @@ def _prompts(subject: Subject, size: tuple[int, int], turn: int) -> list[_Row]:
     click, box = subject.point, subject.box
     inside = _spread(subject)
     out = _outside(subject, size)
-    edge = [(EDGE, height / 2), (width / 2, EDGE), (width - EDGE, height / 2)]
-    edge += [(width / 2, height - EDGE)]
+    x, y = min(EDGE, width / 2), min(EDGE, height / 2)  # an image may be a pixel wide
+    edge = [(x, height / 2), (width / 2, y), (width - x, height / 2), (width / 2, height - y)]
     corner = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)]
     return [
         ("one point", "one_point", [click], [1], None),

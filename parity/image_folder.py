@@ -67,7 +67,7 @@ def folder_photos(folder: Path) -> list[Photo]:
     manifest = folder / MANIFEST
     if manifest.is_file():
         return _described(folder, _read(manifest))
-    known = Image.registered_extensions()
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     paths = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in known)
     if not paths:
         raise InputError(f"{folder} has no image files in it")

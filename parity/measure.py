@@ -5,7 +5,6 @@ the runtime needs, so that the memory it reports is the runtime's (PyTorch alone
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -74,6 +73,8 @@ def peak_memory_mb() -> float:
         # ru_maxrss would count the parent's memory, which exec carries over; VmHWM does not.
         line = next(s for s in status.read_text().splitlines() if s.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
+    import resource  # not on every system
+
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6
 

@@ -1,6 +1,7 @@
 """The cases are the same on every run, cover what they promise, and fit eight slots."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,14 @@ from PIL import Image
 
 from mobilesam.errors import InputError
 from parity import cases
-from parity.cases import PROMPT_TYPES, default_cases, default_photos, is_degenerate
+from parity.cases import (
+    PROMPT_TYPES,
+    Photo,
+    default_cases,
+    default_photos,
+    is_degenerate,
+    middle,
+)
 from parity.image_folder import folder_photos
 
 
@@ -144,13 +152,20 @@ def test_a_described_folder_gives_prompts_inside_the_best_human_mask(tmp_path: P
 
 
 def test_a_bare_folder_is_taken_in_order_and_pointed_at_in_the_middle(tmp_path: Path) -> None:
-    for name in ("b.png", "a.jpg", "note.txt"):
+    for name in ("b.png", "a.jpg", "note.txt", "paper.pdf"):
         Image.new("RGB", (80, 60)).save(tmp_path / name, "png")
     photos = folder_photos(tmp_path)
     assert [photo.name for photo in photos] == ["a.jpg", "b.png"]
     made = photos[0].cases((60, 80), 1024)
     assert made[0].prompt.point_coords.tolist() == [[40, 30]]
     assert all(case.human_mask is None for case in made)
+
+
+@pytest.mark.parametrize("size", [(1, 500), (500, 1), (2, 2), (3, 40)])
+def test_every_prompt_of_a_tiny_image_lies_inside_it(size: tuple[int, int]) -> None:
+    photo = Photo("tiny", lambda: np.zeros((*size, 3), np.uint8), middle)
+    for turn in range(4):
+        assert len(replace(photo, turn=turn).cases(size, 1024)) == 8
 
 
 def test_folders_that_cannot_be_used_are_named(tmp_path: Path) -> None:

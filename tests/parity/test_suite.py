@@ -257,3 +257,25 @@ def test_one_reference_serves_bundles_of_the_same_weights(
     report = run(bundles, photos)
     assert report.passed and len(report.bundles) == 2
     assert len(loaded) == 1
+
+
+def test_measuring_that_fails_is_the_bundles_fault_but_never_the_references(
+    tmp_path: Path,
+    model: MobileSAM,
+    photos: Path,
+    runner: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def killed(*_: object) -> list[object]:
+        raise BundleError("it was killed by signal 9")
+
+    bundle = write_bundle(tmp_path / "b", model)
+    monkeypatch.setattr(suite, "measure_reference", killed)
+    monkeypatch.setattr(suite, "measure_bundle", lambda *_: [])
+    report = run([bundle], photos, measure=True)
+    assert report.passed and report.reference == []
+    assert "signal 9" in report.machine["PyTorch's latency"]
+    monkeypatch.setattr(suite, "measure_bundle", killed)
+    (own,) = run([bundle], photos, measure=True).bundles
+    assert own.verdict == "FAIL"
+    assert own.reasons == ["could not be measured: it was killed by signal 9"]
