@@ -6,7 +6,7 @@ from typing import NamedTuple
 from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
-from parity.runners.checked import CheckedRunner
+from parity.runners.checked import CheckedRunner, native_banners_silenced
 
 
 class RunnerRow(NamedTuple):
@@ -41,7 +41,8 @@ def runner_class(runtime: str) -> type[CheckedRunner]:
         raise InputError(f"unknown runtime '{runtime}', known: {', '.join(RUNNERS)}")
     row = RUNNERS[runtime]
     try:
-        module = importlib.import_module(f"{__name__}.{row.module}")
+        with native_banners_silenced():
+            module = importlib.import_module(f"{__name__}.{row.module}")
     except ImportError as error:
         if row.extra is None or (error.name or "").partition(".")[0] in _OWN_PACKAGES:
             raise

@@ -1,6 +1,8 @@
 """What the runners of files share: every tensor that goes in or comes out is the manifest's."""
 
 import importlib.metadata
+import os
+import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +40,8 @@ class CheckedRunner(BundleRunner):
             if not path.exists():
                 raise BundleError(f"{path} is missing, export the bundle again")
             try:
-                opened[component] = self.open_file(component, path)
+                with native_banners_silenced():
+                    opened[component] = self.open_file(component, path)
             except BundleError:
                 raise
             except Exception as error:  # native runtimes raise types of their own
@@ -166,6 +169,23 @@ def version_of(distribution: str) -> str:
         return importlib.metadata.version(distribution).partition("+")[0]
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
+
+
+@contextmanager
+def native_banners_silenced() -> Iterator[None]:
+    """Keep off the terminal what runtimes print as they are imported or open a file.
+
+    Banners, probes of the processor, libraries for GPUs. What fails is an exception all the same.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 @contextmanager
