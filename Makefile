@@ -11,7 +11,8 @@ OUT        := exports
 # e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for the CPU build of
 # torch on a Linux machine whose default index serves the CUDA build.
 PIP_ARGS   ?=
-PYTEST_ARGS ?= -q --durations=15
+# Two processes: most of the time goes into converters that use one core.
+PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint parity lock clean

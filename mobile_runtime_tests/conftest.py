@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from conftest import THREADS
 from converters.bundle import Bundle
 from converters.export import export
 from mobile_runtime_tests.helpers import OTHERS, SIZE, Change, Judge
@@ -29,9 +30,9 @@ from tests.upstream.oracle import randomize
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
+def _few_threads() -> None:
     """Runtimes and tests share small machines; more threads only contend."""
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    torch.set_num_threads(min(THREADS, torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +132,7 @@ def judge(photos: Path) -> Iterator[Judge]:
             patch.setattr(suite, "open_runner", open_changed)
             report = suite.check_entry(entry, model)
             if not report.reasons:
-                suite.judge_entry(report, entry, references, 2, None, Progress(False))
+                suite.judge_entry(report, entry, references, THREADS, None, Progress(False))
             return report
 
     yield run

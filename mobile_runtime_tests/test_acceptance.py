@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import THREADS
 from converters.export import export
 from converters.schemes import combinations
 from parity.cases import PROMPT_TYPES
@@ -18,7 +19,7 @@ MASK_IOU = 0.99
 def report(folder: Path) -> ParityReport:
     """Every target in every scheme at 1024, judged on the built-in photos."""
     results = export(out=folder / "full", image_size=1024, progress=False)
-    return run_parity([r.path for r in results], measure=False, progress=False, threads=2)
+    return run_parity([r.path for r in results], measure=False, progress=False, threads=THREADS)
 
 
 @pytest.mark.parametrize(("target", "scheme"), combinations())

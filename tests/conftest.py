@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from conftest import THREADS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
+def _few_threads() -> None:
     """Tests share small machines; more threads only contend."""
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    torch.set_num_threads(min(THREADS, torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")
