@@ -18,10 +18,7 @@ SHARED = {
 """Files whose tests use the same session fixtures; every other file stands alone."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Give each test the group that ``pytest -n 2 --dist loadgroup`` keeps in one process."""
-    root = Path(__file__).parent
-    for item in items:
-        file = item.path.relative_to(root).as_posix()
-        item.add_marker(pytest.mark.xdist_group(SHARED.get(file, file)))
+    file = item.path.relative_to(Path(__file__).parent).as_posix()
+    item.add_marker(pytest.mark.xdist_group(SHARED.get(file, file)))
