@@ -12,7 +12,7 @@ OUT        := exports
 # torch on a Linux machine whose default index serves the CUDA build.
 PIP_ARGS   ?=
 # Two processes: most of the time goes into converters that use one core.
-PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint parity lock clean

@@ -1,5 +1,6 @@
 """Bundles exported once for the whole session, and one reference that judges them."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from conftest import THREADS
+from conftest import THREADS, shared_folder
 from converters.bundle import Bundle
 from converters.export import export
 from mobile_runtime_tests.helpers import OTHERS, SIZE, Change, Judge
@@ -42,35 +43,42 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where bundles and checkpoints lie, for all processes that test."""
+    return shared_folder(tmp_path_factory, "runtime-bundles")
+
+
+@pytest.fixture(scope="session")
 def photos(folder: Path) -> Path:
     """A small wide photo and a small tall one."""
     return write_photos(folder / "photos")
 
 
 @pytest.fixture(scope="session")
-def bundles(folder: Path) -> dict[str, Path]:
+def bundles(exports: Path) -> dict[str, Path]:
     """Every target in every scheme, demo weights, small frame; by name, to be read only."""
-    results = export(out=folder / "demo", image_size=SIZE, progress=False)
+    results = export(out=exports / "demo", image_size=SIZE, progress=False)
     return {f"{r.target}-{r.scheme}": r.path for r in results}
 
 
 @pytest.fixture(scope="session")
-def random_weights(folder: Path) -> Callable[[int], Path]:
+def random_weights(exports: Path) -> Callable[[int], Path]:
     """``random_weights(seed)``: a checkpoint of which every entry is random."""
 
     @cache
     def write(seed: int) -> Path:
         model = build(image_size=SIZE)
         randomize(model, seed)
-        path = folder / f"seed{seed}.safetensors"
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
-        return path
+        path = exports / f"seed{seed}.safetensors"
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, partial)
+        return partial.replace(path)
 
     return write
 
 
 @pytest.fixture(scope="session")
-def other_bundle(folder: Path, random_weights: Callable[[int], Path]) -> Callable[[str], Path]:
+def other_bundle(exports: Path, random_weights: Callable[[int], Path]) -> Callable[[str], Path]:
     """``other_bundle(name)``: one of :data:`OTHERS`, exported on first use."""
 
     @cache
@@ -79,7 +87,7 @@ def other_bundle(folder: Path, random_weights: Callable[[int], Path]) -> Callabl
         results = export(
             targets=[target],
             weights=random_weights(settings.pop("seed")),
-            out=folder / "other",
+            out=exports / "other",
             image_size=SIZE,
             progress=False,
             **settings,

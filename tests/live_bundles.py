@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import shared_folder
 from converters.bundle import Bundle
 from converters.contract import Contract
 from converters.export import export_one
@@ -30,7 +31,7 @@ def live_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "f
     """
     for module in REQUIRED[target]:
         pytest.importorskip(module, reason=f"{module} is not installed")
-    folder = temporary.getbasetemp() / "live-bundles" / f"{target}-{scheme}"
+    folder = shared_folder(temporary, "live-bundles") / f"{target}-{scheme}"
     model = live_model()
     return Bundle(Path(export_one(model, target, scheme, Contract.of(model), folder).path))
 
