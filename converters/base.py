@@ -89,8 +89,7 @@ class Conversion:
             "encoder": "image encoder",
             "decoder": "prompt encoder and mask decoder",
         }[self.component]
-        untrained = ", UNTRAINED weights" if self.weights.untrained else ""
-        return f"MobileSAM {what} ({self.scheme}{untrained})"
+        return f"MobileSAM {what} ({self.scheme}, {self.weights.name} weights)"
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -101,7 +100,6 @@ class Conversion:
             "scheme": self.scheme,
             "weights": self.weights.name,
             "weights_sha256": self.weights.sha256,
-            "untrained": str(self.weights.untrained).lower(),
             "exporter": f"mobilesam-export {__version__}",
         }
 

@@ -69,12 +69,11 @@ class FileRecord(Record):
 
 
 class WeightsRecord(Record):
-    """Where the weights came from; ``untrained`` weights draw no sensible masks."""
+    """Where the weights came from."""
 
     name: str
     source: str
     sha256: str
-    untrained: bool
     licence: str
     description: str
 
@@ -141,10 +140,14 @@ class Bundle:
         return tuple(dict.fromkeys(record.runtime for record in self.manifest.files))
 
     def file(self, component: Component, runtime: str) -> Path:
-        """Path of the artefact of a component for a runtime."""
+        """Path of the artefact of a component for a runtime.
+
+        Raises:
+            BundleError: the manifest has none, or it is missing.
+        """
         for record in self.manifest.files:
             if (record.component, record.runtime) == (component, runtime):
-                return self.path / record.path
+                return self._existing(record)
         raise BundleError(f"{self.path} has no {component} file for {runtime}")
 
     def size_bytes(self, runtime: str) -> int:
@@ -157,17 +160,39 @@ class Bundle:
         Raises:
             BundleError: a file is missing or its digest differs, named.
         """
+        altered = self.altered()
+        if altered:
+            raise BundleError(
+                f"{self.path}: '{altered[0]}' is not the file that was exported (its SHA-256 "
+                "differs from the manifest's), export the bundle again"
+            )
+
+    def require_files(self) -> None:
+        """Check that every file is there, without reading any.
+
+        Raises:
+            BundleError: a file is missing, named.
+        """
         for record in self.manifest.files:
-            path = self.path / record.path
-            if not path.exists():
-                raise BundleError(
-                    f"{self.path}: '{record.path}' is missing, export the bundle again"
-                )
-            if digest(path) != record.sha256:
-                raise BundleError(
-                    f"{self.path}: '{record.path}' is not the file that was exported (its SHA-256 "
-                    "differs from the manifest's), export the bundle again"
-                )
+            self._existing(record)
+
+    def altered(self) -> list[str]:
+        """The files whose SHA-256 is not the manifest's, as paths relative to the bundle.
+
+        Raises:
+            BundleError: a file is missing, named.
+        """
+        return [
+            record.path
+            for record in self.manifest.files
+            if digest(self._existing(record)) != record.sha256
+        ]
+
+    def _existing(self, record: FileRecord) -> Path:
+        path = self.path / record.path
+        if not path.exists():
+            raise BundleError(f"'{path}' is missing, export the bundle again")
+        return path
 
 
 def digest(path: Path) -> str:

@@ -37,7 +37,6 @@ def weights_record(model: MobileSAM) -> WeightsRecord:
         name="in-memory",
         source=origin,
         sha256=sha256,
-        untrained=False if model.weights is None else model.weights.untrained,
         licence="unknown",
         description="weights of a model that was given as an object",
     )

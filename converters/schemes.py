@@ -106,7 +106,9 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             packages=("executorch", "torchao"),
             extra="executorch",
             artefacts=(
-                Artefact(suffix=".pte", runtime="executorch", note="lowered to XNNPACK (CPU)"),
+                Artefact(
+                    suffix=".pte", runtime="executorch", note="lowered to XNNPACK, for the CPU"
+                ),
             ),
             schemes={"fp32": FP32},
             refused={

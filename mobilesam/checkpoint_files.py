@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from mobilesam.errors import CheckpointError
@@ -35,6 +35,15 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     execute code when unpickled.
     """
     return _flatten(_read(path), path)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself; nothing for files of another kind."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
 
 
 def few(names: list[str]) -> str:

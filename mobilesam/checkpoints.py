@@ -10,13 +10,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from mobilesam.checkpoint_files import few, read_checkpoint
+from mobilesam.checkpoint_files import few, read_checkpoint, read_metadata
+from mobilesam.demo_weights import DEMO, DEMO_FILE
 from mobilesam.download import URL_VARIABLE, cache_folder, fetch
 from mobilesam.errors import CheckpointError
 from mobilesam.families import guess_family
@@ -27,7 +27,7 @@ OFFICIAL_URL = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mo
 OFFICIAL_SHA256 = "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f"
 """SHA-256 of upstream's checkpoint file (40.7 MB), wherever it is downloaded from."""
 
-KNOWN_NAMES = ("demo", "official")
+KNOWN_NAMES = (DEMO, "official")
 """The weights that have a name; anything else is a path."""
 
 UNUSED_HEAD = ("image_encoder.head.", "image_encoder.norm_head.")
@@ -39,28 +39,24 @@ class WeightsInfo:
     """Where weights came from. It travels into every manifest, report and page.
 
     `name` is "demo", "official" or the file's name; `source` the path or address it was read
-    from; `sha256` the digest of the tensors (see `tensors_sha256`); `untrained` is true of
-    weights that were never trained, whose masks mean nothing.
+    from; `sha256` the digest of the tensors (see `tensors_sha256`).
     """
 
     name: str
     source: str
     sha256: str
-    untrained: bool
     licence: str
     description: str
 
 
-def resolve(
-    weights: str | Path, *, cache_dir: Path | None = None, url: str | None = None
-) -> Path | Literal["demo"]:
-    """Turn a name or path into the path of an existing file, or "demo".
+def resolve(weights: str | Path, *, cache_dir: Path | None = None, url: str | None = None) -> Path:
+    """Turn a name or path into the path of an existing file.
 
     "official" is downloaded unless cached: from `url`, else MOBILESAM_URL, else `OFFICIAL_URL`,
     into `cache_dir`, else `download.cache_folder()`. Raises `CheckpointError` (`DownloadError`).
     """
-    if weights == "demo":
-        return "demo"
+    if weights == DEMO:
+        return DEMO_FILE
     if weights == "official":
         folder = cache_dir or cache_folder()
         return fetch(official_url(url), OFFICIAL_SHA256, folder / "mobile_sam.pt")
@@ -95,22 +91,18 @@ def load_state_dict(
     execute code when unpickled; `DownloadError` when it cannot be downloaded.
     """
     found = resolve(weights, cache_dir=cache_dir, url=url)
-    if found == "demo":
-        from mobilesam.demo_weights import DESCRIPTION, demo_state_dict  # builds a model: lazily
-
-        state_dict = demo_state_dict()
-        origin = ("demo", "seeded in mobilesam.demo_weights", True, "Apache-2.0", DESCRIPTION)
-    else:
-        state_dict = read_checkpoint(found)
-        if weights == "official":
-            description = "MobileSAM as published by its authors"
-            origin = ("official", official_url(url), False, "Apache-2.0", description)
-        else:
-            description = "checkpoint file given by path"
-            origin = (found.name, str(found), False, "unknown", description)
-    name, source, untrained, licence, description = origin
+    state_dict = read_checkpoint(found)
+    about = read_metadata(found)
+    name, source = found.name, str(found)
+    licence = about.get("licence", "unknown")
+    description = about.get("description", "checkpoint file given by path")
+    if weights == DEMO:
+        name, source = DEMO, "comes with mobilesam-export"
+    elif weights == "official":
+        name, source, licence = "official", official_url(url), "Apache-2.0"
+        description = "MobileSAM as published by its authors"
     digest = tensors_sha256(state_dict)
-    return state_dict, WeightsInfo(name, source, digest, untrained, licence, description)
+    return state_dict, WeightsInfo(name, source, digest, licence, description)
 
 
 def tensors_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:

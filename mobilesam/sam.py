@@ -39,6 +39,11 @@ class MobileSAM(nn.Module):
         self.prompt_encoder = PromptEncoder(channels=channels, image_size=image_size, stride=stride)
         self.mask_decoder = MaskDecoder(channels=channels)
 
+    def set_image_size(self, image_size: int) -> None:
+        """Use another side S from now on; no parameter depends on it."""
+        self.image_size = self.prompt_encoder.image_size = image_size
+        self.prompt_encoder.grid_size = image_size // self.stride
+
     @property
     def grid_size(self) -> int:
         """Side of the embedding grid in cells."""

@@ -1,19 +1,18 @@
 """Cases: images times prompts of every type, the same ones on every run and machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from mobilesam.errors import MissingDependencyError
-from mobilesam.images import load_image
+from mobilesam.masked_images import Segment, label_mask
 from mobilesam.prompts import Prompt, make_prompt
 from mobilesam.transforms import Frame
+from parity.photos import PHOTOS, Box, data_folder
 
 PromptType = Literal[
     "one_point",
@@ -33,7 +32,6 @@ DEGENERATE_RULE = (
 )
 
 Bools = npt.NDArray[np.bool_]
-Box = tuple[int, int, int, int]
 
 EDGE = 1.5  # pixels from the image's edge
 
@@ -126,39 +124,22 @@ def is_degenerate(mask: Bools) -> bool:
     return covered < MIN_PIXELS or not MIN_COVER <= covered / mask.size <= MAX_COVER
 
 
-# Shipped inside scikit-image's wheel: file, crop, and box of the cup, the woman, the rocket and the
-# optic disc. Wide, square, tall, and very wide and larger than 1024.
-_SHIPPED: tuple[tuple[str, str, Box | None, Box], ...] = (
-    ("coffee", "coffee.png", None, (170, 15, 412, 310)),
-    ("astronaut", "astronaut.png", None, (24, 14, 366, 511)),
-    ("rocket (cropped tall)", "rocket.jpg", (225, 0, 425, 427), (80, 122, 113, 410)),
-    ("retina (cropped wide)", "retina.jpg", (0, 300, 1411, 1000), (110, 240, 310, 435)),
-)
-
-
 def default_photos() -> list[Photo]:
     """Photos that come with scikit-image: several aspect ratios, smaller and larger than 1024.
 
     Raises:
         MissingDependencyError: scikit-image is not installed.
     """
-    try:
-        folder = files("skimage") / "data"
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            'the built-in photos come with scikit-image: pip install "mobilesam-export[report]", '
-            "or give a folder of images"
-        ) from None
+    data_folder()
+    return [
+        Photo(shipped.name, shipped.load, partial(_subject_of, Subject.of_box(shipped.box)), turn)
+        for turn, shipped in enumerate(photo for photo in PHOTOS if photo.judged)
+    ]
 
-    def photo(turn: int, name: str, file: str, crop: Box | None, box: Box) -> Photo:
-        def load() -> np.ndarray:
-            with as_file(folder / file) as path:
-                rgb = load_image(path)
-            return rgb if crop is None else rgb[crop[1] : crop[3], crop[0] : crop[2]].copy()
 
-        return Photo(name, load, lambda size: Subject.of_box(box), turn)
-
-    return [photo(turn, *row) for turn, row in enumerate(_SHIPPED)]
+def _subject_of(subject: Subject, _size: tuple[int, int]) -> Subject:
+    """The same subject whatever the image's size: it was written down for one."""
+    return subject
 
 
 def default_cases(image_size: int = 1024) -> list[Case]:
@@ -176,12 +157,14 @@ def middle(size: tuple[int, int]) -> Subject:
     return Subject.of_box((width // 4, height // 4, width - width // 4, height - height // 4))
 
 
-def label_subject(path: Path, label: int, bbox: Sequence[float], point: Sequence[float]) -> Subject:
-    """A subject whose mask is one label of a label image; bbox is x, y, width, height."""
-    with Image.open(path) as image:
-        mask = np.asarray(image) == label
-    x, y, width, height = (round(value) for value in bbox)
-    return Subject((x, y, x + width, y + height), (float(point[0]), float(point[1])), mask)
+def label_subject(path: Path, segment: Segment, size: tuple[int, int]) -> Subject:
+    """A subject whose mask is one segment of a label image that must be of the image's (H, W).
+
+    Raises:
+        InputError: the label image cannot be used.
+    """
+    x1, y1, x2, y2 = (round(value) for value in segment.box)
+    return Subject((x1, y1, x2, y2), segment.point, label_mask(path, segment.label, size))
 
 
 _Points = list[tuple[float, float]]

@@ -14,6 +14,7 @@ def command_line(
     threads: int | None = None,
     measure: bool = True,
     compute_units: str | None = None,
+    gallery: bool = False,
 ) -> str:
     """``mobilesam parity`` with the arguments of :func:`parity.suite.run_parity`, quoted."""
     words = ["mobilesam", "parity", *(str(path) for path in bundles)]
@@ -26,4 +27,8 @@ def command_line(
     ):
         if value is not None:
             words += [option, str(value)]
-    return shlex.join(words if measure else [*words, "--no-measure"])
+    if not measure:
+        words.append("--no-measure")
+    if gallery:
+        words.append("--gallery")
+    return shlex.join(words)

@@ -126,7 +126,6 @@ class BundleReport(Record):
     runtime: str
     engine: str
     weights: str
-    untrained: bool
     verdict: Literal["PASS", "FAIL"]
     reasons: list[str]
     checks: list[Check]
@@ -139,6 +138,38 @@ class BundleReport(Record):
     worst_case: str | None = None
     worst_picture: str | None = None
     """The worst case drawn, as a data URI: photo with prompt, reference mask, exported mask."""
+
+
+class GalleryPicture(Record):
+    """A photo with a prompt and one mask drawn on it.
+
+    Attributes:
+        mask: which of the four masks.
+        predicted_iou: what the model expects its IoU to be.
+        picture: JPEG as a data URI.
+    """
+
+    mask: int
+    predicted_iou: Number
+    picture: str
+
+
+class GalleryPhoto(Record):
+    """What the reference draws for one object in one photo.
+
+    Attributes:
+        subject: the object, in words.
+        clicks: points that the click prompt has, all on the object.
+        click, box: the mask SAM would show for each prompt.
+        multimask: the click's three answers, masks 1 to 3.
+    """
+
+    photo: str
+    subject: str
+    clicks: int
+    click: GalleryPicture
+    box: GalleryPicture
+    multimask: list[GalleryPicture]
 
 
 class ParityReport(Record):
@@ -158,6 +189,8 @@ class ParityReport(Record):
     reference: list[Measurement] = []
     gallery: dict[str, str] = {}
     """Pictures of the reference's own masks, title to data URI."""
+    gallery_photos: list[GalleryPhoto] = []
+    """Pictures of what the weights draw on the built-in photos; empty unless asked for."""
     bundles: list[BundleReport]
 
     @property

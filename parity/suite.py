@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from converters.bundle import Bundle, digest
+from converters.bundle import Bundle
 from mobilesam import __version__
 from mobilesam.checkpoints import KNOWN_NAMES
 from mobilesam.errors import BundleError
@@ -18,20 +18,20 @@ from mobilesam.sam import MobileSAM
 from mobilesam.variants import load_model
 from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, Photo, default_photos
 from parity.command import command_line
+from parity.gallery import draw_gallery, first_answers
 from parity.image_folder import folder_photos
 from parity.judge import Findings, judge
 from parity.latency import measure_bundle, measure_reference
+from parity.photos import PHOTOS
 from parity.progress import Progress, Step
 from parity.references import PhotoReference, reference_answers
-from parity.report.overlays import data_uri, draw_case, draw_masks
+from parity.report.overlays import data_uri, draw_case
 from parity.runners import open_runner
 from parity.runners.base import BundleRunner
 from parity.runners.reference import ReferenceRunner
 from parity.schema import BundleReport, Check, ParityReport
 from parity.thresholds import Row, Thresholds
 from parity.verdict import checks, equality, reasons
-
-GALLERY = 4  # photos whose reference masks are drawn
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def run_parity(
     measure: bool = True,
     progress: bool = True,
     compute_units: str | None = None,
+    gallery: bool = False,
 ) -> ParityReport:
     """Judge bundles against the PyTorch model they were exported from.
 
@@ -87,6 +88,8 @@ def run_parity(
         measure: also take load time, latency and memory, each in a process of its own.
         progress: show progress on the terminal.
         compute_units: for Core ML on a Mac.
+        gallery: also draw what the weights make of the built-in photos; where bundles come from
+            several weights, those of the first.
 
     Raises:
         BundleError: no bundle was given, one has no or a malformed manifest, or a file is missing.
@@ -102,7 +105,8 @@ def run_parity(
         origin: load_model(origin.weights, origin.variant, origin.image_size)
         for origin in dict.fromkeys(Origin.of(entry.bundle, weights) for entry in entries)
     }
-    report = _empty_report(photos, limits, next(iter(models.values())))
+    first = next(iter(models.values()))
+    report = _empty_report(photos, limits, first)
     report.command = command_line(
         bundles,
         images=images,
@@ -111,9 +115,13 @@ def run_parity(
         threads=threads,
         measure=measure,
         compute_units=compute_units,
+        gallery=gallery,
     )
     judged: dict[Entry, BundleReport] = {}
     with Progress(progress) as shown:
+        if gallery:
+            with ReferenceRunner(first) as reference, shown.task("gallery", len(PHOTOS)) as step:
+                report.gallery_photos = draw_gallery(reference, step)
         for origin, model in models.items():
             own = [entry for entry in entries if Origin.of(entry.bundle, weights) == origin]
             judged |= {entry: check_entry(entry, model) for entry in own}
@@ -123,7 +131,8 @@ def run_parity(
             with ReferenceRunner(model) as reference, ExitStack() as kept:
                 with shown.task("PyTorch reference", len(photos)) as step:
                     answers = kept.enter_context(reference_answers(reference, photos, step))
-                report.gallery |= _gallery(answers)
+                if images is not None or not gallery:  # else these photos are drawn already
+                    report.gallery |= first_answers(answers)
                 for entry in intact:
                     judge_entry(judged[entry], entry, answers, threads, compute_units, shown)
         report.bundles = [judged[entry] for entry in entries]
@@ -134,11 +143,8 @@ def run_parity(
 
 def _entries(path: Path, limits: Thresholds) -> list[Entry]:
     bundle = Bundle(path)
-    manifest = bundle.manifest
-    for record in manifest.files:
-        if not (bundle.path / record.path).exists():
-            raise BundleError(f"{path}: '{record.path}' is missing, export the bundle again")
-    row = limits.row(manifest.target, manifest.scheme.name)
+    bundle.require_files()
+    row = limits.row(bundle.manifest.target, bundle.manifest.scheme.name)
     return [Entry(bundle, runtime, row) for runtime in bundle.runtimes]
 
 
@@ -204,11 +210,7 @@ def judge_runner(
 def _integrity(entry: Entry, model: MobileSAM) -> list[Check]:
     """Whether this is what was exported, from the weights it is compared to; nothing is run."""
     bundle = entry.bundle
-    altered = [
-        record.path
-        for record in bundle.manifest.files
-        if digest(bundle.path / record.path) != record.sha256
-    ]
+    altered = bundle.altered()
     where = "; ".join(
         f"{path} is not as exported, its SHA-256 differs from the manifest's" for path in altered
     )
@@ -260,7 +262,6 @@ def _empty_bundle_report(entry: Entry) -> BundleReport:
         runtime=entry.runtime,
         engine=entry.runtime,
         weights=manifest.weights.name,
-        untrained=manifest.weights.untrained,
         verdict="FAIL",
         reasons=[],
         checks=[],
@@ -290,13 +291,3 @@ def _empty_report(photos: Sequence[Photo], limits: Thresholds, model: MobileSAM)
         thresholds_file=str(limits.path),
         bundles=[],
     )
-
-
-def _gallery(answers: Sequence[PhotoReference]) -> dict[str, str]:
-    """The reference's four masks of the first prompt of a few photos."""
-    pictures = {}
-    for reference in answers[:GALLERY]:
-        first = next(iter(reference.answers()))
-        picture = draw_masks(reference.photo.load(), first.case.prompt, first.masks)
-        pictures[f"{first.case.image}, {first.case.name}"] = data_uri(picture)
-    return pictures

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from parity.judge import Findings
+from parity.report.figures import exact, limit
 from parity.schema import CaseMetrics, Check, MaskMetrics, Stage
 from parity.thresholds import MaskLimits, Row
 
@@ -43,9 +44,9 @@ def reasons(made: Sequence[Check]) -> list[str]:
 
 def _reason(check: Check) -> str:
     stage = check.stage.replace("_", " ")
-    value = "no value" if check.value is None else f"{check.value:.4g}"
+    value = "no value" if check.value is None else exact(check.value, check.threshold)
     place = f" ({check.where})" if check.where else ""
-    wanted = f"{check.comparison} {check.threshold:g}"
+    wanted = f"{check.comparison} {limit(check.threshold)}"
     return f"{stage} {check.metric}: {value}, wanted {wanted}{place}"
 
 

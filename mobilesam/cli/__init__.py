@@ -1,4 +1,4 @@
-"""The command line: `mobilesam export | parity | predict | inspect | doctor | demo`.
+"""The command line: `mobilesam export | parity | evaluate | train | distill | ...`.
 
 Only this package imports the other rooms, and only inside functions, so that ``--help`` is quick
 and ``import mobilesam`` loads no converter.
@@ -13,11 +13,15 @@ from typer.core import TyperGroup
 from mobilesam import __version__
 from mobilesam.cli.common import say
 from mobilesam.cli.demo import demo
+from mobilesam.cli.distill import distill
 from mobilesam.cli.doctor import doctor
+from mobilesam.cli.evaluate import evaluate
 from mobilesam.cli.export import export
 from mobilesam.cli.inspect import inspect
 from mobilesam.cli.parity import parity
 from mobilesam.cli.predict import predict
+from mobilesam.cli.scenes import scenes
+from mobilesam.cli.train import train
 from mobilesam.errors import MobileSAMError
 
 BAD_INPUT = 2
@@ -89,7 +93,19 @@ def _options(
     """MobileSAM for phones: exported, and each file checked against PyTorch's masks."""
 
 
-for command in (export, parity, predict, inspect, doctor, demo):
+COMMANDS = (
+    export,
+    parity,
+    evaluate,
+    train,
+    distill,
+    scenes,
+    predict,
+    inspect,
+    doctor,
+    demo,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mobilesam.demo_weights import DEMO_NOTE
 from mobilesam.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
@@ -30,13 +31,9 @@ def say(kind: str, sentence: str) -> None:
     typer.echo(f"{kind}: {' '.join(sentence.split())}", err=True)
 
 
-def say_untrained() -> None:
-    """Warn, in one line, that masks mean nothing."""
-    say(
-        "note",
-        "the demo weights are untrained: exports and their comparison with PyTorch are real, the "
-        "masks themselves mean nothing (use --weights official, or a checkpoint of your own)",
-    )
+def say_demo() -> None:
+    """Say, in one line, what the demo weights are."""
+    say("note", f"{DEMO_NOTE} (use --weights official, or a checkpoint of your own)")
 
 
 def print_json(value: Any) -> None:

@@ -24,4 +24,5 @@ def demo(
 
     results = export(weights="demo", out=out, progress=not as_json)
     paths = [result.path for result in results]
-    finish(run_parity(paths, threads=threads, progress=not as_json), report, as_json=as_json)
+    result = run_parity(paths, threads=threads, progress=not as_json, gallery=True)
+    finish(result, report, as_json=as_json)

@@ -12,8 +12,9 @@ from mobilesam.cli.common import (
     listed,
     print_json,
     require_writable_folder,
-    say_untrained,
+    say_demo,
 )
+from mobilesam.demo_weights import DEMO
 
 
 def export(
@@ -78,8 +79,8 @@ def export(
         }
         for result, bundle in zip(results, bundles, strict=True)
     ]
-    if any(bundle.manifest.weights.untrained for bundle in bundles):
-        say_untrained()
+    if any(bundle.manifest.weights.name == DEMO for bundle in bundles):
+        say_demo()
     if as_json:
         print_json(rows)
         return

@@ -46,7 +46,6 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
         "input": manifest.input_variant,
         "point slots": str(manifest.slots),
         "weights": f"{weights.name} ({weights.description})",
-        "trained": "no: the masks mean nothing" if weights.untrained else "yes",
         "weights from": weights.source,
         "weights SHA-256": weights.sha256,
         "licence": f"{manifest.licence}; weights: {weights.licence}",

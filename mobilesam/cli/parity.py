@@ -48,6 +48,10 @@ def parity(
             case_sensitive=False, help="What Core ML may use, on a Mac.", show_default="all"
         ),
     ] = None,
+    gallery: Annotated[
+        bool,
+        typer.Option("--gallery", help="Show in the report what the weights draw on photos."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Judge bundles against the PyTorch model.
@@ -74,6 +78,7 @@ def parity(
         measure=measure,
         progress=not as_json,
         compute_units=compute_units and compute_units.upper(),
+        gallery=gallery,
     )
     finish(result, report, as_json=as_json)
 

@@ -11,9 +11,10 @@ from mobilesam.cli.common import (
     numbers,
     require_writable_folder,
     say,
-    say_untrained,
+    say_demo,
     written_atomically,
 )
+from mobilesam.demo_weights import DEMO
 from mobilesam.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -111,8 +112,8 @@ def predict(
     _write(answer, out, overlay, logits)
     for note in answer.prompt.notes:
         say("note", note)
-    if answer.untrained:
-        say_untrained()
+    if answer.weights == DEMO:
+        say_demo()
     named = {"mask": out, "overlay": overlay, "logits": logits}
     files = {name: str(path) for name, path in named.items() if path is not None}
     if as_json:

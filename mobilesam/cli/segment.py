@@ -54,7 +54,6 @@ class Answer:
     chosen: int
     mask: np.ndarray
     weights: str
-    untrained: bool
     title: str
 
     @property
@@ -80,7 +79,6 @@ class Answer:
             },
             "engine": self.title,
             "weights": self.weights,
-            "untrained": self.untrained,
             "image_size": self.image_size,
             "iou_predictions": [float(value) for value in self.iou],
             "chosen_mask": self.chosen,
@@ -105,10 +103,9 @@ def segment(request: Request, weights: str, image_size: int) -> Answer:
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     model = load_model(weights, image_size=image_size)
-    info = model.weights
-    name, untrained = (info.name, info.untrained) if info else (weights, False)
+    name = weights if model.weights is None else model.weights.name
     runner = ReferenceRunner(model)
-    return _ask(runner, request, pixels, frame, prompt, name, untrained, lambda: "PyTorch")
+    return _ask(runner, request, pixels, frame, prompt, name, lambda: "PyTorch")
 
 
 def segment_with_bundle(request: Request, folder: Path, runtime: str | None) -> Answer:
@@ -127,13 +124,12 @@ def segment_with_bundle(request: Request, folder: Path, runtime: str | None) -> 
     pixels, frame, prompt = _prepare(request, contract.image_size)
     pack_prompt(prompt, frame, contract)  # too many points is an error before any file is loaded
     runner = open_runner(bundle, runtime or bundle.runtimes[0], threads=request.threads)
-    made_with = bundle.manifest.weights
-    name, untrained = made_with.name, made_with.untrained
+    name = bundle.manifest.weights.name
 
     def title() -> str:
         return f"{bundle.name} on {runner.engine}"  # known in full once the files are loaded
 
-    return _ask(runner, request, pixels, frame, prompt, name, untrained, title)
+    return _ask(runner, request, pixels, frame, prompt, name, title)
 
 
 def _prepare(request: Request, image_size: int) -> tuple[np.ndarray, Frame, Prompt]:
@@ -178,7 +174,6 @@ def _ask(
     frame: Frame,
     prompt: Prompt,
     weights: str,
-    untrained: bool,
     title: Callable[[], str],
 ) -> Answer:
     with runner:
@@ -198,6 +193,5 @@ def _ask(
         chosen=chosen,
         mask=(mask[0, 0] > MASK_THRESHOLD).numpy(),
         weights=weights,
-        untrained=untrained,
         title=engine,
     )

@@ -33,7 +33,7 @@ def error(value: float | None) -> str:
 
 
 def exact(value: float | None, threshold: float | None = None) -> str:
-    """Four significant digits, or as many as tell the figure from its threshold.
+    """Four significant digits, or as many as put the figure on its own side of the threshold.
 
     What is a little less than 1 does not become 1: it is rounded down to seven places.
     """
@@ -43,12 +43,17 @@ def exact(value: float | None, threshold: float | None = None) -> str:
         return NOT_FINITE
     for digits in range(4, 18):
         text = f"{value:.{digits}g}"
-        if threshold is None or value == threshold or float(text) != threshold:
+        if float(text) == 1 > value:
+            text = f"{math.floor(value * 1e7) / 1e7:.7f}".rstrip("0")
+        if threshold is None or _order(float(text), threshold) == _order(value, threshold):
             break
-    if float(text) == 1 > value:
-        text = f"{math.floor(value * 1e7) / 1e7:.7f}".rstrip("0")
     mantissa, e, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if e else text
+
+
+def _order(value: float, threshold: float) -> int:
+    """-1 below the threshold, 0 at it, 1 above it."""
+    return (value > threshold) - (value < threshold)
 
 
 def limit(threshold: float) -> str:

@@ -8,12 +8,11 @@ from parity.report import charts, figures
 from parity.report.aggregate import channel_rows, prompt_rows, spread
 from parity.report.summary import (
     EMULATED_NOTE,
-    UNTRAINED_NOTE,
     counts,
+    demo_note,
     headline,
     reference_line,
     summarise,
-    untrained,
 )
 from parity.schema import BundleReport, CaseMetrics, ParityReport
 
@@ -61,10 +60,19 @@ def html(report: ParityReport) -> str:
         total=total,
         threads=sorted({m.threads for m in _measurements(report)}),
         chart=charts.disagreement(lines),
-        untrained_note=UNTRAINED_NOTE if untrained(report) else "",
+        demo_note=demo_note(report),
+        drawn_with=_weights(report),
         emulated_note=EMULATED_NOTE if any(line.emulated for line in lines) else "",
     )
     return page + "\n"
+
+
+def _weights(report: ParityReport) -> str:
+    """The reference's weights in words: name and description."""
+    weights = report.weights
+    words = str(weights.get("name", "without a name"))
+    description = str(weights.get("description", ""))
+    return f"{words}: {description}" if description else words
 
 
 def _measurements(report: ParityReport) -> list[Any]:

@@ -6,13 +6,12 @@ from parity.report import figures
 from parity.report.aggregate import MaskRow, Spread, prompt_rows
 from parity.report.summary import (
     EMULATED_NOTE,
-    UNTRAINED_NOTE,
     Cost,
     Line,
+    demo_note,
     headline,
     reference_line,
     summarise,
-    untrained,
 )
 from parity.schema import BundleReport, ParityReport
 
@@ -54,8 +53,8 @@ def markdown(report: ParityReport) -> str:
     """The verdict, the overview, then every bundle's checks and figures by prompt type."""
     lines = summarise(report)
     parts = [f"# {headline(report)}"]
-    if untrained(report):
-        parts.append(f"> **{UNTRAINED_NOTE}**")
+    if demo_note(report):
+        parts.append(f"> {demo_note(report)}")
     parts.append(
         f"{_escape(report.created)}, mobilesam-export {_escape(report.tool_version)}, "
         f"{len(report.images)} images, {len(report.prompt_types)} prompt types."

@@ -99,6 +99,24 @@ def draw_masks(
     return _side_by_side(panels)
 
 
+def draw_answer(
+    image: Pixels, prompt: Prompt, mask: BoolMask, *, max_side: int = 320
+) -> Image.Image:
+    """One panel without a title: the photo with a mask and, over it, the prompt.
+
+    Args:
+        image: HxWx3 uint8 RGB.
+        prompt: in pixels of the image.
+        mask: HxW bool.
+        max_side: longest side of the picture in pixels.
+
+    Raises:
+        ValueError: the mask has not the image's size.
+    """
+    photo, scale = _fit(image, max_side)
+    return _draw_prompt(_overlay(photo, _same_size(mask, image), REFERENCE_COLOUR), prompt, scale)
+
+
 def data_uri(image: Image.Image, *, quality: int = 82) -> str:
     """The picture as a ``data:`` URI, in JPEG."""
     buffer = io.BytesIO()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mobilesam.demo_weights import DEMO, DEMO_NOTE
 from parity.report.aggregate import Spread, agreement, spread
 from parity.schema import BundleReport, Measurement, ParityReport
 
@@ -84,17 +85,12 @@ def headline(report: ParityReport) -> str:
     return f"{passing} of {total} {'bundle passes' if total == 1 else 'bundles pass'}"
 
 
-def untrained(report: ParityReport) -> bool:
-    """Whether the masks mean nothing, because the weights were never trained."""
-    return any(bundle.untrained for bundle in report.bundles) or bool(
-        report.weights.get("untrained", False)
-    )
+def demo_note(report: ParityReport) -> str:
+    """What is to be known where the demo weights drew the masks, else an empty string."""
+    names = {bundle.weights for bundle in report.bundles} | {report.weights.get("name")}
+    return f"{DEMO_NOTE[0].upper()}{DEMO_NOTE[1:]}." if DEMO in names else ""
 
 
-UNTRAINED_NOTE = (
-    "The weights are untrained. Export and comparison with PyTorch are real; the masks themselves "
-    "mean nothing."
-)
 EMULATED_NOTE = (
     "–: this machine emulates the runtime, so time and memory would say nothing of a device."
 )

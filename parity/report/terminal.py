@@ -8,14 +8,13 @@ from rich.text import Text
 from parity.report import figures
 from parity.report.summary import (
     EMULATED_NOTE,
-    UNTRAINED_NOTE,
     Cost,
     Line,
     counts,
+    demo_note,
     headline,
     reference_line,
     summarise,
-    untrained,
 )
 from parity.schema import ParityReport
 
@@ -33,8 +32,8 @@ def print_table(report: ParityReport, console: Console) -> None:
             console.print(_reasons(line))
     if any(line.emulated for line in lines):
         console.print(Text(EMULATED_NOTE, style="dim"))
-    if untrained(report):
-        console.print(Text(UNTRAINED_NOTE, style="bold"))
+    if demo_note(report):
+        console.print(Text(demo_note(report), style="dim"))
     passing, total = counts(report)
     good = report.passed and passing == total
     console.print(Text(headline(report), style="bold green" if good else "bold red"))

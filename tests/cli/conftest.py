@@ -109,11 +109,10 @@ def bundle(tmp_path: Path) -> Path:
         labels={int(value): meaning for value, meaning in LABELS.items()},
         weights=WeightsRecord(
             name="demo",
-            source="seeded",
+            source="a test",
             sha256="0" * 64,
-            untrained=True,
             licence="Apache-2.0",
-            description="untrained",
+            description="made up",
         ),
         tools={"torch": "2.13.0"},
         export_key="0" * 64,

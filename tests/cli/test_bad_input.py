@@ -296,7 +296,7 @@ def _edit(bundle: Path, key: str, value: object) -> None:
 
 
 BUNDLES = {
-    "missing file": (_without_a_file, "'decoder.pt' is missing"),
+    "missing file": (_without_a_file, "decoder.pt' is missing"),
     "wrong digest": (_with_another_file, "'decoder.pt' is not the file that was exported"),
     "newer contract": (_of_a_newer_contract, "follows contract 2.0"),
     "no manifest": (_without_manifest, "is not a bundle"),

@@ -17,10 +17,14 @@ from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS
 from mobilesam import Predictor, __version__, load_model
 from mobilesam.cli import app, export, main
 from mobilesam.cli.parity import ComputeUnits
+from mobilesam.demo_weights import DEMO_NOTE
 from parity.runners.coreml import COMPUTE_UNITS
 from tests.cli.conftest import Run
 
-COMMANDS = ("export", "parity", "predict", "inspect", "doctor", "demo")
+COMMANDS = (
+    *("export", "parity", "evaluate", "train", "distill", "scenes"),
+    *("predict", "inspect", "doctor", "demo"),
+)
 SMALL = ("--image-size", "128")
 
 
@@ -106,7 +110,7 @@ def test_predict_writes_the_predictor_s_mask(run: Run, photo: Path, here: Path) 
         written = np.asarray(picture)
     assert set(np.unique(written)) <= {0, 255}
     assert (written > 0).tolist() == masks[iou.argmax()].tolist()
-    assert "untrained" in result.stderr
+    assert f"note: {DEMO_NOTE}" in result.stderr
 
 
 def test_predict_json(run: Run, photo: Path, here: Path) -> None:
@@ -125,7 +129,7 @@ def test_predict_json(run: Run, photo: Path, here: Path) -> None:
     assert found["prompt"]["box"] == [0, 5, 80, 60]
     assert found["prompt"]["notes"] == ["box (-9, 5, 80, 60) was clipped to (0, 5, 80, 60)"]
     assert "note: box (-9, 5, 80, 60) was clipped to (0, 5, 80, 60)\n" in result.stderr
-    assert found["untrained"] is True
+    assert found["weights"] == "demo"
     assert sorted(found["files"]) == ["logits", "mask", "overlay"]
     assert sorted(p.name for p in here.iterdir()) == ["logits.npy", "mask.png", "overlay.jpg"]
     assert np.load(here / "logits.npy").shape == (1, 32, 32)
@@ -157,7 +161,7 @@ def test_inspect(run: Run, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("COLUMNS", "160")
     shown = run("inspect", bundle)
     assert shown.exit_code == 0, shown.output
-    for part in ("image_embeddings", "point_labels", "1 x 256 x 4 x 4", "untrained"):
+    for part in ("image_embeddings", "point_labels", "1 x 256 x 4 x 4", "made up"):
         assert part in shown.stdout
     assert shown.stdout.count("verified") == 2
     manifest = json.loads(run("inspect", bundle, "--json").stdout)

@@ -39,6 +39,7 @@ def test_demo_goes_all_the_way_and_names_the_report(run: Run, asked: dict[str, A
     assert "targets" not in asked["export"] and "schemes" not in asked["export"], "all of them"
     assert asked["parity"]["bundles"] == [Path("exports/demo/coreml-fp16")]
     assert asked["parity"].get("measure", True) and "images" not in asked["parity"]
+    assert asked["parity"]["gallery"] is True
     assert result.stdout.splitlines()[-1] == "report: reports/demo/report.html"
     assert Path("reports/demo/report.html").is_file()
 
@@ -60,5 +61,8 @@ def test_parity_passes_its_options_on(run: Run, asked: dict[str, Any], bundle: P
     assert asked["parity"]["bundles"] == [bundle], "a bundle named twice is judged once"
     assert asked["parity"]["threads"] == 3
     assert asked["parity"]["measure"] is False
+    assert asked["parity"]["gallery"] is False
     assert asked["parity"]["compute_units"] == "CPU_ONLY"
     assert not list(Path().rglob("report.*")), "no report is written unless a folder is given"
+    assert run("parity", bundle, "--gallery").exit_code == 0
+    assert asked["parity"]["gallery"] is True

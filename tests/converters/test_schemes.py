@@ -1,5 +1,6 @@
 """The table: what exists, what is refused and with which words."""
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def test_extras_are_the_projects_own(repository: Path) -> None:
         joined = " ".join(declared)
         direct = [package for package in row.packages if package in joined]
         assert direct, f"{target}: none of {row.packages} is declared in extra '{row.extra}'"
+
+
+def test_no_cell_of_the_table_nests_parentheses() -> None:
+    for cell in markdown_table().replace("\n", "|").split("|"):
+        assert not re.search(r"\([^)]*\(", cell), cell
 
 
 def test_all_is_the_whole_table_in_its_order() -> None:

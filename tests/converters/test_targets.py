@@ -139,7 +139,6 @@ def test_coreml_packages_describe_themselves(scheme: str, tiny_bundle: GetBundle
         user = metadata.userDefined
         assert user["contract_version"] == bundle.manifest.contract_version
         assert user["weights_sha256"] == bundle.manifest.weights.sha256
-        assert user["untrained"] == "false"
         signature = bundle.manifest.signatures[component]
         for records, features in (
             (signature.inputs, spec.description.input),

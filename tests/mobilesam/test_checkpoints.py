@@ -20,6 +20,7 @@ from mobilesam.checkpoints import (
     resolve,
     tensors_sha256,
 )
+from mobilesam.demo_weights import DEMO_FILE
 from mobilesam.errors import CheckpointError, DownloadError
 from mobilesam.variants import build
 
@@ -73,7 +74,7 @@ def test_containers_and_formats_give_the_same_weights(tmp_path: Path) -> None:
     for path in [*paths, misnamed]:
         state_dict, info = load_state_dict(path)
         assert_same(state_dict, SMALL)
-        assert info.name == path.name and info.source == str(path) and not info.untrained
+        assert info.name == path.name and info.source == str(path)
         digests.add(info.sha256)
     assert digests == {tensors_sha256(SMALL)}
 
@@ -231,7 +232,7 @@ def test_a_name_wins_over_a_file_of_that_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save(tmp_path, SMALL, "demo")
-    assert resolve("demo") == "demo"
+    assert resolve("demo") == DEMO_FILE
     assert resolve("./demo") == Path("demo")
 
 
@@ -245,11 +246,18 @@ def test_official_comes_from_a_mirror_into_the_cache(
     monkeypatch.setenv("MOBILESAM_CACHE", str(tmp_path / "cache"))
     state_dict, info = load_state_dict("official")
     assert_same(state_dict, SMALL)
-    assert (info.name, info.source, info.untrained) == ("official", mirror.as_uri(), False)
+    assert (info.name, info.source) == ("official", mirror.as_uri())
     assert (tmp_path / "cache" / "mobile_sam.pt").exists()
     # Arguments win over the environment; a second call needs no address.
     load_state_dict("official", cache_dir=tmp_path / "other", url=mirror.as_uri())
     load_state_dict("official", cache_dir=tmp_path / "other", url="http://127.0.0.1:9/gone")
+
+
+def test_a_checkpoint_may_say_what_it_is(tmp_path: Path) -> None:
+    about = {"description": "mine", "licence": "CC0-1.0"}
+    save_file(SMALL, tmp_path / "mine.safetensors", about)
+    _, info = load_state_dict(tmp_path / "mine.safetensors")
+    assert (info.name, info.licence, info.description) == ("mine.safetensors", "CC0-1.0", "mine")
 
 
 def test_official_without_its_digest_is_refused(tmp_path: Path) -> None:
@@ -258,10 +266,10 @@ def test_official_without_its_digest_is_refused(tmp_path: Path) -> None:
         load_state_dict("official", cache_dir=tmp_path / "cache", url=fake.as_uri())
 
 
-def test_demo_says_that_it_is_untrained() -> None:
+def test_demo_says_what_it_is() -> None:
     state_dict, info = load_state_dict()
-    assert (info.name, info.untrained, info.licence) == ("demo", True, "Apache-2.0")
-    assert "seeded, untrained" in info.description
+    assert (info.name, info.licence) == ("demo", "Apache-2.0")
+    assert "not MobileSAM's own" in info.description
     assert info.sha256 == tensors_sha256(state_dict)
 
 

@@ -112,8 +112,7 @@ def bundle(target: str = "tflite", scheme: str = "fp32", **more: object) -> Bund
         "scheme": scheme,
         "runtime": "litert",
         "engine": "LiteRT 2.3.0 (XNNPACK)",
-        "weights": "demo",
-        "untrained": False,
+        "weights": "mine",
         "verdict": "PASS",
         "reasons": [],
         "checks": [
@@ -195,7 +194,7 @@ def report(*bundles: BundleReport, **more: object) -> ParityReport:
         "created": "2026-01-02T03:04:05+00:00",
         "tool_version": "0.1.0",
         "machine": {"system": "Linux 6.1", "processor": "x86_64", "cores": "2"},
-        "weights": {"name": "demo", "sha256": "6dbb90523a35330f", "untrained": False},
+        "weights": {"name": "mine", "sha256": "6dbb90523a35330f"},
         "images": list(IMAGES),
         "prompt_types": list(PROMPTS),
         "degenerate_rule": "A mask is degenerate when it covers < 0.1% of the image.",
@@ -209,11 +208,11 @@ def report(*bundles: BundleReport, **more: object) -> ParityReport:
 
 
 def mixed() -> ParityReport:
-    """Some of everything, untrained."""
+    """Some of everything, with the demo weights."""
     return report(
         bundle(),
         failing(),
         emulated(),
         altered(),
-        weights={"name": "demo", "untrained": True},
+        weights={"name": "demo"},
     )

@@ -18,8 +18,9 @@ def test_every_argument_is_named_and_quoted() -> None:
         threads=2,
         measure=False,
         compute_units="cpu_only",
+        gallery=True,
     )
     assert line == (
         "mobilesam parity 'a b' c --images photos --thresholds own.toml --weights my.pt "
-        "--threads 2 --compute-units cpu_only --no-measure"
+        "--threads 2 --compute-units cpu_only --no-measure --gallery"
     )

@@ -36,8 +36,16 @@ def test_error(value: float | None, text: str) -> None:
 @given(st.floats(1e-12, 1e12), st.floats(1e-12, 1e12))
 def test_a_figure_is_told_from_its_threshold(value: float, threshold: float) -> None:
     text = figures.exact(value, threshold)
-    assert value == threshold or float(text) != threshold
+    assert (float(text) < threshold) == (value < threshold)
+    assert (float(text) > threshold) == (value > threshold)
     assert float(text) == pytest.approx(value, rel=1e-3)
+
+
+@given(st.floats(0.9, 1.1), st.floats(0.9, 1.1))
+def test_a_figure_near_one_is_told_from_its_threshold(value: float, threshold: float) -> None:
+    shown = float(figures.exact(value, threshold))
+    assert (shown < threshold, shown > threshold) == (value < threshold, value > threshold)
+    assert (shown < 1) == (value < 1) or value > 1
 
 
 @pytest.mark.parametrize(
@@ -49,6 +57,9 @@ def test_a_figure_is_told_from_its_threshold(value: float, threshold: float) -> 
         (figures.exact(1 - 1e-12), "0.9999999"),
         (figures.exact(1 + 1e-12), "1"),
         (figures.exact(1.0), "1"),
+        (figures.exact(0.989951, 0.98996), "0.98995"),
+        (figures.exact(0.99999996, 0.99999993), "0.99999996"),
+        (figures.exact(0.99999985, 0.9999999), "0.9999998"),
         (figures.limit(0.99999), "0.99999"),
         (figures.limit(1e-6), "1e-6"),
         (figures.limit(80.0), "80"),

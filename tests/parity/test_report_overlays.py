@@ -12,6 +12,7 @@ from parity.report.overlays import (
     EXPORT_COLOUR,
     REFERENCE_COLOUR,
     data_uri,
+    draw_answer,
     draw_case,
     draw_masks,
 )
@@ -110,6 +111,22 @@ def test_gallery_has_a_panel_a_mask() -> None:
     assert draw_masks(GREY, POINT, masks, max_side=300).width == 5 * 300 + 4 * 6
     with pytest.raises(ValueError):
         draw_masks(GREY, POINT, masks, titles=["one"])
+
+
+def test_an_answer_is_one_panel_with_mask_and_prompt() -> None:
+    prompt = make_prompt([[160, 100]], [1], [60, 60, 260, 140], original_size=(200, 320))
+    panel = np.asarray(draw_answer(GREY, prompt, _mask(50, 100, 150, 220), max_side=320))
+    assert panel.shape == (200, 320, 3)
+    assert panel[5, 5].tolist() == [128, 128, 128]
+    inside = panel[120, 120].astype(int)
+    assert inside[2] > inside[0] + 30, "the mask is tinted"
+    assert _count(panel, REFERENCE_COLOUR) > 300, "and outlined"
+    red, green, blue = panel[100, 160].astype(int)
+    assert green > red + 50 and green > blue + 50, "the click lies over the mask"
+    red, green, blue = panel[100, 61].astype(int)
+    assert min(red, green) > blue + 50, "the box is yellow"
+    with pytest.raises(ValueError, match="image's size"):
+        draw_answer(GREY, prompt, np.zeros((10, 10), bool))
 
 
 def test_data_uri_holds_the_picture() -> None:

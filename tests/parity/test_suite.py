@@ -12,6 +12,7 @@ from mobilesam.errors import BundleError, CheckpointError, InputError, Threshold
 from mobilesam.sam import MobileSAM
 from mobilesam.variants import load_model
 from parity import suite
+from parity.image_folder import folder_photos
 from parity.schema import BundleReport, ParityReport
 from tests.parity.fakes import ModuleRunner, changed, demo_model, write_bundle, write_photos
 
@@ -69,7 +70,7 @@ def test_the_right_modules_pass(
     assert all(len(case.masks) == 4 for case in own.cases)
     assert own.worst_picture is not None and own.worst_picture.startswith("data:image/")
     assert len(report.gallery) == 2
-    assert own.untrained and report.weights["sha256"] == model.weights.sha256  # type: ignore[union-attr]
+    assert own.weights == "demo" and report.weights["sha256"] == model.weights.sha256  # type: ignore[union-attr]
     again = ParityReport.model_validate_json(report.model_dump_json())
     assert again.passed and len(again.bundles[0].cases) == len(own.cases)
 
@@ -211,6 +212,25 @@ def test_other_weights_than_the_reference_fail_by_name(
     assert own.cases == []
 
 
+def test_the_gallery_is_drawn_when_it_is_asked_for(
+    tmp_path: Path,
+    model: MobileSAM,
+    photos: Path,
+    runner: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle = write_bundle(tmp_path / "b", model)
+    plain = run([bundle], photos)
+    assert plain.gallery_photos == [] and "--gallery" not in plain.command
+    asked = run([bundle], photos, gallery=True)
+    assert asked.passed and len(asked.gallery_photos) >= 6
+    assert asked.command.endswith("--gallery")
+    assert len(asked.gallery) == 2, "the user's own photos are still drawn"
+    monkeypatch.setattr(suite, "default_photos", lambda: folder_photos(photos))
+    built_in = run([bundle], photos, images=None, gallery=True)
+    assert built_in.gallery == {}, "the gallery has them"
+
+
 def test_bad_input_is_refused_before_any_work(
     tmp_path: Path, model: MobileSAM, photos: Path, runner: Callable[..., None]
 ) -> None:
@@ -235,7 +255,7 @@ def test_bad_input_is_refused_before_any_work(
 
     incomplete = write_bundle(tmp_path / "incomplete", model)
     (incomplete / "encoder.pt").unlink()
-    with pytest.raises(BundleError, match="'encoder.pt' is missing"):
+    with pytest.raises(BundleError, match="encoder.pt' is missing"):
         run([incomplete], photos)
 
 

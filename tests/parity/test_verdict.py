@@ -84,6 +84,26 @@ def test_the_worst_place_and_every_failing_group_are_named() -> None:
     assert reason == "decoder metric: 9, wanted <= 1 (y, mask 2; fails for box, one_point)"
 
 
+@pytest.mark.parametrize(
+    ("value", "limit", "sentence"),
+    [
+        (0.99999985, 0.9999999, "encoder cosine: 0.9999998, wanted >= 0.9999999 (cup)"),
+        (1 - 1e-9, 1.0, "encoder cosine: 0.9999999, wanted >= 1 (cup)"),
+        (0.989951, 0.98996, "encoder cosine: 0.98995, wanted >= 0.98996 (cup)"),
+        (0.5, 0.99, "encoder cosine: 0.5, wanted >= 0.99 (cup)"),
+        (math.nan, 0.99, "encoder cosine: no value, wanted >= 0.99 (cup)"),
+    ],
+)
+def test_a_reason_shows_in_what_the_value_misses(value: float, limit: float, sentence: str) -> None:
+    check = at_least("cosine", "encoder", [Sample(value, "cup", "cup")], limit)
+    assert reasons([check]) == [sentence]
+
+
+def test_a_reason_shows_in_what_the_value_exceeds() -> None:
+    check = at_most("relative_l2", "encoder", [Sample(1.00000004e-4, "cup", "cup")], 1e-4)
+    assert reasons([check]) == ["encoder relative_l2: 0.000100000004, wanted <= 0.0001 (cup)"]
+
+
 def test_one_wrong_mask_does_not_hide_among_right_ones() -> None:
     findings = _findings()
     findings.cases[0].masks[2].logit_relative_l2 = 1.0

@@ -1,0 +1,143 @@
+"""Photos with masks: a folder of images, label images, and a ``manifest.json`` that describes them.
+
+In a label image every pixel holds the label of the segment it belongs to, 0 for none. Segments
+that lie nearer are painted over those behind them, so a hidden part is missing from a mask.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import BaseModel, ValidationError
+
+from mobilesam.errors import InputError
+
+MANIFEST = "manifest.json"
+MIN_AREA = 1024
+"""Pixels; smaller segments are too coarse to score."""
+MIN_SHOWN = 0.95
+"""Share of a segment's pixels that no nearer segment hides."""
+
+Bools = npt.NDArray[np.bool_]
+
+
+class Segment(BaseModel):
+    """One mask: pixels of value ``label`` in the label image.
+
+    Attributes:
+        label: 1 or more.
+        category: what it is, in words.
+        thing: countable, rather than "stuff" such as sky.
+        area: pixels in the label image.
+        full_area: pixels before nearer segments were painted over them.
+        bbox: x, y, width, height in pixels.
+        point: x, y of a pixel deep inside.
+    """
+
+    label: int
+    category: str
+    thing: bool
+    area: int
+    full_area: int
+    bbox: tuple[float, float, float, float]
+    point: tuple[float, float]
+
+    @property
+    def is_good(self) -> bool:
+        """A countable thing, large enough, and not hidden behind others."""
+        whole = self.area >= MIN_SHOWN * self.full_area
+        return self.thing and self.area >= MIN_AREA and whole
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """``bbox`` as x1, y1, x2, y2."""
+        x, y, width, height = self.bbox
+        return x, y, x + width, y + height
+
+
+class Entry(BaseModel):
+    """One image of a manifest.
+
+    Attributes:
+        file: path of the image, relative to the manifest's folder.
+        mask: path of its label image, or None where there is none.
+        sequence: the film that it is a frame of; frames of one film are alike.
+        licence: of the image.
+    """
+
+    file: str
+    mask: str | None = None
+    sequence: str | None = None
+    licence: str | None = None
+    segments: list[Segment] = []
+
+
+class ImageManifest(BaseModel):
+    """What ``manifest.json`` of an image folder says; other keys are ignored."""
+
+    images: list[Entry]
+
+
+def read_manifest(folder: Path) -> ImageManifest:
+    """The manifest of a folder of images with masks.
+
+    Raises:
+        InputError: the folder has no manifest, or one that is malformed, lists no images, or lists
+            an image or label image that is not there.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = ImageManifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{path} does not describe images: {place}: {first['msg']}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder} has no {MANIFEST} that describes images and masks") from None
+    if not manifest.images:
+        raise InputError(f"{path} lists no images")
+    for entry in manifest.images:
+        for name in (entry.file, entry.mask):
+            if name is not None and not (folder / name).is_file():
+                raise InputError(f"{path} lists '{name}', which is not there")
+    return manifest
+
+
+def read_labels(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.integer]:
+    """A label image, [H, W] integers.
+
+    Args:
+        path: of the label image; grey or palette, 8 or 16 bits.
+        size: H, W that it must have: its image's.
+
+    Raises:
+        InputError: it cannot be read, has colours instead of labels, or is of another size.
+    """
+    try:
+        with Image.open(path) as image:
+            labels: npt.NDArray[np.integer] = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"the mask {path} cannot be read ({error})") from None
+    if labels.ndim != 2:
+        raise InputError(f"the mask {path} has colours: one channel of labels is needed")
+    if size is not None and labels.shape != size:
+        raise InputError(
+            f"the mask {path} is {labels.shape[1]} x {labels.shape[0]}, but its image is "
+            f"{size[1]} x {size[0]}"
+        )
+    return labels
+
+
+def label_mask(path: Path, label: int, size: tuple[int, int] | None = None) -> Bools:
+    """Where a label image has a label, [H, W] bool.
+
+    Args:
+        path, size: as in :func:`read_labels`.
+        label: as in the manifest.
+
+    Raises:
+        InputError: the label image cannot be used.
+    """
+    mask: Bools = read_labels(path, size) == label
+    return mask

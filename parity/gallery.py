@@ -1,0 +1,83 @@
+"""What the weights draw: for each built-in photo a click, a box, and the click's three answers."""
+
+from collections.abc import Sequence
+
+from mobilesam.predictor import choose_mask
+from mobilesam.prompts import make_prompt
+from mobilesam.transforms import Frame
+from parity.photos import PHOTOS, ShippedPhoto
+from parity.progress import Step
+from parity.references import PhotoReference, masks_of
+from parity.report.overlays import data_uri, draw_answer, draw_masks
+from parity.runners.base import Runner
+from parity.schema import GalleryPhoto, GalleryPicture
+
+MAX_SIDE = 320
+"""Longest side of a picture in pixels."""
+
+FIRST_ANSWERS = 4
+"""So many photos of a run are shown by :func:`first_answers`."""
+
+
+def draw_gallery(
+    runner: Runner,
+    advance: Step = lambda _: None,
+    photos: Sequence[ShippedPhoto] = PHOTOS,
+) -> list[GalleryPhoto]:
+    """Every photo encoded once and asked twice: by its clicks, and by its box.
+
+    Args:
+        runner: opened; the reference, whose masks are those of the weights.
+        advance: called with each photo's name before it is asked about.
+        photos: what is drawn, in this order.
+
+    Raises:
+        MissingDependencyError: scikit-image is not installed.
+    """
+    drawn = []
+    for photo in photos:
+        advance(photo.name)
+        drawn.append(_draw(runner, photo))
+    return drawn
+
+
+def _draw(runner: Runner, photo: ShippedPhoto) -> GalleryPhoto:
+    rgb = photo.load()
+    size = rgb.shape[:2]
+    frame = Frame(size, runner.image_size)
+    embedding = runner.encode(rgb)
+    prompts = (
+        make_prompt(photo.clicks, [1] * len(photo.clicks), original_size=size),
+        make_prompt(box=photo.box, original_size=size),
+    )
+    drawn: list[tuple[int, list[GalleryPicture]]] = []
+    for prompt in prompts:
+        answer = runner.decode(embedding, prompt, frame)
+        pictures = [
+            GalleryPicture(
+                mask=channel,
+                predicted_iou=float(answer.iou[channel]),
+                picture=data_uri(draw_answer(rgb, prompt, mask, max_side=MAX_SIDE), quality=78),
+            )
+            for channel, mask in enumerate(masks_of(answer.low_res, frame))
+        ]
+        drawn.append((choose_mask(prompt, answer.iou), pictures))
+    (by_click, of_click), (by_box, of_box) = drawn
+    return GalleryPhoto(
+        photo=photo.name,
+        subject=photo.subject,
+        clicks=len(photo.clicks),
+        click=of_click[by_click],
+        box=of_box[by_box],
+        multimask=of_click[1:],
+    )
+
+
+def first_answers(references: Sequence[PhotoReference]) -> dict[str, str]:
+    """The reference's four masks of the first prompt of a few photos, title to data URI."""
+    pictures = {}
+    for reference in references[:FIRST_ANSWERS]:
+        first = next(iter(reference.answers()))
+        picture = draw_masks(reference.photo.load(), first.case.prompt, first.masks)
+        pictures[f"{first.case.image}, {first.case.name}"] = data_uri(picture)
+    return pictures

@@ -1,0 +1,187 @@
+"""Decoupled distillation: a student encoder learns a teacher's image embeddings.
+
+Zhang et al. 2023, "Faster Segment Anything" (arXiv 2306.14289): mean squared error on the image
+embedding alone; prompt encoder and mask decoder are the teacher's, unchanged. Fine-tuning them
+together afterwards is `mobilesam train` with the result as its ``init``.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+
+from mobilesam.errors import InputError
+from mobilesam.variants import build, load_model
+from training.config import DistillConfig
+from training.curves import draw_curves
+from training.embeddings import EmbeddingCache, fixed_views
+from training.initial import initialise
+from training.library import photo_paths
+from training.optimisation import Optimizers, averaged, device_of_choice, learning_rate
+from training.progress import tracked, training_bar
+from training.run_folder import CURVES, RunFolder
+
+CACHE = "embeddings"
+
+
+def distill(
+    config: DistillConfig,
+    folder: Path,
+    *,
+    stop_after: int | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Run, or continue, a distillation.
+
+    Args:
+        config: of the run.
+        folder: of the run; the teacher's embeddings are kept in it as well.
+        stop_after: stop, with the state saved, once this many steps are done.
+        console: where progress is shown; None shows nothing.
+
+    Returns:
+        The weights: the averaged student with the teacher's prompt encoder and mask decoder.
+
+    Raises:
+        InputError: photos, teacher or folder cannot be used.
+    """
+    run = RunFolder(folder, config)
+    distillation = Distillation(config, run, console)
+    last = min(config.steps, stop_after or config.steps)
+    with training_bar(console, config.steps) as bar:
+        for row in distillation.steps(last):
+            bar(row)
+    teacher = distillation.teacher.weights
+    about = {
+        "description": f"distilled from {config.teacher}",
+        "licence": teacher.licence if teacher else "unknown",
+        "steps": f"{distillation.step} of {config.steps}",
+        "variant": config.variant,
+    }
+    weights = run.save_weights(distillation.student_state(), about)
+    draw_curves(run.read_log(), folder / CURVES)
+    return weights
+
+
+class Distillation:
+    """State of a distillation between its steps.
+
+    Args:
+        config: of the run.
+        run: its folder; a state saved there is taken up.
+        console: where the progress of the teacher is shown.
+    """
+
+    def __init__(self, config: DistillConfig, run: RunFolder, console: Console | None) -> None:
+        self.config, self.run = config, run
+        self.device = device_of_choice()
+        self.teacher = load_model(config.teacher, image_size=config.image_size)
+        found = (path.resolve() for place in config.photos for path in photo_paths(place))
+        paths = list(dict.fromkeys(found))  # a photo given twice must not be on both sides
+        known, unseen = _split(paths, config.held_out_share, config.seed)
+        self.known = EmbeddingCache(
+            run.path / CACHE, self.teacher, fixed_views(known, config.crops, config.seed)
+        )
+        self.unseen = EmbeddingCache(run.path / CACHE, self.teacher, fixed_views(unseen, 0, 0))
+        for cache in (self.known, self.unseen):
+            cache.fill(tracked(console))
+        student = build(config.variant, config.image_size).image_encoder
+        initialise(student, config.seed)
+        self.student = student.to(self.device)
+        self.average = averaged(self.student, config.ema_decay)
+        self.optimizers = Optimizers(self.student, config.optimizer, config.weight_decay)
+        self.step = 0
+        state = run.load_state()
+        if state is not None:
+            self.student.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizers.load_state_dict(state["optimizers"])
+            self.step = state["step"]
+        run.begin()
+        run.rewind_log(self.step)
+
+    def steps(self, last: int) -> Iterator[dict[str, float | int]]:
+        """Take steps until ``last`` are done, yielding what is logged of each."""
+        config = self.config
+        while self.step < last:
+            row: dict[str, float | int] = {
+                "step": self.step,
+                "stage": 0,
+                "image_size": config.image_size,
+            }
+            if self.step % config.evaluate_every == 0:
+                row["held_out_mse"] = self.held_out_error()
+            row["lr"] = learning_rate(
+                self.step, config.steps, config.lr, config.lr_end, config.warmup
+            )
+            row["loss"] = self._learn(row["lr"])
+            self.step += 1
+            if self.step == config.steps:
+                row["held_out_mse_end"] = self.held_out_error()
+            self.run.log(row)
+            if self.step % config.save_every == 0:
+                self.save()
+            yield row
+        self.save()
+
+    def save(self) -> None:
+        """Save everything that the next step depends on; its random draws depend on its number."""
+        self.run.save_state(
+            {
+                "step": self.step,
+                "model": self.student.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizers": self.optimizers.state_dict(),
+            }
+        )
+
+    @torch.no_grad()
+    def held_out_error(self) -> float:
+        """Mean squared error of the averaged student on whole photos that it does not learn from.
+
+        Before the first step this is the error of the fresh student.
+        """
+        model = self.average.module.eval()
+        size = self.config.image_size
+        errors = [
+            F.mse_loss(
+                model(view.image(size).to(self.device)), self.unseen[index].to(self.device).float()
+            )
+            for index, view in enumerate(self.unseen.views)
+        ]
+        return float(torch.stack(errors).mean())
+
+    def student_state(self) -> dict[str, torch.Tensor]:
+        """State dict of a whole model: the averaged student in the teacher's place."""
+        state = self.teacher.state_dict()
+        for name, tensor in self.average.module.state_dict().items():
+            state[f"image_encoder.{name}"] = tensor
+        return state
+
+    def _learn(self, rate: float) -> float:
+        """One step; returns the loss."""
+        config = self.config
+        random = np.random.default_rng((config.seed, self.step))
+        chosen = random.choice(len(self.known.views), config.batch)
+        images = torch.cat([self.known.views[i].image(config.image_size) for i in chosen])
+        wanted = torch.cat([self.known[i] for i in chosen]).float()
+        self.student.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+            embeddings = self.student(images.to(self.device))
+        loss = F.mse_loss(embeddings.float(), wanted.to(self.device))
+        loss.backward()
+        self.optimizers.step(rate, config.clip_grad_norm)
+        self.average.update_parameters(self.student)
+        return float(loss.detach())
+
+
+def _split(paths: list[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:
+    """Photos to learn from, and photos to be judged on: at least one of each."""
+    if len(paths) < 2:
+        raise InputError("distillation needs at least two photos: one of them is held out")
+    order = np.random.default_rng(seed).permutation(len(paths))
+    count = min(len(paths) - 1, max(1, round(share * len(paths))))
+    return [paths[i] for i in sorted(order[count:])], [paths[i] for i in sorted(order[:count])]

@@ -1,0 +1,111 @@
+"""Synthetic scenes as a folder of images with masks, to look at or to evaluate on."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mobilesam.clicks import deepest
+from mobilesam.errors import InputError
+from mobilesam.masked_images import MANIFEST, Entry, ImageManifest, Segment, read_manifest
+from training.library import held_out_names
+from training.samples import Sample
+from training.scenes import SceneMaker
+from training.sources import LabelledPhoto, Photo
+
+Track = Callable[[Sequence[int], str], Iterable[int]]
+
+
+def scene_maker(folder: Path, names: Path | None, longest_side: int = 640) -> SceneMaker:
+    """Scenes from the photos and objects of a folder with a manifest.
+
+    Args:
+        folder: photos with masks.
+        names: text file of image names, one a line; None takes all.
+        longest_side: photos are reduced to it.
+
+    Raises:
+        InputError: folder or file cannot be used, or no photo is left.
+    """
+    wanted = held_out_names(names)
+    entries = read_manifest(folder).images
+    known = {Path(entry.file).name for entry in entries}
+    missing = sorted(wanted - known)
+    if missing:
+        raise InputError(f"{names} names '{missing[0]}', which {folder / MANIFEST} does not list")
+    photos, cutouts = [], []
+    for entry in entries:
+        if wanted and Path(entry.file).name not in wanted:
+            continue
+        photo = Photo(folder / entry.file, longest_side)
+        photos.append(photo)
+        if entry.mask is not None:
+            source = LabelledPhoto(photo, folder / entry.mask, entry)
+            cutouts += [(source, label) for label in source.cutouts()]
+    return SceneMaker(photos, cutouts)
+
+
+def write_scenes(
+    maker: SceneMaker,
+    out: Path,
+    *,
+    count: int,
+    seed: int,
+    side: int = 1024,
+    track: Track = lambda numbers, what: numbers,
+) -> None:
+    """Write scenes 0 to count - 1 of a seed, with their masks and a manifest.
+
+    Args:
+        maker: composes them.
+        out: a folder that is not there yet, or is empty.
+        count: how many.
+        seed: of all of them.
+        side: longer side of a scene in pixels.
+        track: wraps the numbers to show progress.
+
+    Raises:
+        InputError: there is something in the folder already.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"'{out}' is not empty: give a folder that is not there yet")
+    for part in ("images", "masks"):
+        (out / part).mkdir(parents=True, exist_ok=True)
+    entries = []
+    for number in track(range(count), "composing scenes"):
+        random = np.random.default_rng((seed, number))
+        other = max(16, int(side * random.uniform(0.6, 1)))
+        height, width = (side, other) if random.random() < 0.3 else (other, side)
+        entries.append(_write(maker.compose(random, height, width), out, f"scene_{number:04d}"))
+    manifest = ImageManifest(images=entries).model_dump_json(indent=1)
+    temporary = out / f".{MANIFEST}.part"
+    temporary.write_text(manifest, encoding="utf-8")
+    temporary.replace(out / MANIFEST)
+
+
+def _write(scene: Sample, out: Path, name: str) -> Entry:
+    labels = scene.layers[0].labels
+    image, mask = f"images/{name}.jpg", f"masks/{name}.png"
+    Image.fromarray(scene.pixels).save(out / image, quality=95)
+    Image.fromarray(labels.astype(np.uint8)).save(out / mask)
+    layer = scene.layers[0]
+    segments = [
+        _segment(labels == label, label, layer.full_areas[label]) for label in sorted(layer.wanted)
+    ]
+    return Entry(file=image, mask=mask, segments=segments)
+
+
+def _segment(mask: np.ndarray, label: int, full_area: int) -> Segment:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    left, top = int(columns[0]), int(rows[0])
+    x, y, _ = deepest(mask)
+    return Segment(
+        label=label,
+        category="pasted object",
+        thing=True,
+        area=int(np.count_nonzero(mask)),
+        full_area=full_area,
+        bbox=(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top),
+        point=(x, y),
+    )

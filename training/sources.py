@@ -1,0 +1,176 @@
+"""Photos with masks, of every kind training reads: loaded when drawn, then kept for a while."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from mobilesam.coco_masks import CocoImage
+from mobilesam.errors import InputError
+from mobilesam.images import load_image
+from mobilesam.masked_images import MIN_AREA, Entry, read_labels
+from training.samples import Labels, Layer, Pixels, Sample
+
+_THING, _STUFF = 3.0, 1.0  # how often countable things are asked for, relative to stuff
+_KEPT = 256  # photos, and label images, kept in memory by each process
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image file, reduced on reading so that its longer side is at most ``longest_side``."""
+
+    path: Path
+    longest_side: int
+
+    def pixels(self) -> Pixels:
+        """[H, W, 3] uint8 RGB. Raises ImageError: it cannot be read."""
+        return _pixels(self.path, self.longest_side)
+
+
+class Source(Protocol):
+    """A photo with masks."""
+
+    def sample(self) -> Sample:
+        """The photo with its layers of masks."""
+
+    def cutouts(self) -> Sequence[int]:
+        """Labels of the objects that may be cut out: whole and large enough."""
+
+    def cutout(self, label: int) -> Pixels:
+        """One of them, [h, w, 4] uint8 with its mask as alpha."""
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """A photo with a label image, as a manifest describes it."""
+
+    photo: Photo
+    mask: Path
+    entry: Entry
+
+    def sample(self) -> Sample:
+        """One layer: segments of a label image do not overlap."""
+        wanted = {s.label: _THING if s.thing else _STUFF for s in self.entry.segments}
+        pixels = self.photo.pixels()
+        return Sample(
+            pixels, (Layer(_labels(self.mask, self.photo.path, pixels.shape[:2]), wanted),)
+        )
+
+    def cutouts(self) -> list[int]:
+        """Good segments of four times the least area."""
+        good = (s for s in self.entry.segments if s.is_good and s.area >= 4 * MIN_AREA)
+        return [segment.label for segment in good]
+
+    def cutout(self, label: int) -> Pixels:
+        """The segment's pixels."""
+        sample = self.sample()
+        return _cut(sample.pixels, sample.layers[0].labels == label)
+
+
+@dataclass(frozen=True)
+class CocoPhoto:
+    """A photo with the instances of a COCO file."""
+
+    photo: Photo
+    image: CocoImage
+
+    def sample(self) -> Sample:
+        """A layer for each instance: instances may overlap.
+
+        Raises InputError: the photo is not of the size that the file says.
+        """
+        pixels = self._pixels()
+        layers = [
+            Layer(_nearest(found.mask().astype(np.int32), pixels.shape[:2]), {1: _THING})
+            for found in self.image.objects
+        ]
+        return Sample(pixels, tuple(layers))
+
+    def cutouts(self) -> list[int]:
+        """Instances of four times the least area; the file does not say what hides them."""
+        objects = enumerate(self.image.objects)
+        return [number for number, found in objects if found.area >= 4 * MIN_AREA]
+
+    def cutout(self, label: int) -> Pixels:
+        """The instance's pixels."""
+        pixels = self._pixels()
+        mask = self.image.objects[label].mask().astype(np.int32)
+        return _cut(pixels, _nearest(mask, pixels.shape[:2]) > 0)
+
+    def _pixels(self) -> Pixels:
+        (height, width), (told_h, told_w) = _size(self.photo.path), self.image.size
+        if (height, width) != (told_h, told_w):
+            raise InputError(
+                f"{self.photo.path} is {width} x {height}, but the COCO file says "
+                f"{told_w} x {told_h}"
+            )
+        return self.photo.pixels()
+
+
+@dataclass(frozen=True)
+class RegionPhoto:
+    """A photo with regions of a classical segmentation, stored as label images [scales, h, w]."""
+
+    photo: Photo
+    stored: Path
+
+    def sample(self) -> Sample:
+        """A layer for each scale."""
+        pixels = self.photo.pixels()
+        return Sample(pixels, _region_layers(self.stored, pixels.shape[:2]))
+
+
+@lru_cache(_KEPT)
+def _pixels(path: Path, longest_side: int) -> Pixels:
+    pixels = load_image(path)
+    factor = min(1.0, longest_side / max(pixels.shape[:2]))
+    if factor == 1.0:
+        return pixels
+    size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+@lru_cache(None)
+def _size(path: Path) -> tuple[int, int]:
+    height, width = load_image(path).shape[:2]
+    return height, width
+
+
+@lru_cache(_KEPT)
+def _labels(mask: Path, photo: Path, size: tuple[int, int]) -> Labels:
+    labels = read_labels(mask, load_image(photo).shape[:2])
+    return _nearest(labels.astype(np.int32), size)
+
+
+@lru_cache(_KEPT)
+def _region_layers(stored: Path, size: tuple[int, int]) -> tuple[Layer, ...]:
+    with np.load(stored) as file:
+        stack = file["labels"]
+    return tuple(
+        Layer(
+            _nearest(labels.astype(np.int32), size),
+            {int(label): 1.0 for label in np.unique(labels)},
+        )
+        for labels in stack
+    )
+
+
+def _nearest(labels: Labels, size: tuple[int, int]) -> Labels:
+    """A label image resized to (height, width)."""
+    if labels.shape == size:
+        return labels
+    image = Image.fromarray(labels).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(image)
+
+
+def _cut(pixels: Pixels, mask: np.ndarray) -> Pixels:
+    """The smallest part of an image that holds a mask, [h, w, 4], the mask as alpha."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:  # vanished when the photo was reduced
+        return np.zeros((1, 1, 4), np.uint8)
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return np.dstack([pixels[part], 255 * mask[part].astype(np.uint8)])

@@ -1,0 +1,241 @@
+"""The loop of promptable training: stages of growing image size, resumable at any moment."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from rich.console import Console
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Sampler
+
+from mobilesam.errors import InputError, MobileSAMError
+from mobilesam.sam import MobileSAM
+from training.config import Stage, TrainConfig
+from training.curves import draw_curves
+from training.dataset import Batch, TrainingImages, collate
+from training.geometry import learn_geometry
+from training.initial import initial_model
+from training.library import Library, load_library
+from training.optimisation import (
+    Optimizers,
+    averaged,
+    device_of_choice,
+    freeze_batch_norm,
+    learning_rate,
+)
+from training.progress import tracked, training_bar
+from training.promptable import training_step
+from training.run_folder import CURVES, RunFolder
+
+REGION_CACHE = "regions"
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    workers: int = 1,
+    stop_after: int | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Run, or continue, a training run.
+
+    Args:
+        config: of the run.
+        folder: of the run; see :class:`training.run_folder.RunFolder`.
+        workers: processes that prepare images; 0 prepares them in this one.
+        stop_after: stop, with the state saved, once this many steps of the run are done.
+        console: where progress is shown; None shows nothing.
+
+    Returns:
+        The weights: fp16 safetensors of the averaged model.
+
+    Raises:
+        InputError: the data, the initial weights or the folder cannot be used.
+    """
+    run = RunFolder(folder, config, lambda stored, step: _same_so_far(stored, config, step))
+    wants_regions = any(stage.sources.regions for stage in config.stages)
+    library = load_library(
+        config.data,
+        with_regions=wants_regions,
+        cache=folder / REGION_CACHE,
+        track=tracked(console),
+    )
+    training = Training(config, run, library, workers)
+    if training.is_new and config.geometry.steps:
+        training.learn_geometry(tracked(console))
+    last = min(config.total_steps, stop_after or config.total_steps)
+    with training_bar(console, config.total_steps) as bar:
+        for row in training.steps(last):
+            bar(row)
+    about = {
+        "description": config.description,
+        "licence": config.licence,
+        "steps": f"{training.step} of {config.total_steps}",
+        "variant": config.variant,
+    }
+    weights = run.save_weights(training.average.module.state_dict(), about)
+    draw_curves(run.read_log(), folder / CURVES)
+    return weights
+
+
+class Training:
+    """State of a run between its steps.
+
+    Args:
+        config: of the run.
+        run: its folder; a state saved there is taken up.
+        library: the images.
+        workers: processes that prepare images.
+    """
+
+    def __init__(self, config: TrainConfig, run: RunFolder, library: Library, workers: int) -> None:
+        self.config, self.run, self.library, self.workers = config, run, library, workers
+        self.device = device_of_choice()
+        self.images = [
+            TrainingImages(library, stage, config.seed, number)
+            for number, stage in enumerate(config.stages)
+        ]
+        first = config.stages[0]
+        state = run.load_state()
+        model = initial_model(
+            config.variant,
+            config.init,
+            first.image_size,
+            config.seed,
+            fresh_decoder=config.fresh_decoder,
+        )
+        self.model: MobileSAM = model.to(self.device)
+        self.average = averaged(self.model, first.ema_decay)
+        self.optimizers = Optimizers(self.model, config.optimizer, config.weight_decay)
+        self.step = 0
+        self.is_new = state is None
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizers.load_state_dict(state["optimizers"])
+            self.step = state["step"]
+        run.begin()
+        run.rewind_log(-config.geometry.steps if self.is_new else self.step)
+
+    def learn_geometry(self, track: Callable[[Sequence[int], str], Iterable[int]]) -> None:
+        """Let the decoder learn what prompts mean, before the first step of the first stage."""
+        config = self.config
+        rows = learn_geometry(self.model, config.geometry, config.seed, bf16=config.bf16)
+        for step, row in zip(track(range(config.geometry.steps), "geometry"), rows, strict=True):
+            self.run.log({"step": step - config.geometry.steps, "stage": -1, **row})
+        self.average = averaged(self.model, config.stages[0].ema_decay)
+        self.save()
+
+    def steps(self, last: int) -> Iterator[dict[str, float | int]]:
+        """Take steps until ``last`` are done, yielding what is logged of each."""
+        begin = 0
+        for number, stage in enumerate(self.config.stages):
+            end = begin + stage.steps
+            if begin <= self.step < min(end, last):
+                yield from self._stage(number, stage, begin, min(end, last))
+            begin = end
+        self.save()
+
+    def save(self) -> None:
+        """Save everything that the next step depends on; its random draws depend on its number."""
+        self.run.save_state(
+            {
+                "step": self.step,
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizers": self.optimizers.state_dict(),
+            }
+        )
+
+    def _stage(
+        self, number: int, stage: Stage, begin: int, end: int
+    ) -> Iterator[dict[str, float | int]]:
+        config = self.config
+        self.model.set_image_size(stage.image_size)
+        self.average.multi_avg_fn = get_ema_multi_avg_fn(stage.ema_decay)
+        self.model.train()
+        if stage.freeze_batch_norm:
+            freeze_batch_norm(self.model)
+        started = time.perf_counter()
+        for batch in self._batches(number, stage, self.step - begin, end - begin):
+            local = self.step - begin
+            generator = torch.Generator().manual_seed(_seed(config.seed, number, local))
+            result = training_step(
+                self.model, batch.to(self.device), stage, generator, bf16=config.bf16
+            )
+            result.loss.backward()
+            rate = learning_rate(local, stage.steps, stage.lr, stage.lr_end, stage.warmup)
+            norm = self.optimizers.step(rate, config.clip_grad_norm)
+            self.average.update_parameters(self.model)
+            row: dict[str, float | int] = {
+                "step": self.step,
+                "stage": number,
+                "image_size": stage.image_size,
+                "lr": rate,
+                "grad_norm": norm,
+                **result.logged,
+                "seconds": time.perf_counter() - started,
+            }
+            started = time.perf_counter()
+            self.run.log(row)
+            self.step += 1
+            if self.step % config.save_every == 0:
+                self.save()
+            yield row
+
+    def _batches(self, number: int, stage: Stage, first: int, last: int) -> Iterator[Batch]:
+        sampler = _Consecutive(first * stage.batch, last * stage.batch)
+        loader = DataLoader(
+            self.images[number],
+            batch_size=stage.batch,
+            sampler=sampler,
+            collate_fn=collate,
+            num_workers=self.workers,
+            worker_init_fn=_single_thread,
+        )
+        try:
+            yield from loader
+        except MobileSAMError as error:  # from a worker, its sentence ends a traceback
+            sentence = re.sub(r"^[\w.]+Error: ", "", str(error).strip().splitlines()[-1])
+            raise InputError(sentence) from None
+
+
+class _Consecutive(Sampler[int]):
+    """The numbers of the images from ``first`` up to ``last``, in order."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last = first, last
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.last))
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+def _same_so_far(stored: str, config: TrainConfig, step: int) -> bool:
+    """Whether a stored configuration differs only in stages that were not begun by ``step``."""
+    try:
+        before = TrainConfig.model_validate_json(stored)
+    except ValidationError:  # of a distillation, or damaged
+        return False
+    begun, first = 0, 0
+    for stage in before.stages:
+        begun += first < step
+        first += stage.steps
+    same = before.model_copy(update={"stages": config.stages}) == config
+    return same and before.stages[:begun] == config.stages[:begun]
+
+
+def _single_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _seed(*numbers: int) -> int:
+    """One seed of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
