@@ -38,7 +38,9 @@ def masked(here: Path) -> Path:
     return write_masked(here / "masked")
 
 
-@pytest.mark.parametrize(("command", "recipe"), [("train", TRAIN), ("distill", DISTILL)])
+@pytest.mark.parametrize(
+    ("command", "recipe"), [("train", TRAIN), ("distill", DISTILL)], ids=["train", "distill"]
+)
 def test_weights_are_written(command: str, recipe: str, run: Run, masked: Path, here: Path) -> None:
     path = written("recipe.toml", recipe)
     workers = ["--workers", "0"] if command == "train" else []
@@ -109,4 +111,4 @@ def test_out_must_be_a_folder(refused: Refused, masked: Path) -> None:
     written("out", "a file")
     for command in ("train", "distill"):
         said = refused(command, "recipe.toml", "--out", "out/run")
-        assert said == "'out/run' cannot be a folder: 'out' is a file"
+        assert said.startswith("'out/run' cannot be a folder: ") and said.endswith("out' is a file")

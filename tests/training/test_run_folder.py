@@ -121,7 +121,7 @@ def test_code_in_a_state_is_not_executed(
     if zipped:
         torch.save(evil, run.path / STATE)
     else:
-        (run.path / STATE).write_bytes(pickle.dumps(evil))
+        (run.path / STATE).write_bytes(pickle.dumps(evil, protocol=2))
     with pytest.raises(InputError, match="not a training state"):
         run.load_state()
     assert not (tmp_path / "executed").exists()
