@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from converters.contract import CONTRACT_VERSION, Component, Contract, InputVariant, Signature
 from mobilesam.errors import BundleError
+from mobilesam.validation import first_problem
 
 MANIFEST_NAME = "manifest.json"
 LOG_NAME = "export.log"
@@ -237,6 +238,5 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path} is malformed at '{where}': {first['msg'].lower()}") from None
+        where, said = first_problem(error)
+        raise BundleError(f"{path} is malformed at '{where}': {said.lower()}") from None

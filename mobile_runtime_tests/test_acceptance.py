@@ -1,4 +1,8 @@
-"""The release requirement, at full size: every target's files draw PyTorch's masks."""
+"""The release requirement, at full size: files draw PyTorch's masks.
+
+Here two bundles, the one that rounds most and the one with a delegate; `make demo` and
+`make parity` judge every target at this size, by limits that are nowhere looser.
+"""
 
 from pathlib import Path
 
@@ -10,19 +14,37 @@ from converters.schemes import combinations
 from parity.cases import PROMPT_TYPES
 from parity.schema import BundleReport, ParityReport
 from parity.suite import run_parity
+from parity.thresholds import Thresholds
 
 ENCODER_L2 = {"fp32": 1e-4, "fp16": 5e-3}
 MASK_IOU = 0.99
+AT_FULL_SIZE = [("coreml", "fp16"), ("tflite", "fp32")]
 
 
 @pytest.fixture(scope="module")
 def report(folder: Path) -> ParityReport:
-    """Every target in every scheme at 1024, judged on the built-in photos."""
-    results = export(out=folder / "full", image_size=1024, progress=False)
-    return run_parity([r.path for r in results], measure=False, progress=False, threads=THREADS)
+    """Bundles at 1024, judged on the built-in photos."""
+    paths = [
+        result.path
+        for target, scheme in AT_FULL_SIZE
+        for result in export(
+            targets=[target], schemes=[scheme], out=folder, image_size=1024, progress=False
+        )
+    ]
+    return run_parity(paths, measure=False, progress=False, threads=THREADS)
 
 
-@pytest.mark.parametrize(("target", "scheme"), combinations())
+@pytest.mark.parametrize("scheme", ["fp32", "fp16"])
+def test_no_limit_is_looser(scheme: str) -> None:
+    for target, of_scheme in combinations():
+        if of_scheme == scheme:
+            row = Thresholds().row(target, scheme)
+            assert row.encoder.relative_l2 <= ENCODER_L2[scheme]
+            if scheme == "fp32":
+                assert row.end_to_end.mask_iou_min >= MASK_IOU
+
+
+@pytest.mark.parametrize(("target", "scheme"), AT_FULL_SIZE)
 def test_masks_are_pytorchs(report: ParityReport, target: str, scheme: str) -> None:
     own = [b for b in report.bundles if (b.target, b.scheme) == (target, scheme)]
     assert own

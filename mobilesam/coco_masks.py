@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
 from mobilesam.errors import InputError, MissingDependencyError
+from mobilesam.validation import first_problem
 
 Bools = npt.NDArray[np.bool_]
 
@@ -123,6 +124,14 @@ class CocoImage:
     size: tuple[int, int]
     objects: tuple[CocoObject, ...]
 
+    def require_size(self, path: Path, size: tuple[int, int]) -> None:
+        """Raises InputError: the image read from ``path`` is not H, W as the file says."""
+        if size != self.size:
+            (height, width), (told_h, told_w) = size, self.size
+            raise InputError(
+                f"{path} is {width} x {height}, but the COCO file says {told_w} x {told_h}"
+            )
+
 
 def read_coco(path: Path) -> list[CocoImage]:
     """Images of a COCO instances file, in its order, with or without objects in them.
@@ -138,9 +147,8 @@ def read_coco(path: Path) -> list[CocoImage]:
     try:
         instances = _Instances.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{path} is not a COCO instances file: {place}: {first['msg']}") from None
+        place, said = first_problem(error)
+        raise InputError(f"{path} is not a COCO instances file: {place}: {said}") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(f"the COCO file {path} cannot be read ({reason})") from None

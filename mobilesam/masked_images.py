@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from mobilesam.errors import InputError
+from mobilesam.validation import first_problem
 
 MANIFEST = "manifest.json"
 MIN_AREA = 1024
@@ -90,9 +91,8 @@ def read_manifest(folder: Path) -> ImageManifest:
     try:
         manifest = ImageManifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{path} does not describe images: {place}: {first['msg']}") from None
+        place, said = first_problem(error)
+        raise InputError(f"{path} does not describe images: {place}: {said}") from None
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} has no {MANIFEST} that describes images and masks") from None
     if not manifest.images:

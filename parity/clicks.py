@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.clicks import deepest
+from mobilesam.mask_geometry import deepest
 
 Bools = npt.NDArray[np.bool_]
 

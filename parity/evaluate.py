@@ -18,6 +18,7 @@ from converters.bundle import Bundle
 from mobilesam import __version__
 from mobilesam.checkpoints import KNOWN_NAMES
 from mobilesam.errors import InputError
+from mobilesam.image_files import read_names
 from mobilesam.images import load_image
 from mobilesam.predictor import choose_mask
 from mobilesam.prompts import Prompt, make_prompt
@@ -41,7 +42,6 @@ from parity.targets import (
     chosen,
     coco_photos,
     manifest_photos,
-    read_names,
 )
 
 IMAGE_SIZE = 1024

@@ -3,9 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
-from mobilesam.errors import InputError
+from mobilesam.image_files import image_files, require_folder
 from mobilesam.images import load_image
 from mobilesam.masked_images import MANIFEST, ImageManifest, read_manifest
 from parity.cases import Photo, label_subject, middle
@@ -20,16 +18,12 @@ def folder_photos(folder: Path) -> list[Photo]:
     Raises:
         InputError: no such folder, no images in it, or a manifest that does not fit.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of images")
+    require_folder(folder)
     if (folder / MANIFEST).is_file():
         return _described(folder, read_manifest(folder))
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in known)
-    if not paths:
-        raise InputError(f"{folder} has no image files in it")
     return [
-        Photo(path.name, partial(load_image, path), middle, turn) for turn, path in enumerate(paths)
+        Photo(path.name, partial(load_image, path), middle, turn)
+        for turn, path in enumerate(image_files(folder))
     ]
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.clicks import deepest
-from mobilesam.coco_masks import CocoObject, read_coco
+from mobilesam.coco_masks import CocoImage, CocoObject, read_coco
 from mobilesam.errors import InputError
+from mobilesam.image_files import require_folder, require_known
+from mobilesam.mask_geometry import deepest, tight_box
 from mobilesam.masked_images import MIN_AREA, MIN_SHOWN, Segment, read_labels, read_manifest
 
 Bools = npt.NDArray[np.bool_]
@@ -39,8 +40,7 @@ class Target:
     @cached_property
     def box(self) -> tuple[int, int, int, int]:
         """The tight box, x1, y1, x2, y2; the last two are just outside."""
-        rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
-        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        return tight_box(self.mask)
 
     @property
     def filled_box(self) -> Bools:
@@ -80,8 +80,7 @@ def manifest_photos(folder: Path, *, every: bool = False) -> list[MaskedPhoto]:
     Raises:
         InputError: the folder or its manifest cannot be used.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of images")
+    require_folder(folder)
     photos = []
     for entry in read_manifest(folder).images:
         segments = [s for s in entry.segments if s.area > 0 and (every or s.is_good)]
@@ -105,31 +104,14 @@ def coco_photos(folder: Path, annotations: Path, *, every: bool = False) -> list
         InputError: the folder or the file cannot be used.
         MissingDependencyError: pycocotools is not installed.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of images")
+    require_folder(folder)
     photos = []
     for image in read_coco(annotations):
         objects = [found for found in image.objects if every or found.area >= MIN_AREA]
         path = folder / image.file
-        targets = partial(_of_objects, path, image.size, objects)
+        targets = partial(_of_objects, path, image, objects)
         photos.append(MaskedPhoto(image.file, path, image.file, len(objects), targets))
     return sorted(photos, key=lambda photo: photo.file)
-
-
-def read_names(path: Path) -> list[str]:
-    """Names from a text file, one a line; empty lines and what follows a '#' are ignored.
-
-    Raises:
-        InputError: it cannot be read, or has no name in it.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the list of names {path} cannot be read ({error})") from None
-    names = [name for line in lines if (name := line.partition("#")[0].strip())]
-    if not names:
-        raise InputError(f"{path} has no names in it: write one image file a line")
-    return list(dict.fromkeys(names))
 
 
 def chosen(photos: Sequence[MaskedPhoto], names: Sequence[str], source: Path) -> list[MaskedPhoto]:
@@ -144,9 +126,7 @@ def chosen(photos: Sequence[MaskedPhoto], names: Sequence[str], source: Path) ->
         InputError: a name that no photo has.
     """
     known = {photo.file for photo in photos} | {photo.path.name for photo in photos}
-    for name in names:
-        if name not in known:
-            raise InputError(f"{source} names '{name}', which is not among the images")
+    require_known(names, known, source)
     wanted = set(names)
     return [photo for photo in photos if {photo.file, photo.path.name} & wanted]
 
@@ -163,12 +143,9 @@ def _of_labels(path: Path, segments: Sequence[Segment], size: tuple[int, int]) -
 
 
 def _of_objects(
-    path: Path, stated: tuple[int, int], objects: Sequence[CocoObject], size: tuple[int, int]
+    path: Path, image: CocoImage, objects: Sequence[CocoObject], size: tuple[int, int]
 ) -> list[Target]:
-    if size != stated:
-        raise InputError(
-            f"{path} is {size[1]} x {size[0]}, but the COCO file says {stated[1]} x {stated[0]}"
-        )
+    image.require_size(path, size)
     targets = []
     for found in objects:
         mask = found.mask()

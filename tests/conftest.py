@@ -1,5 +1,7 @@
 """Fixtures shared by every test."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,8 @@ import torch
 from torch import nn
 
 from conftest import THREADS
+from converters.bundle import Bundle
+from tests import tiny_bundles
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -30,6 +34,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the photos of {folder}, which this machine does not have")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bundle]:
+    """``tiny_bundle(target, scheme)``: see :func:`tests.tiny_bundles.tiny_bundle`."""
+    return partial(tiny_bundles.tiny_bundle, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

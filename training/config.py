@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilesam.errors import InputError
+from mobilesam.validation import first_problem
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -115,7 +116,19 @@ class Data(Strict):
     )
 
 
-class TrainConfig(Strict):
+class RunConfig(Strict):
+    """What every kind of training run is told."""
+
+    variant: str = "vit_t"
+    seed: Seed = 0
+    weight_decay: float = Field(default=0.02, ge=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    clip_grad_norm: float = Field(default=1.0, gt=0)
+    bf16: bool = Field(default=True, description="bfloat16 autocast")
+    save_every: int = Field(default=50, ge=1, description="steps between saved states")
+
+
+class TrainConfig(RunConfig):
     """A run of promptable training.
 
     ``description`` and ``licence`` are written into the weights, and shown wherever they are used.
@@ -123,15 +136,8 @@ class TrainConfig(Strict):
 
     description: str = "trained by mobilesam train"
     licence: str = "unknown"
-    variant: str = "vit_t"
     init: str = Field(default="fresh", description="fresh, demo, official or a checkpoint's path")
     fresh_decoder: bool = Field(default=False, description="of init, take the image encoder only")
-    seed: Seed = 0
-    weight_decay: float = Field(default=0.02, ge=0)
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    clip_grad_norm: float = Field(default=1.0, gt=0)
-    bf16: bool = Field(default=True, description="bfloat16 autocast")
-    save_every: int = Field(default=50, ge=1, description="steps between saved states")
     data: Data
     geometry: Geometry = Geometry()
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -142,24 +148,17 @@ class TrainConfig(Strict):
         return sum(stage.steps for stage in self.stages)
 
 
-class DistillConfig(Strict):
+class DistillConfig(RunConfig):
     """A run of decoupled distillation."""
 
-    variant: str = "vit_t"
     teacher: str = "demo"
-    seed: Seed = 0
     image_size: int = Field(default=256, ge=64, multiple_of=16)
     steps: int = Field(ge=1)
     batch: int = Field(default=8, ge=1)
     lr: float = Field(default=1e-3, gt=0)
     lr_end: float = Field(default=0.0, ge=0)
     warmup: int = Field(default=20, ge=0)
-    weight_decay: float = Field(default=0.02, ge=0)
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    clip_grad_norm: float = Field(default=1.0, gt=0)
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    bf16: bool = True
-    save_every: int = Field(default=50, ge=1)
     evaluate_every: int = Field(default=50, ge=1)
     held_out_share: float = Field(default=0.15, gt=0, lt=1)
     crops: int = Field(default=4, ge=0, description="fixed crops of each photo, besides the whole")
@@ -187,10 +186,8 @@ def load_config(path: Path, kind: type[Config]) -> Config:
     try:
         return kind.model_validate(_resolved(table, path.absolute().parent))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        said = first["msg"].lower().removeprefix("value error, ")
-        raise InputError(f"'{path}': {place}: {said}") from None
+        place, said = first_problem(error)
+        raise InputError(f"'{path}': {place}: {said.lower()}") from None
 
 
 def _resolved(value: Any, folder: Path, key: str = "") -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mobilesam.errors import InputError
+from mobilesam.mask_geometry import tight_box
 from mobilesam.transforms import normalized_input
 from training.config import Stage
 from training.library import Library
@@ -122,8 +123,7 @@ def _one(sample: Sample, found: list[Choice], random: Random, stage: Stage) -> B
         choice = found[number]
         mask = sample.layers[choice.layer].labels == choice.label
         masks[place] = _low_res(mask, side)
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        boxes[place] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        boxes[place] = tight_box(mask)
     height, width = sample.pixels.shape[:2]
     # A thin mask at the edge may keep a cell that is mostly padding.
     valid = np.maximum(_low_res(np.ones((height, width), bool), side), masks.max(axis=0))

@@ -19,8 +19,9 @@ from training.config import DistillConfig
 from training.curves import draw_curves
 from training.embeddings import EmbeddingCache, fixed_views
 from training.initial import initialise
+from training.learner import Learner
 from training.library import photo_paths
-from training.optimisation import Optimizers, averaged, device_of_choice, learning_rate
+from training.optimisation import learning_rate
 from training.progress import tracked, training_bar
 from training.run_folder import CURVES, RunFolder
 
@@ -58,7 +59,7 @@ def distill(
     about = {
         "description": f"distilled from {config.teacher}",
         "licence": teacher.licence if teacher else "unknown",
-        "steps": f"{distillation.step} of {config.steps}",
+        "steps": f"{distillation.learner.step} of {config.steps}",
         "variant": config.variant,
     }
     weights = run.save_weights(distillation.student_state(), about)
@@ -67,7 +68,7 @@ def distill(
 
 
 class Distillation:
-    """State of a distillation between its steps.
+    """A distillation between its steps.
 
     Args:
         config: of the run.
@@ -76,8 +77,7 @@ class Distillation:
     """
 
     def __init__(self, config: DistillConfig, run: RunFolder, console: Console | None) -> None:
-        self.config, self.run = config, run
-        self.device = device_of_choice()
+        self.config = config
         self.teacher = load_model(config.teacher, image_size=config.image_size)
         found = (path.resolve() for place in config.photos for path in photo_paths(place))
         paths = list(dict.fromkeys(found))  # a photo given twice must not be on both sides
@@ -90,53 +90,29 @@ class Distillation:
             cache.fill(tracked(console))
         student = build(config.variant, config.image_size).image_encoder
         initialise(student, config.seed)
-        self.student = student.to(self.device)
-        self.average = averaged(self.student, config.ema_decay)
-        self.optimizers = Optimizers(self.student, config.optimizer, config.weight_decay)
-        self.step = 0
-        state = run.load_state()
-        if state is not None:
-            self.student.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.optimizers.load_state_dict(state["optimizers"])
-            self.step = state["step"]
+        self.learner = Learner(student, config, config.ema_decay, run)
         run.begin()
-        run.rewind_log(self.step)
+        run.rewind_log(self.learner.step)
 
     def steps(self, last: int) -> Iterator[dict[str, float | int]]:
         """Take steps until ``last`` are done, yielding what is logged of each."""
-        config = self.config
-        while self.step < last:
+        config, learner = self.config, self.learner
+        while learner.step < last:
+            step = learner.step
             row: dict[str, float | int] = {
-                "step": self.step,
+                "step": step,
                 "stage": 0,
                 "image_size": config.image_size,
             }
-            if self.step % config.evaluate_every == 0:
+            if step % config.evaluate_every == 0:
                 row["held_out_mse"] = self.held_out_error()
-            row["lr"] = learning_rate(
-                self.step, config.steps, config.lr, config.lr_end, config.warmup
-            )
+            row["lr"] = learning_rate(step, config.steps, config.lr, config.lr_end, config.warmup)
             row["loss"] = self._learn(row["lr"])
-            self.step += 1
-            if self.step == config.steps:
+            if step + 1 == config.steps:
                 row["held_out_mse_end"] = self.held_out_error()
-            self.run.log(row)
-            if self.step % config.save_every == 0:
-                self.save()
+            learner.done(row)
             yield row
-        self.save()
-
-    def save(self) -> None:
-        """Save everything that the next step depends on; its random draws depend on its number."""
-        self.run.save_state(
-            {
-                "step": self.step,
-                "model": self.student.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizers": self.optimizers.state_dict(),
-            }
-        )
+        learner.save()
 
     @torch.no_grad()
     def held_out_error(self) -> float:
@@ -144,12 +120,10 @@ class Distillation:
 
         Before the first step this is the error of the fresh student.
         """
-        model = self.average.module.eval()
+        model, device = self.learner.average.module.eval(), self.learner.device
         size = self.config.image_size
         errors = [
-            F.mse_loss(
-                model(view.image(size).to(self.device)), self.unseen[index].to(self.device).float()
-            )
+            F.mse_loss(model(view.image(size).to(device)), self.unseen[index].to(device).float())
             for index, view in enumerate(self.unseen.views)
         ]
         return float(torch.stack(errors).mean())
@@ -157,24 +131,22 @@ class Distillation:
     def student_state(self) -> dict[str, torch.Tensor]:
         """State dict of a whole model: the averaged student in the teacher's place."""
         state = self.teacher.state_dict()
-        for name, tensor in self.average.module.state_dict().items():
+        for name, tensor in self.learner.averaged_state().items():
             state[f"image_encoder.{name}"] = tensor
         return state
 
     def _learn(self, rate: float) -> float:
         """One step; returns the loss."""
-        config = self.config
-        random = np.random.default_rng((config.seed, self.step))
+        config, learner = self.config, self.learner
+        random = np.random.default_rng((config.seed, learner.step))
         chosen = random.choice(len(self.known.views), config.batch)
         images = torch.cat([self.known.views[i].image(config.image_size) for i in chosen])
         wanted = torch.cat([self.known[i] for i in chosen]).float()
-        self.student.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-            embeddings = self.student(images.to(self.device))
-        loss = F.mse_loss(embeddings.float(), wanted.to(self.device))
-        loss.backward()
-        self.optimizers.step(rate, config.clip_grad_norm)
-        self.average.update_parameters(self.student)
+        student = learner.module.train()
+        with torch.autocast(learner.device.type, torch.bfloat16, enabled=config.bf16):
+            embeddings = student(images.to(learner.device))
+        loss = F.mse_loss(embeddings.float(), wanted.to(learner.device))
+        learner.learn(loss, rate)
         return float(loss.detach())
 
 

@@ -1,13 +1,13 @@
 """What training draws from: photos with masks, photos, cut-out objects, regions."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
+from typing import NamedTuple
 
 from mobilesam.coco_masks import read_coco
 from mobilesam.errors import InputError
+from mobilesam.image_files import image_files, read_names, require_folder, require_known
 from mobilesam.masked_images import MANIFEST, read_manifest
 from training.config import Data
 from training.regions import region_photo
@@ -49,37 +49,24 @@ def load_library(
         track: wraps a sequence to show progress.
 
     Raises:
-        InputError: a folder or file that is missing or does not fit, or no image at all.
+        InputError: a folder or file that is missing or does not fit, a held-out name that no image
+            has, or no image at all.
     """
-    hidden = held_out_names(data.held_out)
-    groups: dict[str, list[Source]] = {}
-    photos: list[Photo] = []
-    for folder in data.masks:
-        for entry in read_manifest(folder).images:
-            if Path(entry.file).name in hidden:
-                continue
-            photo = Photo(folder / entry.file, data.longest_side)
-            photos.append(photo)
-            if entry.mask is not None and entry.segments:
-                source = LabelledPhoto(photo, folder / entry.mask, entry)
-                groups.setdefault(entry.sequence or str(photo.path), []).append(source)
-    for coco in data.coco:
-        if not coco.images.is_dir():
-            raise InputError(f"{coco.images} is not a folder of images")
-        for image in read_coco(coco.annotations):
-            if Path(image.file).name in hidden:
-                continue
-            photo = Photo(coco.images / image.file, data.longest_side)
-            photos.append(photo)
-            if image.objects:
-                groups[str(photo.path)] = [CocoPhoto(photo, image)]
-    for folder in data.photos:
-        paths = [path for path in photo_paths(folder) if path.name not in hidden]
-        photos += [Photo(path, data.longest_side) for path in paths]
-    if not photos:
+    found = list(_everything(data))
+    hidden: list[str] = []
+    if data.held_out is not None:
+        hidden = read_names(data.held_out)
+        require_known(hidden, {entry.photo.path.name for entry in found}, data.held_out)
+    found = [entry for entry in found if entry.photo.path.name not in hidden]
+    if not found:
         raise InputError(
             "the configuration names no training images: give data.masks, data.coco or data.photos"
         )
+    photos = [entry.photo for entry in found]
+    groups: dict[str, list[Source]] = {}
+    for entry in found:
+        if entry.source is not None:
+            groups.setdefault(entry.group, []).append(entry.source)
     cutouts = [
         (source, label)
         for group in groups.values()
@@ -88,24 +75,40 @@ def load_library(
     ]
     regions: list[RegionPhoto] = []
     if with_regions:
-        found = track(photos, "finding regions")
-        regions = [region_photo(photo, data.region_scales, cache) for photo in found]
+        tracked = track(photos, "finding regions")
+        regions = [region_photo(photo, data.region_scales, cache) for photo in tracked]
     return Library(list(groups.values()), regions, SceneMaker(photos, cutouts))
 
 
-def held_out_names(path: Path | None) -> frozenset[str]:
-    """Image names in a text file, one a line; '#' starts a comment.
+class _Found(NamedTuple):
+    """A photo of the configuration, its masks if it has any, and the group they belong to."""
 
-    Raises InputError: the file cannot be read.
-    """
-    if path is None:
-        return frozenset()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the list of held-out images '{path}' cannot be read ({error})") from None
-    names = (line.partition("#")[0].strip() for line in lines)
-    return frozenset(name for name in names if name)
+    photo: Photo
+    source: Source | None = None
+    group: str = ""
+
+
+def _everything(data: Data) -> Iterator[_Found]:
+    """Every photo that a configuration names, those held out too."""
+    for folder in data.masks:
+        for entry in read_manifest(folder).images:
+            photo = Photo(folder / entry.file, data.longest_side)
+            if entry.mask is None or not entry.segments:
+                yield _Found(photo)
+            else:
+                source = LabelledPhoto(photo, folder / entry.mask, entry)
+                yield _Found(photo, source, entry.sequence or str(photo.path))
+    for coco in data.coco:
+        require_folder(coco.images)
+        for image in read_coco(coco.annotations):
+            photo = Photo(coco.images / image.file, data.longest_side)
+            if image.objects:
+                yield _Found(photo, CocoPhoto(photo, image), str(photo.path))
+            else:
+                yield _Found(photo)
+    for folder in data.photos:
+        for path in photo_paths(folder):
+            yield _Found(Photo(path, data.longest_side))
 
 
 def photo_paths(folder: Path) -> list[Path]:
@@ -113,12 +116,7 @@ def photo_paths(folder: Path) -> list[Path]:
 
     Raises InputError: no such folder, or no images in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of images")
+    require_folder(folder)
     if (folder / MANIFEST).is_file():
         return sorted(folder / entry.file for entry in read_manifest(folder).images)
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in known)
-    if not paths:
-        raise InputError(f"{folder} has no image files in it")
-    return paths
+    return image_files(folder)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mobilesam.clicks import deepest
 from mobilesam.errors import InputError
+from mobilesam.image_files import read_names, require_known
+from mobilesam.mask_geometry import deepest, tight_box
 from mobilesam.masked_images import MANIFEST, Entry, ImageManifest, Segment, read_manifest
-from training.library import held_out_names
 from training.samples import Sample
 from training.scenes import SceneMaker
 from training.sources import LabelledPhoto, Photo
@@ -28,15 +28,15 @@ def scene_maker(folder: Path, names: Path | None, longest_side: int = 640) -> Sc
     Raises:
         InputError: folder or file cannot be used, or no photo is left.
     """
-    wanted = held_out_names(names)
     entries = read_manifest(folder).images
-    known = {Path(entry.file).name for entry in entries}
-    missing = sorted(wanted - known)
-    if missing:
-        raise InputError(f"{names} names '{missing[0]}', which {folder / MANIFEST} does not list")
+    wanted = {Path(entry.file).name for entry in entries}
+    if names is not None:
+        chosen = read_names(names)
+        require_known(chosen, wanted, names)
+        wanted = set(chosen)
     photos, cutouts = [], []
     for entry in entries:
-        if wanted and Path(entry.file).name not in wanted:
+        if Path(entry.file).name not in wanted:
             continue
         photo = Photo(folder / entry.file, longest_side)
         photos.append(photo)
@@ -97,8 +97,7 @@ def _write(scene: Sample, out: Path, name: str) -> Entry:
 
 
 def _segment(mask: np.ndarray, label: int, full_area: int) -> Segment:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    left, top = int(columns[0]), int(rows[0])
+    left, top, right, bottom = tight_box(mask)
     x, y, _ = deepest(mask)
     return Segment(
         label=label,
@@ -106,6 +105,6 @@ def _segment(mask: np.ndarray, label: int, full_area: int) -> Segment:
         thing=True,
         area=int(np.count_nonzero(mask)),
         full_area=full_area,
-        bbox=(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top),
+        bbox=(left, top, right - left, bottom - top),
         point=(x, y),
     )

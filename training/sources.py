@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.coco_masks import CocoImage
-from mobilesam.errors import InputError
 from mobilesam.images import load_image
+from mobilesam.mask_geometry import tight_box
 from mobilesam.masked_images import MIN_AREA, Entry, read_labels
 from training.samples import Labels, Layer, Pixels, Sample
 
@@ -28,7 +28,11 @@ class Photo:
 
     def pixels(self) -> Pixels:
         """[H, W, 3] uint8 RGB. Raises ImageError: it cannot be read."""
-        return _pixels(self.path, self.longest_side)
+        return _loaded(self)[0]
+
+    def full_size(self) -> tuple[int, int]:
+        """H, W of the file. Raises ImageError: it cannot be read."""
+        return _loaded(self)[1]
 
 
 class Source(Protocol):
@@ -56,9 +60,7 @@ class LabelledPhoto:
         """One layer: segments of a label image do not overlap."""
         wanted = {s.label: _THING if s.thing else _STUFF for s in self.entry.segments}
         pixels = self.photo.pixels()
-        return Sample(
-            pixels, (Layer(_labels(self.mask, self.photo.path, pixels.shape[:2]), wanted),)
-        )
+        return Sample(pixels, (Layer(_labels(self.mask, self.photo), wanted),))
 
     def cutouts(self) -> list[int]:
         """Good segments of four times the least area."""
@@ -102,12 +104,7 @@ class CocoPhoto:
         return _cut(pixels, _nearest(mask, pixels.shape[:2]) > 0)
 
     def _pixels(self) -> Pixels:
-        (height, width), (told_h, told_w) = _size(self.photo.path), self.image.size
-        if (height, width) != (told_h, told_w):
-            raise InputError(
-                f"{self.photo.path} is {width} x {height}, but the COCO file says "
-                f"{told_w} x {told_h}"
-            )
+        self.image.require_size(self.photo.path, self.photo.full_size())
         return self.photo.pixels()
 
 
@@ -125,25 +122,21 @@ class RegionPhoto:
 
 
 @lru_cache(_KEPT)
-def _pixels(path: Path, longest_side: int) -> Pixels:
-    pixels = load_image(path)
-    factor = min(1.0, longest_side / max(pixels.shape[:2]))
-    if factor == 1.0:
-        return pixels
-    size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
-
-
-@lru_cache(None)
-def _size(path: Path) -> tuple[int, int]:
-    height, width = load_image(path).shape[:2]
-    return height, width
+def _loaded(photo: Photo) -> tuple[Pixels, tuple[int, int]]:
+    """The reduced pixels, and height and width of the file."""
+    pixels = load_image(photo.path)
+    height, width = pixels.shape[:2]
+    factor = min(1.0, photo.longest_side / max(height, width))
+    if factor < 1.0:
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+    return pixels, (height, width)
 
 
 @lru_cache(_KEPT)
-def _labels(mask: Path, photo: Path, size: tuple[int, int]) -> Labels:
-    labels = read_labels(mask, load_image(photo).shape[:2])
-    return _nearest(labels.astype(np.int32), size)
+def _labels(mask: Path, photo: Photo) -> Labels:
+    labels = read_labels(mask, photo.full_size())
+    return _nearest(labels.astype(np.int32), photo.pixels().shape[:2])
 
 
 @lru_cache(_KEPT)
@@ -169,8 +162,8 @@ def _nearest(labels: Labels, size: tuple[int, int]) -> Labels:
 
 def _cut(pixels: Pixels, mask: np.ndarray) -> Pixels:
     """The smallest part of an image that holds a mask, [h, w, 4], the mask as alpha."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not rows.size:  # vanished when the photo was reduced
+    if not mask.any():  # vanished when the photo was reduced
         return np.zeros((1, 1, 4), np.uint8)
-    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    x1, y1, x2, y2 = tight_box(mask)
+    part = slice(y1, y2), slice(x1, x2)
     return np.dstack([pixels[part], 255 * mask[part].astype(np.uint8)])

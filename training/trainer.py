@@ -9,24 +9,17 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 from rich.console import Console
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Sampler
 
 from mobilesam.errors import InputError, MobileSAMError
-from mobilesam.sam import MobileSAM
 from training.config import Stage, TrainConfig
 from training.curves import draw_curves
 from training.dataset import Batch, TrainingImages, collate
 from training.geometry import learn_geometry
 from training.initial import initial_model
+from training.learner import Learner
 from training.library import Library, load_library
-from training.optimisation import (
-    Optimizers,
-    averaged,
-    device_of_choice,
-    freeze_batch_norm,
-    learning_rate,
-)
+from training.optimisation import freeze_batch_norm, learning_rate
 from training.progress import tracked, training_bar
 from training.promptable import training_step
 from training.run_folder import CURVES, RunFolder
@@ -66,7 +59,8 @@ def train(
         track=tracked(console),
     )
     training = Training(config, run, library, workers)
-    if training.is_new and config.geometry.steps:
+    learner = training.learner
+    if learner.is_new and config.geometry.steps:
         training.learn_geometry(tracked(console))
     last = min(config.total_steps, stop_after or config.total_steps)
     with training_bar(console, config.total_steps) as bar:
@@ -75,16 +69,16 @@ def train(
     about = {
         "description": config.description,
         "licence": config.licence,
-        "steps": f"{training.step} of {config.total_steps}",
+        "steps": f"{learner.step} of {config.total_steps}",
         "variant": config.variant,
     }
-    weights = run.save_weights(training.average.module.state_dict(), about)
+    weights = run.save_weights(learner.averaged_state(), about)
     draw_curves(run.read_log(), folder / CURVES)
     return weights
 
 
 class Training:
-    """State of a run between its steps.
+    """A run between its steps.
 
     Args:
         config: of the run.
@@ -95,32 +89,21 @@ class Training:
 
     def __init__(self, config: TrainConfig, run: RunFolder, library: Library, workers: int) -> None:
         self.config, self.run, self.library, self.workers = config, run, library, workers
-        self.device = device_of_choice()
         self.images = [
             TrainingImages(library, stage, config.seed, number)
             for number, stage in enumerate(config.stages)
         ]
         first = config.stages[0]
-        state = run.load_state()
-        model = initial_model(
+        self.model = initial_model(
             config.variant,
             config.init,
             first.image_size,
             config.seed,
             fresh_decoder=config.fresh_decoder,
         )
-        self.model: MobileSAM = model.to(self.device)
-        self.average = averaged(self.model, first.ema_decay)
-        self.optimizers = Optimizers(self.model, config.optimizer, config.weight_decay)
-        self.step = 0
-        self.is_new = state is None
-        if state is not None:
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.optimizers.load_state_dict(state["optimizers"])
-            self.step = state["step"]
+        self.learner = Learner(self.model, config, first.ema_decay, run)
         run.begin()
-        run.rewind_log(-config.geometry.steps if self.is_new else self.step)
+        run.rewind_log(-config.geometry.steps if self.learner.is_new else self.learner.step)
 
     def learn_geometry(self, track: Callable[[Sequence[int], str], Iterable[int]]) -> None:
         """Let the decoder learn what prompts mean, before the first step of the first stage."""
@@ -128,52 +111,39 @@ class Training:
         rows = learn_geometry(self.model, config.geometry, config.seed, bf16=config.bf16)
         for step, row in zip(track(range(config.geometry.steps), "geometry"), rows, strict=True):
             self.run.log({"step": step - config.geometry.steps, "stage": -1, **row})
-        self.average = averaged(self.model, config.stages[0].ema_decay)
-        self.save()
+        self.learner.restart_average(config.stages[0].ema_decay)
+        self.learner.save()
 
     def steps(self, last: int) -> Iterator[dict[str, float | int]]:
         """Take steps until ``last`` are done, yielding what is logged of each."""
         begin = 0
         for number, stage in enumerate(self.config.stages):
             end = begin + stage.steps
-            if begin <= self.step < min(end, last):
+            if begin <= self.learner.step < min(end, last):
                 yield from self._stage(number, stage, begin, min(end, last))
             begin = end
-        self.save()
-
-    def save(self) -> None:
-        """Save everything that the next step depends on; its random draws depend on its number."""
-        self.run.save_state(
-            {
-                "step": self.step,
-                "model": self.model.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizers": self.optimizers.state_dict(),
-            }
-        )
+        self.learner.save()
 
     def _stage(
         self, number: int, stage: Stage, begin: int, end: int
     ) -> Iterator[dict[str, float | int]]:
-        config = self.config
+        config, learner = self.config, self.learner
         self.model.set_image_size(stage.image_size)
-        self.average.multi_avg_fn = get_ema_multi_avg_fn(stage.ema_decay)
+        learner.set_ema_decay(stage.ema_decay)
         self.model.train()
         if stage.freeze_batch_norm:
             freeze_batch_norm(self.model)
         started = time.perf_counter()
-        for batch in self._batches(number, stage, self.step - begin, end - begin):
-            local = self.step - begin
+        for batch in self._batches(number, stage, learner.step - begin, end - begin):
+            local = learner.step - begin
             generator = torch.Generator().manual_seed(_seed(config.seed, number, local))
             result = training_step(
-                self.model, batch.to(self.device), stage, generator, bf16=config.bf16
+                self.model, batch.to(learner.device), stage, generator, bf16=config.bf16
             )
-            result.loss.backward()
             rate = learning_rate(local, stage.steps, stage.lr, stage.lr_end, stage.warmup)
-            norm = self.optimizers.step(rate, config.clip_grad_norm)
-            self.average.update_parameters(self.model)
+            norm = learner.learn(result.loss, rate)
             row: dict[str, float | int] = {
-                "step": self.step,
+                "step": learner.step,
                 "stage": number,
                 "image_size": stage.image_size,
                 "lr": rate,
@@ -182,10 +152,7 @@ class Training:
                 "seconds": time.perf_counter() - started,
             }
             started = time.perf_counter()
-            self.run.log(row)
-            self.step += 1
-            if self.step % config.save_every == 0:
-                self.save()
+            learner.done(row)
             yield row
 
     def _batches(self, number: int, stage: Stage, first: int, last: int) -> Iterator[Batch]:

@@ -14,6 +14,7 @@ from mobilesam.demo_weights import DEMO_NOTE
 from mobilesam.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Weights = Annotated[
     str, typer.Option(help="demo, official (downloaded once) or the path of a checkpoint.")
 ]
@@ -82,6 +83,17 @@ def require_writable_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise InputError(_unwritable(folder, error)) from None
+
+
+def require_place(option: str, path: Path) -> None:
+    """Check, before long work, that the file an option names can be written.
+
+    Raises:
+        InputError: its folder is not there, or cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{option} '{path}' lies in a folder that does not exist")
+    require_writable_folder(path.parent)
 
 
 @contextmanager

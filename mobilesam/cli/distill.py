@@ -1,22 +1,18 @@
 """`mobilesam distill`: a new encoder that answers as a teacher's does."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from mobilesam.cli.common import require_writable_folder
-from mobilesam.cli.train import Recipe, RunFolderOption
+from mobilesam.cli.common import Quiet, require_writable_folder
+from mobilesam.cli.train import Recipe, RunFolderOption, StopAfter
 
 
 def distill(
     recipe: Recipe,
     out: RunFolderOption = Path("runs/distill"),
-    stop_after: Annotated[
-        int | None,
-        typer.Option(min=1, help="Stop once this many steps of the run are done, ready to go on."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    stop_after: StopAfter = None,
+    quiet: Quiet = False,
 ) -> None:
     """Distil a teacher's image encoder into a fresh one, from photos alone.
 

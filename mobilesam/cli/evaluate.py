@@ -8,7 +8,7 @@ import typer
 from mobilesam.cli.common import (
     Json,
     Threads,
-    require_writable_folder,
+    require_place,
     say_demo,
     written_atomically,
 )
@@ -93,9 +93,7 @@ def evaluate(
 def _check_out(out: Path) -> None:
     if out.is_dir():
         raise InputError(f"--out '{out}' is a folder: name a file, such as result.json")
-    if not out.parent.is_dir():
-        raise InputError(f"--out '{out}' lies in a folder that does not exist")
-    require_writable_folder(out.parent)
+    require_place("--out", out)
 
 
 def _print(result: "Evaluation") -> None:

@@ -9,7 +9,7 @@ from mobilesam.cli.common import (
     Json,
     Threads,
     numbers,
-    require_writable_folder,
+    require_place,
     say,
     say_demo,
     written_atomically,
@@ -145,10 +145,8 @@ def _check_outputs(image: Path, out: Path, overlay: Path | None, logits: Path | 
             raise InputError(f"{option} must end in {' or '.join(suffixes)}, not '{path}'")
         if path.resolve() in taken:
             raise InputError(f"{option} would overwrite '{path}': choose another name")
-        if not path.parent.is_dir():
-            raise InputError(f"{option} '{path}' lies in a folder that does not exist")
+        require_place(option, path)
         taken.add(path.resolve())
-        require_writable_folder(path.parent)
 
 
 def _require_coco() -> None:

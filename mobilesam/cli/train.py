@@ -5,11 +5,15 @@ from typing import Annotated
 
 import typer
 
-from mobilesam.cli.common import require_writable_folder
+from mobilesam.cli.common import Quiet, require_writable_folder
 
 Recipe = Annotated[Path, typer.Argument(help="TOML file of the run.", show_default=False)]
 RunFolderOption = Annotated[
     Path, typer.Option(help="Folder of the run. The same command again continues it.")
+]
+StopAfter = Annotated[
+    int | None,
+    typer.Option(min=1, help="Stop once this many steps of the run are done, ready to go on."),
 ]
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that prepare images; 0: none beside the trainer.")
@@ -20,11 +24,8 @@ def train(
     recipe: Recipe,
     out: RunFolderOption = Path("runs/train"),
     workers: Workers = 1,
-    stop_after: Annotated[
-        int | None,
-        typer.Option(min=1, help="Stop once this many steps of the run are done, ready to go on."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    stop_after: StopAfter = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model from masks, and write its weights.
 

@@ -84,7 +84,12 @@ BAD = {
         ),
         "gone is not a folder of images",
     ),
-    "held out": ("train", TRAIN.replace(MASKS, MASKS + 'held_out = "no.txt"\n'), "no.txt' cannot"),
+    "held out": ("train", TRAIN.replace(MASKS, MASKS + 'held_out = "no.txt"\n'), "no.txt cannot"),
+    "held-out name": (
+        "train",
+        TRAIN.replace(MASKS, MASKS + 'held_out = "names.txt"\n'),
+        "names.txt names 'typo.png', which is not among the images",
+    ),
     "weights": ("train", 'init = "gone.pt"\n' + TRAIN, "There is no checkpoint file at"),
     "variant": ("train", 'variant = "vit_x"\n' + TRAIN, "unknown variant 'vit_x'"),
     "teacher": ("distill", 'teacher = "gone.pt"\n' + DISTILL, "There is no checkpoint file at"),
@@ -101,6 +106,7 @@ def test_bad_input(fault: str, refused: Refused, masked: Path, here: Path) -> No
     command, text, expected = BAD[fault]
     (here / "empty").mkdir()
     written("coco.json", json.dumps(coco_file()))
+    written("names.txt", "a.png\ntypo.png\n")
     if text is not None:
         written("recipe.toml", text)
     assert expected in refused(command, "recipe.toml", "--out", "out", "--quiet")

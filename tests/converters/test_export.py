@@ -33,7 +33,7 @@ import sys
 sys.path.insert(0, {root!r})
 from converters.contract import Contract
 from converters.export import export_one
-from tests.converters.conftest import make_tiny_model
+from tests.tiny_bundles import make_tiny_model
 model = make_tiny_model()
 result = export_one(model, "torchscript", "fp32", Contract.of(model), sys.argv[1])
 print(result.skipped)
@@ -169,7 +169,7 @@ def test_changed_weights_do_not_keep_their_name(changed_model: MakeModel) -> Non
 
     model = changed_model()
     sha256 = tensors_sha256(model.state_dict())
-    model.weights = WeightsInfo("official", "somewhere", sha256, False, "Apache-2.0", "text")
+    model.weights = WeightsInfo("official", "somewhere", sha256, "Apache-2.0", "text")
     assert weights_record(model).name == "official"
     with torch.no_grad():
         model.mask_decoder.iou_token.weight += 1

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from converters.bundle import Bundle
-from mobilesam.clicks import deepest
 from mobilesam.errors import BundleError, InputError
+from mobilesam.mask_geometry import deepest
 from mobilesam.prompts import Prompt
 from mobilesam.transforms import Frame
 from parity import evaluate as evaluating

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,8 +17,7 @@ from converters.contract import COMPONENTS, Component
 from converters.modules import build_module, example_inputs
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from parity.runners import RUNNERS, open_runner, runner_class
-from tests.live_bundles import live_model
-from tests.parity.conftest import BundleOf
+from tests.tiny_bundles import tiny_model
 
 TARGET_OF = {
     "torchscript": "torchscript",
@@ -38,6 +38,7 @@ WORD = {
 each_runtime = pytest.mark.parametrize("runtime", RUNNERS)
 
 Arrays = dict[str, np.ndarray]
+GetBundle = Callable[..., Bundle]
 
 
 def inputs_of(bundle: Bundle, component: Component) -> Arrays:
@@ -46,7 +47,7 @@ def inputs_of(bundle: Bundle, component: Component) -> Arrays:
 
 
 def expected_of(bundle: Bundle, component: Component, inputs: Arrays) -> list[np.ndarray]:
-    module = build_module(live_model(), component, bundle.manifest.contract)
+    module = build_module(tiny_model(), component, bundle.manifest.contract)
     with torch.inference_mode():
         outputs = module(*(torch.from_numpy(value) for value in inputs.values()))
     return [part.numpy() for part in (outputs if isinstance(outputs, tuple) else (outputs,))]
@@ -61,8 +62,8 @@ def test_every_runner_is_tested() -> None:
 
 
 @each_runtime
-def test_answers_are_pytorchs(bundle_of: BundleOf, runtime: str) -> None:
-    bundle = bundle_of(TARGET_OF[runtime])
+def test_answers_are_pytorchs(tiny_bundle: GetBundle, runtime: str) -> None:
+    bundle = tiny_bundle(TARGET_OF[runtime])
     with open_runner(bundle, runtime, threads=1) as runner:
         assert WORD[runtime] in runner.engine
         for component in COMPONENTS:
@@ -78,8 +79,8 @@ def test_answers_are_pytorchs(bundle_of: BundleOf, runtime: str) -> None:
 
 
 @each_runtime
-def test_one_answer_does_not_linger_in_the_next(bundle_of: BundleOf, runtime: str) -> None:
-    bundle = bundle_of(TARGET_OF[runtime])
+def test_one_answer_does_not_linger_in_the_next(tiny_bundle: GetBundle, runtime: str) -> None:
+    bundle = tiny_bundle(TARGET_OF[runtime])
     inputs = inputs_of(bundle, "decoder")
     other = inputs | {"point_coords": inputs["point_coords"][:, ::-1] * 0.5}
     with open_runner(bundle, runtime, components=("decoder",)) as runner:
@@ -94,8 +95,8 @@ def test_one_answer_does_not_linger_in_the_next(bundle_of: BundleOf, runtime: st
 
 
 @each_runtime
-def test_wrong_inputs_are_named(bundle_of: BundleOf, runtime: str) -> None:
-    bundle = bundle_of(TARGET_OF[runtime])
+def test_wrong_inputs_are_named(tiny_bundle: GetBundle, runtime: str) -> None:
+    bundle = tiny_bundle(TARGET_OF[runtime])
     inputs = inputs_of(bundle, "decoder")
     with open_runner(bundle, runtime, components=("decoder",)) as runner:
         with pytest.raises(InputError, match="'point_labels' is missing"):
@@ -111,9 +112,9 @@ def test_wrong_inputs_are_named(bundle_of: BundleOf, runtime: str) -> None:
 @each_runtime
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "missing"])
 def test_damaged_file_gives_one_sentence(
-    bundle_of: BundleOf, runtime: str, damage: str, tmp_path: Path
+    tiny_bundle: GetBundle, runtime: str, damage: str, tmp_path: Path
 ) -> None:
-    bundle = copy_of(bundle_of(TARGET_OF[runtime]), tmp_path)
+    bundle = copy_of(tiny_bundle(TARGET_OF[runtime]), tmp_path)
     path = bundle.file("decoder", runtime)
     damaged = path / "Data/com.apple.CoreML/model.mlmodel" if path.is_dir() else path
     content = damaged.read_bytes()
@@ -137,9 +138,9 @@ def test_damaged_file_gives_one_sentence(
 
 @each_runtime
 def test_file_of_the_other_component_is_noticed(
-    bundle_of: BundleOf, runtime: str, tmp_path: Path
+    tiny_bundle: GetBundle, runtime: str, tmp_path: Path
 ) -> None:
-    bundle = copy_of(bundle_of(TARGET_OF[runtime]), tmp_path)
+    bundle = copy_of(tiny_bundle(TARGET_OF[runtime]), tmp_path)
     encoder, decoder = (bundle.file(component, runtime) for component in COMPONENTS)
     if decoder.is_dir():
         shutil.rmtree(decoder)
@@ -153,9 +154,9 @@ def test_file_of_the_other_component_is_noticed(
 
 @each_runtime
 def test_outputs_other_than_the_manifests_are_noticed(
-    bundle_of: BundleOf, runtime: str, tmp_path: Path
+    tiny_bundle: GetBundle, runtime: str, tmp_path: Path
 ) -> None:
-    bundle = copy_of(bundle_of(TARGET_OF[runtime]), tmp_path)
+    bundle = copy_of(tiny_bundle(TARGET_OF[runtime]), tmp_path)
     manifest = bundle.path / "manifest.json"
     text = bundle.manifest.model_dump_json()
     low = bundle.manifest.contract.low_res_size
@@ -171,17 +172,17 @@ def test_outputs_other_than_the_manifests_are_noticed(
             runner.run("decoder", inputs_of(stale, "decoder"))
 
 
-def test_delegate_partitions_are_counted_where_there_are_delegates(bundle_of: BundleOf) -> None:
-    with open_runner(bundle_of("tflite"), "litert") as runner:
+def test_delegate_partitions_are_counted_where_there_are_delegates(tiny_bundle: GetBundle) -> None:
+    with open_runner(tiny_bundle("tflite"), "litert") as runner:
         for component in COMPONENTS:
             partitions = runner.delegate_partitions(component)
             assert partitions is not None and 1 <= partitions <= 4
-    with open_runner(bundle_of("torchscript"), "torchscript") as runner:
+    with open_runner(tiny_bundle("torchscript"), "torchscript") as runner:
         assert runner.delegate_partitions("encoder") is None
 
 
-def test_unknown_runtime_and_a_bundle_without_files_for_it(bundle_of: BundleOf) -> None:
-    bundle = bundle_of("torchscript")
+def test_unknown_runtime_and_a_bundle_without_files_for_it(tiny_bundle: GetBundle) -> None:
+    bundle = tiny_bundle("torchscript")
     with pytest.raises(InputError, match="unknown runtime 'tensorrt', known: torchscript"):
         open_runner(bundle, "tensorrt")
     with pytest.raises(BundleError, match="no files for 'litert', only for torchscript"):
@@ -207,24 +208,24 @@ def test_missing_library_names_the_extra(
     monkeypatch.delitem(sys.modules, f"parity.runners.{runtime}", raising=False)
 
 
-def test_compute_units_are_checked(bundle_of: BundleOf) -> None:
-    bundle = bundle_of("coreml")
+def test_compute_units_are_checked(tiny_bundle: GetBundle) -> None:
+    bundle = tiny_bundle("coreml")
     with pytest.raises(InputError, match="unknown compute units 'GPU', known: ALL, CPU_AND_NE"):
         open_runner(bundle, "coreml", compute_units="GPU")
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has Core ML itself")
-def test_report_can_tell_the_evaluator_from_core_ml(bundle_of: BundleOf) -> None:
-    with open_runner(bundle_of("coreml"), "coreml", components=("decoder",)) as runner:
+def test_report_can_tell_the_evaluator_from_core_ml(tiny_bundle: GetBundle) -> None:
+    with open_runner(tiny_bundle("coreml"), "coreml", components=("decoder",)) as runner:
         assert runner.engine == "Core ML evaluator in PyTorch (float32), not a Mac"
-    with open_runner(bundle_of("coreml", "fp16"), "coreml", components=("decoder",)) as runner:
+    with open_runner(tiny_bundle("coreml", "fp16"), "coreml", components=("decoder",)) as runner:
         assert "float16, rounded after every op" in runner.engine
 
 
 def test_on_a_mac_core_ml_itself_is_asked(
-    bundle_of: BundleOf, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: GetBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = bundle_of("coreml")
+    bundle = tiny_bundle("coreml")
     asked = []
 
     class Model:
@@ -254,27 +255,27 @@ def test_on_a_mac_core_ml_itself_is_asked(
     assert found["iou_predictions"].dtype == np.float32
 
 
-def test_threads_of_pytorch_are_put_back(bundle_of: BundleOf) -> None:
-    bundle, before = bundle_of("torchscript"), torch.get_num_threads()
+def test_threads_of_pytorch_are_put_back(tiny_bundle: GetBundle) -> None:
+    bundle, before = tiny_bundle("torchscript"), torch.get_num_threads()
     with open_runner(bundle, "torchscript", threads=before + 3, components=("decoder",)) as runner:
         runner.run("decoder", inputs_of(bundle, "decoder"))
     assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("library", ["torch", "coremltools", "onnxruntime"])
-def test_opening_litert_loads_nothing_else(bundle_of: BundleOf, library: str) -> None:
+def test_opening_litert_loads_nothing_else(tiny_bundle: GetBundle, library: str) -> None:
     """The memory and load time reported of a runtime are its own."""
     code = (
         "import sys; from converters.bundle import Bundle; from parity.runners import open_runner\n"
-        f"with open_runner(Bundle({str(bundle_of('tflite').path)!r}), 'litert'): pass\n"
+        f"with open_runner(Bundle({str(tiny_bundle('tflite').path)!r}), 'litert'): pass\n"
         f"print({library!r} in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
-def test_all_runtimes_share_one_process(bundle_of: BundleOf) -> None:
-    bundles = {runtime: bundle_of(target) for runtime, target in TARGET_OF.items()}
+def test_all_runtimes_share_one_process(tiny_bundle: GetBundle) -> None:
+    bundles = {runtime: tiny_bundle(target) for runtime, target in TARGET_OF.items()}
     inputs = inputs_of(bundles["torchscript"], "decoder")
     expected = expected_of(bundles["torchscript"], "decoder", inputs)[0]
     with ExitStack() as stack:

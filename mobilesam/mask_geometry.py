@@ -1,4 +1,4 @@
-"""A click as a careful user would make it: in the middle of what is meant."""
+"""Where a mask lies: its tight box, and the click that a careful user would make on it."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,6 +6,16 @@ import numpy.typing as npt
 from mobilesam.errors import MissingDependencyError
 
 Bools = npt.NDArray[np.bool_]
+
+
+def tight_box(mask: Bools) -> tuple[int, int, int, int]:
+    """The smallest box around a mask: x1, y1, x2, y2 in pixels, the last two just outside.
+
+    Args:
+        mask: [H, W] bool with at least one pixel.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def deepest(mask: Bools) -> tuple[int, int, float]:
@@ -26,9 +36,8 @@ def deepest(mask: Bools) -> tuple[int, int, float]:
         raise MissingDependencyError(
             'clicks are placed with SciPy: pip install "mobilesam-export[report]"'
         ) from None
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    top, left = int(rows[0]), int(columns[0])
+    left, top, right, bottom = tight_box(mask)
     # One pixel of margin around the mask's box is all that the distances depend on.
-    depth = distance_transform_edt(np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1))
+    depth = distance_transform_edt(np.pad(mask[top:bottom, left:right], 1))
     y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
     return int(x) - 1 + left, int(y) - 1 + top, float(depth[y, x])

@@ -1,0 +1,42 @@
+"""Lists of names, and the images of a folder."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mobilesam.errors import InputError
+from mobilesam.image_files import image_files, read_names, require_known
+
+
+def test_names_are_read_without_comments_and_once(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("# held out\nb.png\n\n a.png  # twice\nb.png\n")
+    assert read_names(path) == ["b.png", "a.png"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", None])
+def test_a_list_that_is_not_text(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"the list of names .*names\.txt cannot be read"):
+        read_names(path)
+
+
+def test_a_name_of_no_image_is_an_error(tmp_path: Path) -> None:
+    require_known(["a.png"], {"a.png", "b.png"}, tmp_path)
+    with pytest.raises(InputError, match=r"names 'c\.png', which is not among the images"):
+        require_known(["a.png", "c.png"], {"a.png", "b.png"}, tmp_path)
+
+
+def test_images_are_found_by_their_extension(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in image_files(tmp_path)] == ["a.png", "b.JPG"]
+    with pytest.raises(InputError, match="has no image files in it"):
+        image_files(tmp_path / "folder.png")
+    with pytest.raises(InputError, match="is not a folder of images"):
+        image_files(tmp_path / "gone")

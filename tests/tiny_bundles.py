@@ -1,0 +1,52 @@
+"""Bundles of a model small enough to be exported in seconds, with every kind of layer, all live."""
+
+from functools import lru_cache
+
+import pytest
+
+from conftest import shared_folder
+from converters.bundle import Bundle
+from converters.contract import Contract
+from converters.export import export_all
+from converters.schemes import schemes_of
+from mobilesam.sam import MobileSAM
+from mobilesam.tiny_vit import TinyViT, TinyViTConfig
+from tests.live_bundles import REQUIRED
+from tests.upstream.oracle import randomize
+
+SIZE = 128
+CHANNELS = 32
+
+
+def make_tiny_model() -> MobileSAM:
+    """A fresh one, to be changed by a test."""
+    config = TinyViTConfig(
+        embed_dims=(8, 16, 16, 24),
+        depths=(1, 1, 1, 1),
+        num_heads=(1, 2, 2, 3),
+        out_channels=CHANNELS,
+    )
+    model = MobileSAM(TinyViT(config), variant="tiny", image_size=SIZE, channels=CHANNELS)
+    randomize(model, seed=0)
+    return model.requires_grad_(False)
+
+
+@lru_cache
+def tiny_model() -> MobileSAM:
+    """The one that is exported; not to be changed."""
+    return make_tiny_model()
+
+
+def tiny_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "fp32") -> Bundle:
+    """The tiny model's bundle, exported on first use; to be read only.
+
+    Skips when the converter is not installed.
+    """
+    for module in REQUIRED[target]:
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    root = shared_folder(temporary, "tiny-bundles")
+    # All schemes at once: what one leaves, the next can use.
+    folders = {(target, each): root / f"{target}-{each}" for each in schemes_of(target)}
+    if not folders[target, scheme].exists():
+        export_all(tiny_model(), Contract.of(tiny_model()), folders)
+    return Bundle(folders[target, scheme])
