@@ -239,4 +239,6 @@ def _read_manifest(folder: Path) -> Manifest:
         return Manifest.model_validate(raw)
     except ValidationError as error:
         where, said = first_problem(error)
-        raise BundleError(f"{path} is malformed at '{where}': {said.lower()}") from None
+        raise BundleError(
+            f"{path} is malformed at '{where}': {said.lower()}; export the bundle again"
+        ) from None

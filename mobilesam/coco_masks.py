@@ -49,7 +49,6 @@ class _Annotation(BaseModel):
     image_id: int
     category_id: int
     segmentation: Segmentation
-    bbox: tuple[float, float, float, float]
     area: float
     iscrowd: bool = False
 
@@ -66,14 +65,12 @@ class CocoObject:
 
     Attributes:
         category: its category's name.
-        bbox: x, y, width, height in pixels, not necessarily whole.
         area: pixels, as the file says.
         size: H, W of the image.
         segmentation: polygons in pixels, or run lengths.
     """
 
     category: str
-    bbox: tuple[float, float, float, float]
     area: float
     size: tuple[int, int]
     segmentation: Segmentation
@@ -101,9 +98,9 @@ class CocoObject:
 
     def _of_runs(self, counts: str | list[int]) -> Bools:
         # Not by pycocotools, which fills up runs that are too short with whatever is in memory.
-        runs = np.array(_uncompressed(counts) if isinstance(counts, str) else counts, np.int64)
+        runs = _uncompressed(counts) if isinstance(counts, str) else counts
         height, width = self.size
-        if (runs < 0).any() or runs.sum() != height * width:
+        if any(run < 0 for run in runs) or sum(runs) != height * width:
             raise InputError(
                 f"a {self.category}'s run lengths do not add up to {width} x {height} pixels"
             )
@@ -168,9 +165,7 @@ def read_coco(path: Path) -> list[CocoImage]:
         segmentation = _usable(found.segmentation)
         if segmentation and not found.iscrowd:
             name, size = categories[found.category_id], sizes[found.image_id]
-            objects[found.image_id].append(
-                CocoObject(name, found.bbox, found.area, size, segmentation)
-            )
+            objects[found.image_id].append(CocoObject(name, found.area, size, segmentation))
     return [
         CocoImage(image.file_name, sizes[image.id], tuple(objects[image.id]))
         for image in instances.images
@@ -211,7 +206,7 @@ def _pycocotools() -> ModuleType:
         from pycocotools import mask
     except ImportError:
         raise MissingDependencyError(
-            'COCO files are read with pycocotools: pip install "mobilesam-export[report]"'
+            'COCO files need pycocotools: pip install "mobilesam-export[report]" (or [train])'
         ) from None
     module: ModuleType = mask
     return module

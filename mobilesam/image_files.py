@@ -1,6 +1,6 @@
 """Folders of images, and text files that name some of them."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -44,12 +44,24 @@ def read_names(path: Path) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def require_known(names: Iterable[str], known: Container[str], source: Path) -> None:
-    """Check that every name read from ``source`` is that of an image.
+def named(files: Iterable[str], names: Iterable[str], source: Path) -> set[str]:
+    """The files that are named, in full or by their last part.
+
+    Args:
+        files: of images, as a manifest or a COCO file has them.
+        names: read from ``source``.
+        source: where the names are from, for the error.
 
     Raises:
-        InputError: one is not; a name misspelt would otherwise be passed over in silence.
+        InputError: a name of no file; misspelt, it would otherwise be passed over in silence.
     """
+    known: dict[str, set[str]] = {}
+    for file in files:
+        for name in (file, Path(file).name):
+            known.setdefault(name, set()).add(file)
+    found: set[str] = set()
     for name in names:
         if name not in known:
             raise InputError(f"{source} names '{name}', which is not among the images")
+        found |= known[name]
+    return found

@@ -34,7 +34,7 @@ def deepest(mask: Bools) -> tuple[int, int, float]:
         from scipy.ndimage import distance_transform_edt
     except ModuleNotFoundError:
         raise MissingDependencyError(
-            'clicks are placed with SciPy: pip install "mobilesam-export[report]"'
+            'clicks are placed with SciPy: pip install "mobilesam-export[report]" (or [train])'
         ) from None
     left, top, right, bottom = tight_box(mask)
     # One pixel of margin around the mask's box is all that the distances depend on.

@@ -5,11 +5,12 @@ that lie nearer are painted over those behind them, so a hidden part is missing 
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from mobilesam.errors import InputError
 from mobilesam.validation import first_problem
@@ -36,7 +37,7 @@ class Segment(BaseModel):
         point: x, y of a pixel deep inside.
     """
 
-    label: int
+    label: Annotated[int, Field(ge=1)]
     category: str
     thing: bool
     area: int
@@ -64,13 +65,11 @@ class Entry(BaseModel):
         file: path of the image, relative to the manifest's folder.
         mask: path of its label image, or None where there is none.
         sequence: the film that it is a frame of; frames of one film are alike.
-        licence: of the image.
     """
 
     file: str
     mask: str | None = None
     sequence: str | None = None
-    licence: str | None = None
     segments: list[Segment] = []
 
 
@@ -104,7 +103,7 @@ def read_manifest(folder: Path) -> ImageManifest:
     return manifest
 
 
-def read_labels(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.integer]:
+def read_labels(path: Path, size: tuple[int, int]) -> npt.NDArray[np.integer]:
     """A label image, [H, W] integers.
 
     Args:
@@ -121,7 +120,7 @@ def read_labels(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[
         raise InputError(f"the mask {path} cannot be read ({error})") from None
     if labels.ndim != 2:
         raise InputError(f"the mask {path} has colours: one channel of labels is needed")
-    if size is not None and labels.shape != size:
+    if labels.shape != size:
         raise InputError(
             f"the mask {path} is {labels.shape[1]} x {labels.shape[0]}, but its image is "
             f"{size[1]} x {size[0]}"
@@ -129,15 +128,25 @@ def read_labels(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[
     return labels
 
 
-def label_mask(path: Path, label: int, size: tuple[int, int] | None = None) -> Bools:
-    """Where a label image has a label, [H, W] bool.
+def segment_mask(labels: npt.NDArray[np.integer], segment: Segment, path: Path) -> Bools:
+    """Where a label image has a segment, [H, W] bool.
 
     Args:
-        path, size: as in :func:`read_labels`.
-        label: as in the manifest.
+        labels: as :func:`read_labels` gives them.
+        segment: as in the manifest.
+        path: of the label image, for the error.
 
     Raises:
-        InputError: the label image cannot be used.
+        InputError: no pixel has the segment's label, or the one its ``point`` names does not.
     """
-    mask: Bools = read_labels(path, size) == label
+    mask: Bools = labels == segment.label
+    if not mask.any():
+        raise InputError(f"the mask {path} has no pixel of label {segment.label}")
+    height, width = mask.shape
+    x, y = segment.point
+    if not (0 <= x < width and 0 <= y < height and mask[int(y), int(x)]):
+        raise InputError(
+            f"the mask {path} does not have label {segment.label} at the point ({x:g}, {y:g}) "
+            "that the manifest gives it: a point is x, y"
+        )
     return mask

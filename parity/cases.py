@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.masked_images import Segment, label_mask
+from mobilesam.masked_images import Segment, read_labels, segment_mask
 from mobilesam.prompts import Prompt, make_prompt
 from mobilesam.transforms import Frame
 from parity.photos import PHOTOS, Box, data_folder
@@ -161,10 +161,11 @@ def label_subject(path: Path, segment: Segment, size: tuple[int, int]) -> Subjec
     """A subject whose mask is one segment of a label image that must be of the image's (H, W).
 
     Raises:
-        InputError: the label image cannot be used.
+        InputError: the label image cannot be used, or has no such segment.
     """
     x1, y1, x2, y2 = (round(value) for value in segment.box)
-    return Subject((x1, y1, x2, y2), segment.point, label_mask(path, segment.label, size))
+    mask = segment_mask(read_labels(path, size), segment, path)
+    return Subject((x1, y1, x2, y2), segment.point, mask)
 
 
 _Points = list[tuple[float, float]]

@@ -1,7 +1,7 @@
-"""The command line that repeats a run of the suite."""
+"""The command line that repeats a run."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -17,18 +17,31 @@ def command_line(
     gallery: bool = False,
 ) -> str:
     """``mobilesam parity`` with the arguments of :func:`parity.suite.run_parity`, quoted."""
-    words = ["mobilesam", "parity", *(str(path) for path in bundles)]
-    for option, value in (
-        ("--images", images),
-        ("--thresholds", thresholds),
-        ("--weights", weights),
-        ("--threads", threads),
-        ("--compute-units", compute_units),
-    ):
-        if value is not None:
-            words += [option, str(value)]
-    if not measure:
-        words.append("--no-measure")
-    if gallery:
-        words.append("--gallery")
-    return shlex.join(words)
+    return joined(
+        ["parity", *(str(path) for path in bundles)],
+        {
+            "--images": images,
+            "--thresholds": thresholds,
+            "--weights": weights,
+            "--threads": threads,
+            "--compute-units": compute_units,
+            "--no-measure": not measure,
+            "--gallery": gallery,
+        },
+    )
+
+
+def joined(words: Sequence[str], options: Mapping[str, object]) -> str:
+    """``mobilesam``, the words, and the options that are set, quoted for a shell.
+
+    Args:
+        words: subcommand and arguments.
+        options: True is a flag; None and False leave an option out.
+    """
+    line = ["mobilesam", *words]
+    for option, value in options.items():
+        if value is True:
+            line.append(option)
+        elif value is not None and value is not False:
+            line += [option, str(value)]
+    return shlex.join(line)

@@ -5,7 +5,6 @@ of the object, answered by the mask that the model itself ranks first of its thr
 by the best of them); a box, answered by the single-mask output.
 """
 
-import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from mobilesam.prompts import Prompt, make_prompt
 from mobilesam.transforms import Frame
 from mobilesam.variants import load_model
 from parity.clicks import correction
+from parity.command import joined
 from parity.evaluation import Evaluation, Found, PromptName, SegmentResult, score
 from parity.metrics import iou
 from parity.progress import Progress, Step
@@ -35,6 +35,7 @@ from parity.runners.checked import torch_threads
 from parity.runners.reference import ReferenceRunner
 from parity.targets import (
     COCO_RULE,
+    EVERY_COCO_RULE,
     EVERY_RULE,
     GOOD_RULE,
     MaskedPhoto,
@@ -46,6 +47,9 @@ from parity.targets import (
 
 IMAGE_SIZE = 1024
 """Side of the frame for a checkpoint; a bundle has its own."""
+
+SLOTS = 3
+"""Least point slots of a bundle: a box and a click, or two clicks and SAM's padding point."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,9 @@ class Subset:
     @property
     def rule(self) -> str:
         """Which segments are scored, in words."""
-        if self.all_segments:
-            return EVERY_RULE
-        return GOOD_RULE if self.coco is None else COCO_RULE
+        if self.coco is None:
+            return EVERY_RULE if self.all_segments else GOOD_RULE
+        return EVERY_COCO_RULE if self.all_segments else COCO_RULE
 
     def photos(self) -> list[MaskedPhoto]:
         """The photos with at least one segment to be scored.
@@ -150,13 +154,18 @@ def evaluate(
 
 def _open(
     model: str, image_size: int | None, runtime: str | None, threads: int | None
-) -> tuple[Runner, dict[str, str | bool]]:
+) -> tuple[Runner, dict[str, str]]:
     """The runner of what was named, and where its weights are from."""
     if model not in KNOWN_NAMES and Path(model).is_dir():
         if image_size is not None:
             raise InputError("a bundle has an image size of its own: drop --image-size")
         bundle = Bundle(model)
         bundle.verify()
+        if bundle.manifest.slots < SLOTS:
+            raise InputError(
+                f"'{model}' has {bundle.manifest.slots} point slots and evaluating needs {SLOTS}, "
+                f"for a box and a click: export it with --slots {SLOTS} or more"
+            )
         runner = open_runner(bundle, runtime or bundle.runtimes[0], threads=threads)
         return runner, dict(bundle.manifest.weights)
     if runtime is not None:
@@ -255,16 +264,16 @@ def ask(
 def _command(
     model: str, subset: Subset, image_size: int | None, runtime: str | None, threads: int | None
 ) -> str:
-    words = ["mobilesam", "evaluate", model]
-    for option, value in (
-        ("--images", subset.images),
-        ("--coco", subset.coco),
-        ("--names", subset.names),
-        ("--max-images", subset.max_images),
-        ("--image-size", image_size),
-        ("--runtime", runtime),
-        ("--threads", threads),
-    ):
-        if value is not None:
-            words += [option, str(value)]
-    return shlex.join([*words, "--all-segments"] if subset.all_segments else words)
+    return joined(
+        ["evaluate", model],
+        {
+            "--images": subset.images,
+            "--coco": subset.coco,
+            "--names": subset.names,
+            "--max-images": subset.max_images,
+            "--all-segments": subset.all_segments,
+            "--image-size": image_size,
+            "--runtime": runtime,
+            "--threads": threads,
+        },
+    )

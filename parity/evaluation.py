@@ -94,7 +94,7 @@ class Evaluation(Record):
     command: str
     model: str
     engine: str
-    weights: dict[str, str | bool]
+    weights: dict[str, str]
     image_size: int
     images: str
     annotations: str | None
@@ -108,9 +108,7 @@ class Evaluation(Record):
     segments: list[SegmentResult]
 
 
-def interval_of_mean(
-    values: Sequence[float], groups: Sequence[str], *, seed: int = SEED
-) -> tuple[float, float] | None:
+def interval_of_mean(values: Sequence[float], groups: Sequence[str]) -> tuple[float, float] | None:
     """Percentile interval of a mean whose values come in groups (a cluster bootstrap).
 
     Segments of one image succeed and fail together, so whole groups are drawn with replacement,
@@ -120,7 +118,6 @@ def interval_of_mean(
     Args:
         values: one a segment.
         groups: the group of each.
-        seed: of the draws.
 
     Returns:
         Lower and upper end, or None where there are fewer than two groups.
@@ -130,7 +127,7 @@ def interval_of_mean(
         return None
     sums, sizes = np.bincount(of, weights=values), np.bincount(of)
     share = np.full(len(names), 1 / len(names))
-    draws = np.random.default_rng(seed).multinomial(len(names), share, size=RESAMPLES)
+    draws = np.random.default_rng(SEED).multinomial(len(names), share, size=RESAMPLES)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile((draws @ sums) / (draws @ sizes), [tail, 1 - tail])
     return float(low), float(high)

@@ -19,23 +19,18 @@ FIRST_ANSWERS = 4
 """So many photos of a run are shown by :func:`first_answers`."""
 
 
-def draw_gallery(
-    runner: Runner,
-    advance: Step = lambda _: None,
-    photos: Sequence[ShippedPhoto] = PHOTOS,
-) -> list[GalleryPhoto]:
+def draw_gallery(runner: Runner, advance: Step = lambda _: None) -> list[GalleryPhoto]:
     """Every photo encoded once and asked twice: by its clicks, and by its box.
 
     Args:
         runner: opened; the reference, whose masks are those of the weights.
         advance: called with each photo's name before it is asked about.
-        photos: what is drawn, in this order.
 
     Raises:
         MissingDependencyError: scikit-image is not installed.
     """
     drawn = []
-    for photo in photos:
+    for photo in PHOTOS:
         advance(photo.name)
         drawn.append(_draw(runner, photo))
     return drawn

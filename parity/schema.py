@@ -179,7 +179,7 @@ class ParityReport(Record):
     created: str
     tool_version: str
     machine: dict[str, str]
-    weights: dict[str, str | bool]
+    weights: dict[str, str]
     images: list[str]
     prompt_types: list[str]
     degenerate_rule: str

@@ -10,9 +10,16 @@ import numpy.typing as npt
 
 from mobilesam.coco_masks import CocoImage, CocoObject, read_coco
 from mobilesam.errors import InputError
-from mobilesam.image_files import require_folder, require_known
+from mobilesam.image_files import named, require_folder
 from mobilesam.mask_geometry import deepest, tight_box
-from mobilesam.masked_images import MIN_AREA, MIN_SHOWN, Segment, read_labels, read_manifest
+from mobilesam.masked_images import (
+    MIN_AREA,
+    MIN_SHOWN,
+    Segment,
+    read_labels,
+    read_manifest,
+    segment_mask,
+)
 
 Bools = npt.NDArray[np.bool_]
 
@@ -21,6 +28,7 @@ GOOD_RULE = (
 )
 COCO_RULE = f"objects of at least {MIN_AREA} pixels, no crowds"
 EVERY_RULE = "every segment"
+EVERY_COCO_RULE = "every object, no crowds"
 
 
 @dataclass(frozen=True)
@@ -125,21 +133,16 @@ def chosen(photos: Sequence[MaskedPhoto], names: Sequence[str], source: Path) ->
     Raises:
         InputError: a name that no photo has.
     """
-    known = {photo.file for photo in photos} | {photo.path.name for photo in photos}
-    require_known(names, known, source)
-    wanted = set(names)
-    return [photo for photo in photos if {photo.file, photo.path.name} & wanted]
+    wanted = named((photo.file for photo in photos), names, source)
+    return [photo for photo in photos if photo.file in wanted]
 
 
 def _of_labels(path: Path, segments: Sequence[Segment], size: tuple[int, int]) -> list[Target]:
     labels = read_labels(path, size)
-    targets = []
-    for segment in segments:
-        mask: Bools = labels == segment.label
-        if not mask.any():
-            raise InputError(f"the mask {path} has no pixel of label {segment.label}")
-        targets.append(Target(segment.category, mask, segment.point))
-    return targets
+    return [
+        Target(segment.category, segment_mask(labels, segment, path), segment.point)
+        for segment in segments
+    ]
 
 
 def _of_objects(
@@ -148,7 +151,10 @@ def _of_objects(
     image.require_size(path, size)
     targets = []
     for found in objects:
-        mask = found.mask()
+        try:
+            mask = found.mask()
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         if mask.any():  # a polygon thinner than a pixel leaves nothing
             x, y, _ = deepest(mask)
             targets.append(Target(found.category, mask, (x, y)))

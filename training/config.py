@@ -6,8 +6,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mobilesam.checkpoints import KNOWN_NAMES
 from mobilesam.errors import InputError
 from mobilesam.validation import first_problem
+
+FRESH = "fresh"
+"""Name of newly drawn parameters, where weights are named."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -63,7 +67,10 @@ class Geometry(Strict):
 
 
 class SourceMix(Strict):
-    """How often each source of training images is drawn, relative to the others."""
+    """How often each source of training images is drawn, relative to the others.
+
+    Where a source gives no view with a mask that is large enough, a scene takes its place.
+    """
 
     masks: Weight = 1.0
     regions: Weight = 0.0
@@ -136,7 +143,7 @@ class TrainConfig(RunConfig):
 
     description: str = "trained by mobilesam train"
     licence: str = "unknown"
-    init: str = Field(default="fresh", description="fresh, demo, official or a checkpoint's path")
+    init: str = Field(default=FRESH, description="fresh, demo, official or a checkpoint's path")
     fresh_decoder: bool = Field(default=False, description="of init, take the image encoder only")
     data: Data
     geometry: Geometry = Geometry()
@@ -160,13 +167,19 @@ class DistillConfig(RunConfig):
     warmup: int = Field(default=20, ge=0)
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     evaluate_every: int = Field(default=50, ge=1)
-    held_out_share: float = Field(default=0.15, gt=0, lt=1)
+    held_out: Path | None = Field(
+        default=None, description="names of the photos to be judged on; none of them is learnt from"
+    )
+    held_out_share: float = Field(
+        default=0.15, gt=0, lt=1, description="of the photos, drawn where held_out names none"
+    )
     crops: int = Field(default=4, ge=0, description="fixed crops of each photo, besides the whole")
     photos: tuple[Path, ...] = Field(min_length=1)
 
 
 _PATHS = ("masks", "photos", "held_out", "annotations", "images")
-_WEIGHTS, _CHECKPOINTS = ("init", "teacher"), (".pt", ".pth", ".safetensors")
+_WEIGHTS = ("init", "teacher")
+_NO_PATHS = (FRESH, *KNOWN_NAMES)
 
 Config = TypeVar("Config", bound=Strict)
 
@@ -196,7 +209,7 @@ def _resolved(value: Any, folder: Path, key: str = "") -> Any:
         return {name: _resolved(inner, folder, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [_resolved(item, folder, key) for item in value]
-    names_weights = key in _WEIGHTS and Path(str(value)).suffix in _CHECKPOINTS
-    if isinstance(value, str) and (key in _PATHS or names_weights):
+    names_file = key in _PATHS or (key in _WEIGHTS and value not in _NO_PATHS)
+    if isinstance(value, str) and names_file:
         return str(folder / Path(value).expanduser())
     return value

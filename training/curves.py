@@ -1,6 +1,7 @@
 """Loss and IoU over a run, as a PNG."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,22 @@ _RIGHT = {
     "iou_point": "click, mask 0",
     "iou_point_best_of_three": "click, best of three",
     "iou_box": "box",
+    "iou_geometry": "shapes on noise",
     "iou_box_and_point": "box and click",
     "iou_refined": "after corrections",
 }
+
+
+def require_curves() -> None:
+    """Check, before long work, that curves can be drawn at its end.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingDependencyError(
+            'curves need matplotlib: pip install "mobilesam-export[train]"'
+        )
 
 
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -28,15 +42,12 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
+    require_curves()
     if not rows:
         return
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            'curves need matplotlib: pip install "mobilesam-export[train]"'
-        ) from None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)

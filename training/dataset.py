@@ -19,7 +19,7 @@ from training.photometric import Random, pick
 from training.samples import Choice, Sample, choices
 from training.views import random_view
 
-_TRIES = 8  # views without a usable mask are drawn again, then replaced by a scene
+_TRIES = 4  # views without a usable mask are drawn again so often, then scenes in their place
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,18 @@ class Batch:
 
 
 class TrainingImages(Dataset[Batch]):
-    """Images of one stage; ``self[i]`` is a :class:`Batch` of one image, for any i >= 0."""
+    """Images of one stage; ``self[i]`` is a :class:`Batch` of one image, for any i >= 0.
+
+    Args:
+        library: sources of the images.
+        stage: which of them, how large, how many masks.
+        seed: of the run.
+        stage_number: position of the stage in the run.
+
+    Raises:
+        InputError: no source of the stage has a share, or, from ``self[i]``, a photo cannot be read
+            or no view has a mask that is large enough.
+    """
 
     def __init__(self, library: Library, stage: Stage, seed: int, stage_number: int) -> None:
         self.library, self.stage, self.key = library, stage, (seed, stage_number)
@@ -66,12 +77,11 @@ class TrainingImages(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         random = np.random.default_rng((*self.key, index))
         source = self._sources[random.choice(len(self._sources), p=self._chances)]
-        for _ in range(_TRIES):
-            sample = source(random)
+        for draw in (source,) * _TRIES + (self._scene,) * _TRIES:
+            sample = draw(random)
             found = choices(sample, self.stage.min_share)
             if found:
                 return _one(sample, found, random, self.stage)
-            source = self._scene
         raise InputError(
             f"no view with a mask of at least {self.stage.min_share:.1%} was found: lower min_share"
         )
@@ -84,10 +94,7 @@ class TrainingImages(Dataset[Batch]):
         return self._view(pick(random, self.library.regions).sample(), random)
 
     def _scene(self, random: Random) -> Sample:
-        side = self.stage.image_size
-        other = max(16, int(side * random.uniform(0.6, 1)))
-        height, width = (side, other) if random.random() < 0.3 else (other, side)
-        return self.library.scenes.compose(random, height, width)
+        return self.library.scenes.framed(random, self.stage.image_size)
 
     def _view(self, sample: Sample, random: Random) -> Sample:
         stage = self.stage

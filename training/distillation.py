@@ -5,7 +5,8 @@ embedding alone; prompt encoder and mask decoder are the teacher's, unchanged. F
 together afterwards is `mobilesam train` with the result as its ``init``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch.nn.functional as F
 from rich.console import Console
 
 from mobilesam.errors import InputError
+from mobilesam.image_files import named, read_names
 from mobilesam.variants import build, load_model
 from training.config import DistillConfig
-from training.curves import draw_curves
+from training.curves import draw_curves, require_curves
 from training.embeddings import EmbeddingCache, fixed_views
 from training.initial import initialise
 from training.learner import Learner
@@ -48,7 +50,9 @@ def distill(
 
     Raises:
         InputError: photos, teacher or folder cannot be used.
+        MissingDependencyError: a library that the run needs is not installed.
     """
+    require_curves()
     run = RunFolder(folder, config)
     distillation = Distillation(config, run, console)
     last = min(config.steps, stop_after or config.steps)
@@ -57,7 +61,7 @@ def distill(
             bar(row)
     teacher = distillation.teacher.weights
     about = {
-        "description": f"distilled from {config.teacher}",
+        "description": f"distilled from {teacher.name if teacher else 'unnamed weights'}",
         "licence": teacher.licence if teacher else "unknown",
         "steps": f"{distillation.learner.step} of {config.steps}",
         "variant": config.variant,
@@ -79,17 +83,17 @@ class Distillation:
     def __init__(self, config: DistillConfig, run: RunFolder, console: Console | None) -> None:
         self.config = config
         self.teacher = load_model(config.teacher, image_size=config.image_size)
+        student = build(config.variant, config.image_size).image_encoder
+        initialise(student, config.seed)
         found = (path.resolve() for place in config.photos for path in photo_paths(place))
         paths = list(dict.fromkeys(found))  # a photo given twice must not be on both sides
-        known, unseen = _split(paths, config.held_out_share, config.seed)
+        known, unseen = split(paths, config)
         self.known = EmbeddingCache(
             run.path / CACHE, self.teacher, fixed_views(known, config.crops, config.seed)
         )
         self.unseen = EmbeddingCache(run.path / CACHE, self.teacher, fixed_views(unseen, 0, 0))
         for cache in (self.known, self.unseen):
             cache.fill(tracked(console))
-        student = build(config.variant, config.image_size).image_encoder
-        initialise(student, config.seed)
         self.learner = Learner(student, config, config.ema_decay, run)
         run.begin()
         run.rewind_log(self.learner.step)
@@ -150,10 +154,33 @@ class Distillation:
         return float(loss.detach())
 
 
-def _split(paths: list[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:
-    """Photos to learn from, and photos to be judged on: at least one of each."""
-    if len(paths) < 2:
-        raise InputError("distillation needs at least two photos: one of them is held out")
-    order = np.random.default_rng(seed).permutation(len(paths))
-    count = min(len(paths) - 1, max(1, round(share * len(paths))))
-    return [paths[i] for i in sorted(order[count:])], [paths[i] for i in sorted(order[:count])]
+def split(paths: Sequence[Path], config: DistillConfig) -> tuple[list[Path], list[Path]]:
+    """Photos to learn from, and photos to be judged on: at least one of each.
+
+    Which side a photo is on depends on its name, so that photos added later move few of the others.
+
+    Args:
+        paths: of all photos.
+        config: names those held out, or the share of them.
+
+    Raises:
+        InputError: a name of no photo, or nothing left on one side.
+    """
+    if config.held_out is not None:
+        files = [str(path) for path in paths]
+        unseen = named(files, read_names(config.held_out), config.held_out)
+    else:
+        count = min(len(paths) - 1, max(1, round(config.held_out_share * len(paths))))
+        order = sorted(
+            paths, key=lambda path: sha256(f"{config.seed} {path.name}".encode()).digest()
+        )
+        unseen = {str(path) for path in order[: max(0, count)]}
+    sides = (
+        [path for path in paths if str(path) not in unseen],
+        [Path(path) for path in sorted(unseen)],
+    )
+    if not all(sides):
+        raise InputError(
+            "distillation needs at least two photos: some to learn from, others to be judged on"
+        )
+    return sides

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mobilesam.sam import MobileSAM
-from training.config import Geometry, LossWeights
+from training.config import LossWeights, TrainConfig
+from training.initial import embedding_scale
 from training.losses import promptable_loss
 from training.optimisation import Optimizers, learning_rate
 from training.promptable import decode
@@ -19,47 +20,41 @@ from training.prompts import first_prompts
 
 _SIDES = (0.12, 0.95)  # of a box, as shares of the frame
 _IMAGES = 8  # different noises in one step
-_WEIGHT_DECAY, _CLIP = 0.02, 1.0
 
 
-def learn_geometry(
-    model: MobileSAM, config: Geometry, seed: int, *, bf16: bool
-) -> Iterator[dict[str, float | int]]:
+def learn_geometry(model: MobileSAM, config: TrainConfig) -> Iterator[dict[str, float | int]]:
     """Train prompt encoder and mask decoder on ellipses and rectangles, one row a step.
 
     Args:
         model: at the image size of the first stage; its encoder is left alone.
-        config: steps and learning rate.
-        seed: of every draw.
-        bf16: run the decoder in bfloat16 autocast.
+        config: of the run.
     """
     model.image_encoder.requires_grad_(False)
-    optimizers = Optimizers(model, "adamw", _WEIGHT_DECAY)
+    geometry = config.geometry
+    optimizers = Optimizers(model, config.optimizer, config.weight_decay)
+    scale = embedding_scale(model)
+    assert scale is not None
     device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    for step in range(config.steps):
-        masks, boxes = _shapes(config.prompts, model.image_size, generator)
-        prompts = first_prompts(masks.to(device), boxes.to(device), config.mix, 1, generator)
+    generator = torch.Generator().manual_seed(config.seed)
+    for step in range(geometry.steps):
+        masks, boxes = _shapes(geometry.prompts, model.image_size, generator)
+        prompts = first_prompts(masks.to(device), boxes.to(device), geometry.mix, 1, generator)
         noise = torch.randn(
             _IMAGES, model.channels, model.grid_size, model.grid_size, generator=generator
         )
-        embeddings = noise.to(device) * _embedding_scale(model)
-        rows = torch.arange(config.prompts, device=device) % _IMAGES
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        embeddings = noise.to(device) * scale
+        rows = torch.arange(geometry.prompts, device=device) % _IMAGES
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
             logits, predictions = decode(model, embeddings[rows], prompts, None)
         everywhere = torch.ones_like(masks).to(device)
         losses = promptable_loss(logits, predictions, masks.to(device), everywhere, LossWeights())
         losses.total.backward()
-        rate = learning_rate(step, config.steps, config.lr, 0.3 * config.lr, config.warmup)
-        optimizers.step(rate, _CLIP)
-        yield {"loss": float(losses.total.detach()), "iou_box": float(losses.ious[:, 0].mean())}
+        lr = geometry.lr
+        rate = learning_rate(step, geometry.steps, lr, 0.3 * lr, geometry.warmup)
+        optimizers.step(rate, config.clip_grad_norm)
+        iou = float(losses.ious[:, 0].mean())
+        yield {"loss": float(losses.total.detach()), "iou_geometry": iou}
     model.image_encoder.requires_grad_(True)
-
-
-def _embedding_scale(model: MobileSAM) -> float:
-    """Standard deviation of an image embedding: what its last norm scales by."""
-    weights = [p for name, p in model.image_encoder.named_parameters() if name == "neck.3.weight"]
-    return float(weights[0].detach().abs().mean())
 
 
 def _shapes(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

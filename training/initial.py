@@ -1,19 +1,18 @@
 """Where a run starts: fresh parameters, or a checkpoint's."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mobilesam.checkpoints import fit_state_dict, load_state_dict
+from mobilesam.common import LayerNorm2d
 from mobilesam.sam import MobileSAM
 from mobilesam.transformer import Attention
 from mobilesam.variants import build
-
-FRESH = "fresh"
-"""Name of newly drawn parameters."""
+from training.config import FRESH
 
 _SPREAD = 0.02  # of linear layers, as is usual for vision transformers
 _LOOK = 1.5  # sharpness of the decoder's first look around a prompt
-_EMBEDDING = 0.4  # of a fresh encoder's embedding: larger ones drown the positions added to them
+_EMBEDDING = 0.4  # scale of the embedding that a fresh decoder meets
 _FREQUENCIES = (0.5, 0.5, 0.5, 1.5)  # spread of the Fourier features, a quarter of them each
 
 
@@ -27,7 +26,8 @@ def initial_model(
         init: ``fresh``, or weights as :func:`mobilesam.load_model` takes them.
         image_size: S.
         seed: of fresh parameters.
-        fresh_decoder: of ``init`` take the image encoder only.
+        fresh_decoder: of ``init`` take the image encoder only, its embedding scaled to the size
+            that a fresh decoder learns from.
 
     Raises:
         InputError, CheckpointError: as in :func:`mobilesam.load_model`.
@@ -47,11 +47,12 @@ def initial_model(
 def initialise(module: nn.Module, seed: int) -> None:
     """Draw every parameter anew, in place: small normal linear layers, He-normal convolutions.
 
-    Embeddings are standard normal, as in SAM; norms start at one, biases at zero. The random
-    Fourier features have lower frequencies than SAM's, so that most of them tell left from right.
-    Between prompt and image, keys are projected as queries are, so that from the first step on a
-    click attends to the place it was made at: scores are a kernel of the distance between two
-    positions.
+    Embeddings are standard normal, as in SAM; norms start at one and biases at zero, except for the
+    norm that ends an encoder: it starts at 0.4, since larger image embeddings drown the positions
+    added to them. The random Fourier features have lower frequencies than SAM's, so that most of
+    them tell left from right. Between prompt and image, keys are projected as queries are, so that
+    from the first step on a click attends to the place it was made at: scores are a kernel of the
+    distance between two positions.
     """
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
@@ -66,8 +67,11 @@ def initialise(module: nn.Module, seed: int) -> None:
                 part.bias.data.zero_()
         elif isinstance(part, nn.Embedding):
             part.weight.data.normal_(0, 1, generator=generator)
-        elif isinstance(part, nn.BatchNorm2d):
+        elif isinstance(part, nn.BatchNorm2d | nn.LayerNorm):
             part.reset_parameters()
+        elif isinstance(part, LayerNorm2d):
+            part.weight.data.fill_(1)
+            part.bias.data.zero_()
     for part in module.modules():
         if isinstance(part, Attention) and part.q_proj.out_features < part.q_proj.in_features:
             width = part.q_proj.in_features
@@ -84,8 +88,24 @@ def initialise(module: nn.Module, seed: int) -> None:
     _quieten(module)
 
 
+def embedding_scale(module: nn.Module) -> float | None:
+    """Standard deviation of the image embedding of an encoder within the module; None without one.
+
+    It is what the encoder's last norm scales by.
+    """
+    norm = _last_norm(module)
+    return None if not norm else float(norm[0].detach().abs().mean())
+
+
 def _quieten(module: nn.Module) -> None:
-    """Scale the embedding that an encoder within the module ends with, in place."""
-    for name, parameter in module.named_parameters():
-        if name.endswith(("neck.3.weight", "neck.3.bias")):
-            parameter.data.mul_(_EMBEDDING)
+    """Scale the embedding of an encoder within the module, if there is one, to ``_EMBEDDING``."""
+    scale = embedding_scale(module)
+    if scale is not None:
+        for parameter in _last_norm(module):
+            parameter.data.mul_(_EMBEDDING / scale)
+
+
+def _last_norm(module: nn.Module) -> list[Tensor]:
+    """Weight and bias of the norm that ends an encoder within the module; empty without one."""
+    last = ("neck.3.weight", "neck.3.bias")
+    return [parameter for name, parameter in module.named_parameters() if name.endswith(last)]

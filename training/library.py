@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mobilesam.coco_masks import read_coco
 from mobilesam.errors import InputError
-from mobilesam.image_files import image_files, read_names, require_folder, require_known
+from mobilesam.image_files import image_files, named, read_names, require_folder
 from mobilesam.masked_images import MANIFEST, read_manifest
 from training.config import Data
 from training.regions import region_photo
@@ -53,11 +53,10 @@ def load_library(
             has, or no image at all.
     """
     found = list(_everything(data))
-    hidden: list[str] = []
     if data.held_out is not None:
-        hidden = read_names(data.held_out)
-        require_known(hidden, {entry.photo.path.name for entry in found}, data.held_out)
-    found = [entry for entry in found if entry.photo.path.name not in hidden]
+        files = (entry.file for entry in found)
+        hidden = named(files, read_names(data.held_out), data.held_out)
+        found = [entry for entry in found if entry.file not in hidden]
     if not found:
         raise InputError(
             "the configuration names no training images: give data.masks, data.coco or data.photos"
@@ -81,8 +80,12 @@ def load_library(
 
 
 class _Found(NamedTuple):
-    """A photo of the configuration, its masks if it has any, and the group they belong to."""
+    """A photo of the configuration, its masks if it has any, and the group they belong to.
 
+    ``file`` is its name where it is listed.
+    """
+
+    file: str
     photo: Photo
     source: Source | None = None
     group: str = ""
@@ -94,21 +97,25 @@ def _everything(data: Data) -> Iterator[_Found]:
         for entry in read_manifest(folder).images:
             photo = Photo(folder / entry.file, data.longest_side)
             if entry.mask is None or not entry.segments:
-                yield _Found(photo)
+                yield _Found(entry.file, photo)
             else:
                 source = LabelledPhoto(photo, folder / entry.mask, entry)
-                yield _Found(photo, source, entry.sequence or str(photo.path))
+                yield _Found(entry.file, photo, source, entry.sequence or str(photo.path))
     for coco in data.coco:
         require_folder(coco.images)
         for image in read_coco(coco.annotations):
             photo = Photo(coco.images / image.file, data.longest_side)
+            if not photo.path.is_file():
+                raise InputError(
+                    f"{coco.annotations} lists '{image.file}', which is not in {coco.images}"
+                )
             if image.objects:
-                yield _Found(photo, CocoPhoto(photo, image), str(photo.path))
+                yield _Found(image.file, photo, CocoPhoto(photo, image), str(photo.path))
             else:
-                yield _Found(photo)
+                yield _Found(image.file, photo)
     for folder in data.photos:
         for path in photo_paths(folder):
-            yield _Found(Photo(path, data.longest_side))
+            yield _Found(path.name, Photo(path, data.longest_side))
 
 
 def photo_paths(folder: Path) -> list[Path]:

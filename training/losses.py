@@ -13,7 +13,7 @@ from torch import Tensor
 from training.config import LossWeights
 
 _ALPHA, _GAMMA = 0.25, 2.0  # SAM's focal loss
-_LOSERS = 0.05  # share of the loss that goes to the masks that are not the best, to keep them alive
+_LOSERS = 0.05  # share of the three masks' loss that is spread over all of them: none may die
 
 
 class Losses(NamedTuple):
@@ -50,7 +50,7 @@ def promptable_loss(
     several = each[:, 1:]
     best = several.min(dim=1).values
     mask = (each[:, 0] + (1 - _LOSERS) * best + _LOSERS * several.mean(dim=1)).mean()
-    true = soft_iou(logits, targets, valid)
+    true = mask_iou(logits, targets, valid)
     iou = F.mse_loss(predictions, true)
     return Losses(mask + weights.iou * iou, mask.detach(), iou.detach(), true)
 
@@ -79,7 +79,7 @@ def mask_losses(logits: Tensor, targets: Tensor, valid: Tensor, weights: LossWei
 
 
 @torch.no_grad()
-def soft_iou(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+def mask_iou(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     """[N, 4] IoU of the masks (logits above 0) with the targets, inside the image."""
     found = (logits > 0).float() * valid
     overlap = (found * targets).sum(dim=(2, 3))

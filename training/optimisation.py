@@ -20,7 +20,7 @@ class Optimizers:
     size of AdamW's so that one learning rate serves both.
 
     Args:
-        modules: whose parameters to train.
+        module: whose parameters to train.
         kind: ``adamw`` or ``muon``.
         weight_decay: decoupled.
     """
@@ -77,7 +77,7 @@ class Optimizers:
 
 
 def learning_rate(step: int, steps: int, peak: float, end: float, warmup: int) -> float:
-    """Linear warm-up to ``peak``, then a cosine down to ``end`` at the last of ``steps``."""
+    """Linear warm-up to ``peak``, then a cosine down to ``end``, reached as ``steps`` ends."""
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
     share = (step - warmup) / max(1, steps - warmup)

@@ -44,7 +44,7 @@ class Choice:
 
     layer: int
     label: int
-    weight: float = field(default=1.0)
+    weight: float
 
 
 def choices(sample: Sample, min_share: float, max_share: float = 0.95) -> list[Choice]:

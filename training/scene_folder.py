@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
 from mobilesam.errors import InputError
-from mobilesam.image_files import read_names, require_known
+from mobilesam.image_files import named, read_names
 from mobilesam.mask_geometry import deepest, tight_box
 from mobilesam.masked_images import MANIFEST, Entry, ImageManifest, Segment, read_manifest
 from training.samples import Sample
@@ -17,28 +18,26 @@ from training.sources import LabelledPhoto, Photo
 Track = Callable[[Sequence[int], str], Iterable[int]]
 
 
-def scene_maker(folder: Path, names: Path | None, longest_side: int = 640) -> SceneMaker:
+_LONGEST_SIDE = 640  # photos are reduced to it
+
+
+def scene_maker(folder: Path, names: Path | None) -> SceneMaker:
     """Scenes from the photos and objects of a folder with a manifest.
 
     Args:
         folder: photos with masks.
         names: text file of image names, one a line; None takes all.
-        longest_side: photos are reduced to it.
 
     Raises:
-        InputError: folder or file cannot be used, or no photo is left.
+        InputError: folder or file cannot be used.
     """
     entries = read_manifest(folder).images
-    wanted = {Path(entry.file).name for entry in entries}
     if names is not None:
-        chosen = read_names(names)
-        require_known(chosen, wanted, names)
-        wanted = set(chosen)
+        wanted = named((entry.file for entry in entries), read_names(names), names)
+        entries = [entry for entry in entries if entry.file in wanted]
     photos, cutouts = [], []
     for entry in entries:
-        if Path(entry.file).name not in wanted:
-            continue
-        photo = Photo(folder / entry.file, longest_side)
+        photo = Photo(folder / entry.file, _LONGEST_SIDE)
         photos.append(photo)
         if entry.mask is not None:
             source = LabelledPhoto(photo, folder / entry.mask, entry)
@@ -55,7 +54,7 @@ def write_scenes(
     side: int = 1024,
     track: Track = lambda numbers, what: numbers,
 ) -> None:
-    """Write scenes 0 to count - 1 of a seed, with their masks and a manifest.
+    """Write scenes 0 to count - 1 of a seed, with their masks and a manifest: all, or nothing.
 
     Args:
         maker: composes them.
@@ -67,21 +66,22 @@ def write_scenes(
 
     Raises:
         InputError: there is something in the folder already.
+        MissingDependencyError: SciPy is not installed.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"'{out}' is not empty: give a folder that is not there yet")
-    for part in ("images", "masks"):
-        (out / part).mkdir(parents=True, exist_ok=True)
-    entries = []
-    for number in track(range(count), "composing scenes"):
-        random = np.random.default_rng((seed, number))
-        other = max(16, int(side * random.uniform(0.6, 1)))
-        height, width = (side, other) if random.random() < 0.3 else (other, side)
-        entries.append(_write(maker.compose(random, height, width), out, f"scene_{number:04d}"))
-    manifest = ImageManifest(images=entries).model_dump_json(indent=1)
-    temporary = out / f".{MANIFEST}.part"
-    temporary.write_text(manifest, encoding="utf-8")
-    temporary.replace(out / MANIFEST)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+        made = Path(scratch) / out.name
+        for part in ("images", "masks"):
+            (made / part).mkdir(parents=True)
+        entries = []
+        for number in track(range(count), "composing scenes"):
+            scene = maker.framed(np.random.default_rng((seed, number)), side)
+            entries.append(_write(scene, made, f"scene_{number:04d}"))
+        manifest = ImageManifest(images=entries).model_dump_json(indent=1)
+        (made / MANIFEST).write_text(manifest, encoding="utf-8")
+        made.replace(out)
 
 
 def _write(scene: Sample, out: Path, name: str) -> Entry:

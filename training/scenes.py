@@ -34,6 +34,12 @@ class SceneMaker:
     photos: Sequence[Photo]
     cutouts: Sequence[tuple[Source, int]]
 
+    def framed(self, random: Random, side: int) -> Sample:
+        """A scene whose longer side is ``side`` pixels, mostly wider than high."""
+        other = max(16, int(side * random.uniform(0.6, 1)))
+        height, width = (side, other) if random.random() < 0.3 else (other, side)
+        return self.compose(random, height, width)
+
     def compose(self, random: Random, height: int, width: int) -> Sample:
         """A scene of one to seven objects, with one layer of their visible masks."""
         canvas = recoloured(self._patch(random, height, width), random, 0.7).copy()
@@ -111,8 +117,6 @@ def _paste(canvas: Pixels, labels: np.ndarray, piece: Pixels, label: int, random
     rows = slice(max(0, top), min(height, top + h))
     columns = slice(max(0, left), min(width, left + w))
     part = piece[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    if part.size == 0:
-        return 0
     alpha = part[..., 3:].astype(np.float32) / 255
     under = canvas[rows, columns]
     canvas[rows, columns] = (under + alpha * (part[..., :3].astype(np.float32) - under)).astype(

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from training.photometric import Random
+from training.photometric import Random, pick
 from training.samples import Pixels
 
 Alpha = npt.NDArray[np.uint8]
@@ -18,7 +18,7 @@ _OVERSAMPLING = 2  # outlines are drawn larger and reduced, so that their edges 
 def random_shape(random: Random, extent: int) -> Alpha:
     """Alpha [h, w] uint8 of a random shape whose longer side is about ``extent`` pixels."""
     kinds = (_polar, _polar, _polygon, _star, _rounded)
-    outline = kinds[random.integers(len(kinds))](random)
+    outline = pick(random, kinds)(random)
     angle = random.uniform(0, 2 * np.pi)
     stretch = np.array([1.0, np.exp(-abs(random.normal(0, 0.6)))])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

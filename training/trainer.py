@@ -12,8 +12,9 @@ from rich.console import Console
 from torch.utils.data import DataLoader, Sampler
 
 from mobilesam.errors import InputError, MobileSAMError
+from mobilesam.sam import MobileSAM
 from training.config import Stage, TrainConfig
-from training.curves import draw_curves
+from training.curves import draw_curves, require_curves
 from training.dataset import Batch, TrainingImages, collate
 from training.geometry import learn_geometry
 from training.initial import initial_model
@@ -49,8 +50,17 @@ def train(
 
     Raises:
         InputError: the data, the initial weights or the folder cannot be used.
+        MissingDependencyError: a library that the run needs is not installed.
     """
+    require_curves()
     run = RunFolder(folder, config, lambda stored, step: _same_so_far(stored, config, step))
+    model = initial_model(
+        config.variant,
+        config.init,
+        config.stages[0].image_size,
+        config.seed,
+        fresh_decoder=config.fresh_decoder,
+    )
     wants_regions = any(stage.sources.regions for stage in config.stages)
     library = load_library(
         config.data,
@@ -58,7 +68,7 @@ def train(
         cache=folder / REGION_CACHE,
         track=tracked(console),
     )
-    training = Training(config, run, library, workers)
+    training = Training(config, run, model, library, workers)
     learner = training.learner
     if learner.is_new and config.geometry.steps:
         training.learn_geometry(tracked(console))
@@ -83,32 +93,27 @@ class Training:
     Args:
         config: of the run.
         run: its folder; a state saved there is taken up.
+        model: as it is before the first step.
         library: the images.
         workers: processes that prepare images.
     """
 
-    def __init__(self, config: TrainConfig, run: RunFolder, library: Library, workers: int) -> None:
-        self.config, self.run, self.library, self.workers = config, run, library, workers
+    def __init__(
+        self, config: TrainConfig, run: RunFolder, model: MobileSAM, library: Library, workers: int
+    ) -> None:
+        self.config, self.run, self.model, self.workers = config, run, model, workers
         self.images = [
             TrainingImages(library, stage, config.seed, number)
             for number, stage in enumerate(config.stages)
         ]
-        first = config.stages[0]
-        self.model = initial_model(
-            config.variant,
-            config.init,
-            first.image_size,
-            config.seed,
-            fresh_decoder=config.fresh_decoder,
-        )
-        self.learner = Learner(self.model, config, first.ema_decay, run)
+        self.learner = Learner(model, config, config.stages[0].ema_decay, run)
         run.begin()
         run.rewind_log(-config.geometry.steps if self.learner.is_new else self.learner.step)
 
     def learn_geometry(self, track: Callable[[Sequence[int], str], Iterable[int]]) -> None:
         """Let the decoder learn what prompts mean, before the first step of the first stage."""
         config = self.config
-        rows = learn_geometry(self.model, config.geometry, config.seed, bf16=config.bf16)
+        rows = learn_geometry(self.model, config)
         for step, row in zip(track(range(config.geometry.steps), "geometry"), rows, strict=True):
             self.run.log({"step": step - config.geometry.steps, "stage": -1, **row})
         self.learner.restart_average(config.stages[0].ema_decay)

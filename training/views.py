@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.photometric import Random, recoloured, worn
+from training.photometric import Random, pick, recoloured, worn
 from training.samples import Choice, Sample, choices, crop_and_resize, mirrored
 
 
@@ -22,8 +22,10 @@ def random_view(
         random: source of the draws.
         image_size: S.
         whole: probability of showing the whole photo.
-        smallest: smallest side of a crop as a share of the photo's longer side.
-        min_share: share of the photo a mask must cover for a crop to be drawn around it.
+        smallest: smallest side of a square crop as a share of the photo's longer side; other crops
+            are narrower by up to 30 %.
+        min_share: a mask must cover a quarter of this share of the photo for a crop to be drawn
+            around it.
     """
     height, width = sample.pixels.shape[:2]
     box = (0.0, 0.0, float(width), float(height))
@@ -51,10 +53,10 @@ def _crop(
     h = min(height, max(8.0, side * min(1, 1 / aspect)))
     x, y = random.uniform(0, width), random.uniform(0, height)
     if around:
-        choice = around[random.integers(len(around))]
+        choice = pick(random, around)
         rows, columns = np.nonzero(sample.layers[choice.layer].labels == choice.label)
-        pick = random.integers(len(rows))
-        x, y = columns[pick], rows[pick]
+        place = random.integers(len(rows))
+        x, y = columns[place], rows[place]
     left = float(np.clip(x - random.uniform(0.2, 0.8) * w, 0, width - w))
     top = float(np.clip(y - random.uniform(0.2, 0.8) * h, 0, height - h))
     return left, top, left + w, top + h

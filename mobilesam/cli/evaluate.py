@@ -121,7 +121,7 @@ def _print(result: "Evaluation") -> None:
             end_section=score.prompt == result.scores[-2].prompt,
         )
     console.print(table)
-    weights = f"{result.weights.get('name', '?')} ({str(result.weights.get('sha256', ''))[:12]})"
+    weights = f"{result.weights.get('name', '?')} ({result.weights.get('sha256', '')[:12]})"
     console.print(
         escape(f"{result.engine}, image size {result.image_size}, weights {weights}"),
         soft_wrap=True,

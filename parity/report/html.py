@@ -70,8 +70,8 @@ def html(report: ParityReport) -> str:
 def _weights(report: ParityReport) -> str:
     """The reference's weights in words: name and description."""
     weights = report.weights
-    words = str(weights.get("name", "without a name"))
-    description = str(weights.get("description", ""))
+    words = weights.get("name", "without a name")
+    description = weights.get("description", "")
     return f"{words}: {description}" if description else words
 
 

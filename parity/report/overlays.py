@@ -99,9 +99,7 @@ def draw_masks(
     return _side_by_side(panels)
 
 
-def draw_answer(
-    image: Pixels, prompt: Prompt, mask: BoolMask, *, max_side: int = 320
-) -> Image.Image:
+def draw_answer(image: Pixels, prompt: Prompt, mask: BoolMask, *, max_side: int) -> Image.Image:
     """One panel without a title: the photo with a mask and, over it, the prompt.
 
     Args:

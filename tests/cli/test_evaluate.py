@@ -69,7 +69,7 @@ BAD = {
     "no folder": (["--images", "nowhere"], "nowhere is not a folder of images"),
     "no manifest": (["--images", "empty"], "empty has no manifest.json"),
     "no checkpoint": (["gone.pt", "--images", "MASKED"], "no checkpoint file at 'gone.pt'"),
-    "no bundle": (["empty", "--images", "MASKED"], "empty"),
+    "no bundle": (["empty", "--images", "MASKED"], "empty is not a bundle"),
     "runtime of a checkpoint": (
         ["--images", "MASKED", "--runtime", "litert"],
         "--runtime chooses among a bundle's runtimes",

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mobilesam import load_model
+from mobilesam.masked_images import read_labels, read_manifest, segment_mask
 from tests.cli.conftest import Run
 from tests.masked_folders import coco_file, write_masked
 
@@ -84,6 +86,19 @@ BAD = {
         ),
         "gone is not a folder of images",
     ),
+    "distilled variant": ("distill", 'variant = "vit_x"\n' + DISTILL, "unknown variant 'vit_x'"),
+    "weights before regions": (
+        "train",
+        'init = "gone.pt"\n' + TRAIN + "sources = {masks = 1, regions = 1}\n",
+        "There is no checkpoint file at",
+    ),
+    "missing COCO photo": (
+        "train",
+        TRAIN.replace("masks", "coco").replace(
+            '"masked"', '{annotations = "coco.json", images = "empty"}'
+        ),
+        "coco.json lists 'images/a.png', which is not in",
+    ),
     "held out": ("train", TRAIN.replace(MASKS, MASKS + 'held_out = "no.txt"\n'), "no.txt cannot"),
     "held-out name": (
         "train",
@@ -110,6 +125,35 @@ def test_bad_input(fault: str, refused: Refused, masked: Path, here: Path) -> No
     if text is not None:
         written("recipe.toml", text)
     assert expected in refused(command, "recipe.toml", "--out", "out", "--quiet")
+
+
+def test_scenes_are_written_whole_and_can_be_read(run: Run, masked: Path, here: Path) -> None:
+    arguments = ("scenes", masked, "--out", "new/scenes", "--count", "3", "--side", "64", "--quiet")
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "new/scenes\n"
+    assert [path.name for path in (here / "new").iterdir()] == ["scenes"]
+    entries = read_manifest(here / "new" / "scenes").images
+    assert len(entries) == 3
+    for entry in entries:
+        assert entry.mask is not None
+        with Image.open(here / "new" / "scenes" / entry.file) as image:
+            assert max(image.size) == 64
+            labels = read_labels(here / "new" / "scenes" / entry.mask, image.size[::-1])
+        for segment in entry.segments:
+            mask = segment_mask(labels, segment, Path(entry.mask))
+            assert mask.sum() == segment.area <= segment.full_area
+    result = run(*arguments)
+    assert result.exit_code == 2 and "is not empty" in result.stderr
+
+
+def test_scenes_that_fail_leave_nothing(refused: Refused, masked: Path) -> None:
+    for image in (masked / "images").iterdir():
+        image.write_bytes(b"not a photo")
+    said = refused("scenes", masked, "--out", "scenes", "--side", "64", "--quiet")
+    assert "is not an image" in said
+    said = refused("scenes", masked, "--out", "scenes", "--names", "gone.txt")
+    assert "gone.txt cannot be read" in said
 
 
 def test_out_must_be_a_folder(refused: Refused, masked: Path) -> None:

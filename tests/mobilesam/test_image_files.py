@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mobilesam.errors import InputError
-from mobilesam.image_files import image_files, read_names, require_known
+from mobilesam.image_files import image_files, named, read_names
 
 
 def test_names_are_read_without_comments_and_once(tmp_path: Path) -> None:
@@ -24,10 +24,12 @@ def test_a_list_that_is_not_text(content: bytes | None, tmp_path: Path) -> None:
         read_names(path)
 
 
-def test_a_name_of_no_image_is_an_error(tmp_path: Path) -> None:
-    require_known(["a.png"], {"a.png", "b.png"}, tmp_path)
+def test_files_are_named_in_full_or_by_their_last_part(tmp_path: Path) -> None:
+    files = ["one/a.png", "two/a.png", "b.png"]
+    assert named(files, ["one/a.png"], tmp_path) == {"one/a.png"}
+    assert named(files, ["a.png", "b.png"], tmp_path) == set(files)
     with pytest.raises(InputError, match=r"names 'c\.png', which is not among the images"):
-        require_known(["a.png", "c.png"], {"a.png", "b.png"}, tmp_path)
+        named(files, ["b.png", "c.png"], tmp_path)
 
 
 def test_images_are_found_by_their_extension(tmp_path: Path) -> None:

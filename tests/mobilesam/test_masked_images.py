@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mobilesam.errors import InputError
-from mobilesam.masked_images import Segment, label_mask, read_labels, read_manifest
+from mobilesam.masked_images import Segment, read_labels, read_manifest, segment_mask
 from tests.masked_folders import NAMES, SIZE, photo, write_masked
 
 
@@ -20,11 +20,11 @@ def test_a_manifest_and_its_masks_are_read(tmp_path: Path) -> None:
     entries = read_manifest(folder).images
     assert [entry.file for entry in entries] == list(NAMES)
     assert [entry.sequence for entry in entries] == [None, "film", None]
-    assert entries[1].licence == "CC0"
     for seed, entry in enumerate(entries):
         assert entry.mask is not None
         for segment in entry.segments:
-            mask = label_mask(folder / entry.mask, segment.label, SIZE)
+            path = folder / entry.mask
+            mask = segment_mask(read_labels(path, SIZE), segment, path)
             assert mask.dtype == bool
             assert np.array_equal(mask, photo(seed)[1] == segment.label)
             x1, y1, x2, y2 = (round(value) for value in segment.box)
@@ -59,28 +59,47 @@ def test_label_images_are_grey_palette_or_deep(mode: str, tmp_path: Path) -> Non
     if mode == "P":
         image.putpalette([value for level in range(256) for value in (level, 255 - level, 7)])
     image.save(tmp_path / "labels.png")
-    assert np.array_equal(read_labels(tmp_path / "labels.png"), labels)
-    assert label_mask(tmp_path / "labels.png", int(labels.max())).sum() == 8
+    read = read_labels(tmp_path / "labels.png", (5, 7))
+    assert np.array_equal(read, labels)
+    segment = Segment.model_validate(GOOD | {"label": int(labels.max()), "point": [3, 2]})
+    assert segment_mask(read, segment, tmp_path).sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": 3}, r"labels\.png has no pixel of label 3"),
+        ({"point": [1, 5]}, r"does not have label 1 at the point \(1, 5\)"),
+        ({"point": [5, 40]}, r"at the point \(5, 40\) that the manifest gives it: a point is x, y"),
+    ],
+)
+def test_segments_that_the_label_image_does_not_have(change: dict, message: str) -> None:
+    labels = np.zeros((30, 40), np.uint8)
+    labels[0:3, 4:9] = 1
+    good = Segment.model_validate(GOOD | {"point": [5, 1]})
+    assert segment_mask(labels, good, Path("labels.png")).sum() == 15
+    with pytest.raises(InputError, match=message):
+        segment_mask(labels, good.model_copy(update=change), Path("labels.png"))
 
 
 def test_label_images_that_cannot_be_used(tmp_path: Path) -> None:
     path = tmp_path / "labels.png"
     with pytest.raises(InputError, match="labels.png cannot be read"):
-        read_labels(path)
+        read_labels(path, (30, 40))
     path.write_bytes(b"no picture")
     with pytest.raises(InputError, match="labels.png cannot be read"):
-        read_labels(path)
+        read_labels(path, (30, 40))
     Image.new("RGB", (40, 30)).save(path)
     with pytest.raises(InputError, match="has colours: one channel of labels is needed"):
-        label_mask(path, 1)
+        read_labels(path, (30, 40))
     Image.new("L", (40, 30)).save(path)
     with pytest.raises(InputError, match="is 40 x 30, but its image is 30 x 40"):
-        label_mask(path, 1, (40, 30))
+        read_labels(path, (40, 30))
     noise = np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8)
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[:600])
     with pytest.raises(InputError, match="labels.png cannot be read"):
-        label_mask(path, 1)
+        read_labels(path, (30, 40))
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,14 @@ def _manifest(folder: Path, **changes: object) -> Path:
     return folder
 
 
+def test_a_segment_without_a_pixel_is_one_sentence(tmp_path: Path) -> None:
+    folder = _manifest(tmp_path / "described")
+    Image.new("L", (80, 60)).save(folder / "a_mask.png")
+    (photo,) = folder_photos(folder)
+    with pytest.raises(InputError, match=r"a_mask\.png has no pixel of label 3"):
+        photo.cases((60, 80), 1024)
+
+
 def test_a_described_folder_gives_prompts_inside_the_best_human_mask(tmp_path: Path) -> None:
     (photo,) = folder_photos(_manifest(tmp_path / "described"))
     assert photo.name == "a.png (cup)"

@@ -26,7 +26,7 @@ from parity.evaluation import (
     score,
 )
 from parity.runners.base import Decoded, Runner
-from parity.targets import MaskedPhoto, Target, manifest_photos
+from parity.targets import MaskedPhoto, Target, coco_photos, manifest_photos
 from tests.masked_folders import NAMES, coco_file, photo, write_masked
 from tests.parity.fakes import ModuleRunner, demo_model, write_bundle
 
@@ -279,6 +279,21 @@ def test_segments_need_a_label_image(folder: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"mask": "masks/b.png"', '"mask": null'))
     with pytest.raises(InputError, match=r"'images/b\.png' .* has segments but no label image"):
         manifest_photos(folder)
+
+
+def test_a_bundle_with_too_few_slots_is_refused(folder: Path, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "torchscript-fp32", demo_model(), slots=2)
+    with pytest.raises(InputError, match="has 2 point slots and evaluating needs 3"):
+        evaluate(bundle, Subset(folder), progress=False)
+
+
+def test_a_coco_mask_that_cannot_be_decoded_names_its_image(folder: Path, tmp_path: Path) -> None:
+    content = coco_file()
+    content["annotations"][0]["segmentation"] = {"size": [72, 96], "counts": [5]}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    (first, *_) = coco_photos(folder, tmp_path / "instances.json")
+    with pytest.raises(InputError, match=r"a\.png: a disc's run lengths do not add up"):
+        first.targets((72, 96))
 
 
 def test_an_altered_bundle_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_the_suite_judges_photos_of_the_same_table() -> None:
 
 
 def test_the_page_shows_every_picture_and_the_weights(drawn: list[GalleryPhoto]) -> None:
-    weights: dict[str, str | bool] = {
+    weights = {
         "name": "mine",
         "description": "drawn <by> hand",
     }

@@ -126,7 +126,7 @@ def test_an_answer_is_one_panel_with_mask_and_prompt() -> None:
     red, green, blue = panel[100, 61].astype(int)
     assert min(red, green) > blue + 50, "the box is yellow"
     with pytest.raises(ValueError, match="image's size"):
-        draw_answer(GREY, prompt, np.zeros((10, 10), bool))
+        draw_answer(GREY, prompt, np.zeros((10, 10), bool), max_side=320)
 
 
 def test_data_uri_holds_the_picture() -> None:

@@ -15,7 +15,7 @@ from mobilesam.errors import InputError
 from mobilesam.sam import MobileSAM
 from training import embeddings
 from training.config import DistillConfig
-from training.distillation import CACHE, distill
+from training.distillation import CACHE, distill, split
 from training.embeddings import EmbeddingCache, View, fixed_views
 from training.run_folder import CURVES, LOG, WEIGHTS
 
@@ -121,6 +121,26 @@ def test_held_out_photos_are_never_learnt_from(
     assert len(cached) == 10 and 1 <= len(learnt) <= 8
     held_out = {name for name, _ in seen[-2:]}  # the last thing that a run does
     assert len(held_out) == 2 and not held_out & learnt
+
+
+def test_photos_that_are_named_are_judged_on(photos: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("3.png\n7.png\n")
+    known, unseen = split(sorted(photos.iterdir()), small(photos, held_out=names))
+    assert [path.name for path in unseen] == ["3.png", "7.png"]
+    assert len(known) == 8 and not set(known) & set(unseen)
+    names.write_text("".join(f"{path.name}\n" for path in photos.iterdir()))
+    with pytest.raises(InputError, match="at least two photos"):
+        split(sorted(photos.iterdir()), small(photos, held_out=names))
+
+
+def test_more_photos_do_not_reshuffle_the_others(photos: Path) -> None:
+    paths, config = sorted(photos.iterdir()), small(photos)
+    _, before = split(paths[:9], config)
+    _, after = split(paths, config)
+    assert len(before) == len(after) == 2
+    assert set(after) - set(before) <= {paths[9]}
+    assert split(paths[::-1], config)[1] == after
 
 
 @pytest.fixture(scope="module")

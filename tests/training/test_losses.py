@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.config import LossWeights
-from training.losses import mask_losses, promptable_loss, soft_iou
+from training.losses import mask_iou, mask_losses, promptable_loss
 
 SURE = 40.0  # a logit whose sigmoid is one in float32
 ONLY = {
@@ -130,8 +130,8 @@ def test_iou_predictions_learn_the_true_iou() -> None:
 def test_iou_is_of_the_image_alone() -> None:
     target, valid = grid("##..", "...."), grid("###.", "###.")
     logits = SURE * (2 * grid("##.#", "...#") - 1)
-    assert float(soft_iou(logits, target, valid)) == 1
-    assert float(soft_iou(-SURE + 0 * logits, 0 * target, valid)) == 0  # nothing and nothing
+    assert float(mask_iou(logits, target, valid)) == 1
+    assert float(mask_iou(-SURE + 0 * logits, 0 * target, valid)) == 0  # nothing and nothing
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

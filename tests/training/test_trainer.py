@@ -19,11 +19,12 @@ from mobilesam.checkpoints import load_state_dict
 from mobilesam.errors import InputError
 from tests.masked_folders import NAMES, write_masked
 from tests.training.conftest import small_config, small_stage, write_held_out
-from training.config import Data, LossWeights, SourceMix, TrainConfig, load_config
+from training.config import Data, Geometry, LossWeights, SourceMix, TrainConfig, load_config
 from training.curves import draw_curves
-from training.initial import initial_model
-from training.run_folder import CURVES, LOG, STATE, WEIGHTS
-from training.trainer import train
+from training.initial import embedding_scale, initial_model, initialise
+from training.library import load_library
+from training.run_folder import CURVES, LOG, STATE, WEIGHTS, RunFolder
+from training.trainer import Training, train
 
 PHOTOS = SourceMix(masks=1, scenes=0)
 
@@ -144,7 +145,49 @@ def test_kill_and_resume(masked: Path, tmp_path: Path) -> None:
     train(config, whole, workers=0)
     assert [row["step"] for row in rows(killed)] == list(range(steps))
     np.testing.assert_allclose(losses(killed), losses(whole), rtol=1e-3)
-    assert (killed / WEIGHTS).is_file() and (killed / CURVES).is_file()
+    resumed, uninterrupted = (load_state_dict(run / WEIGHTS)[0] for run in (killed, whole))
+    for name, tensor in uninterrupted.items():
+        torch.testing.assert_close(resumed[name], tensor, rtol=1e-2, atol=1e-3, msg=name)
+    assert (killed / CURVES).is_file()
+
+
+def test_geometry_comes_first_and_once(masked: Path, tmp_path: Path) -> None:
+    stage = small_stage(steps=2, batch=1, rounds=1)
+    config = small_config(masked, stage, geometry=Geometry(steps=3, prompts=8))
+    encoder = "image_encoder.patch_embed.seq.0.c.weight"
+    decoder = "mask_decoder.iou_token.weight"
+    fresh = initial_model("vit_t", "fresh", 64, 0).state_dict()
+    run = tmp_path / "run"
+    folder = RunFolder(run, config)
+    library = load_library(config.data, with_regions=False, cache=run)
+    training = Training(config, folder, initial_model("vit_t", "fresh", 64, 0), library, 0)
+    training.learn_geometry(lambda items, what: items)
+    learnt = torch.load(run / STATE, weights_only=True)
+    assert learnt["step"] == 0
+    assert torch.equal(learnt["model"][encoder], fresh[encoder])
+    assert not torch.equal(learnt["model"][decoder], fresh[decoder])
+    assert torch.equal(learnt["average"][f"module.{decoder}"], learnt["model"][decoder])
+    train(config, run, workers=0)
+    assert [row["step"] for row in rows(run)] == [-3, -2, -1, 0, 1]
+    assert all(row["stage"] == -1 and "iou_geometry" in row for row in rows(run)[:3])
+
+
+def test_a_fresh_decoder_owes_nothing_to_the_checkpoint() -> None:
+    model = initial_model("vit_t", "demo", 64, 7, fresh_decoder=True)
+    demo = load_state_dict("demo")[0]
+    moved = {name: 1.5 * t for name, t in demo.items() if not name.startswith("image_encoder.")}
+    other = initial_model("vit_t", "demo", 64, 0)
+    other.load_state_dict(moved, strict=False)
+    initialise(other.prompt_encoder, 7)
+    initialise(other.mask_decoder, 8)
+    state, expected = model.state_dict(), other.state_dict()
+    for name, tensor in state.items():
+        if not name.startswith("image_encoder."):
+            assert torch.equal(tensor, expected[name]), name
+        elif ".neck.3." not in name:
+            assert torch.equal(tensor, demo[name]), name
+    assert embedding_scale(model) == pytest.approx(0.4)
+    assert embedding_scale(initial_model("vit_t", "fresh", 64, 7)) == pytest.approx(0.4)
 
 
 def test_held_out_photos_are_never_read(tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""`mobilesam evaluate` on exported files: each runtime scores what the checkpoint scores."""
+
+from pathlib import Path
+
+import pytest
+
+from converters.bundle import Bundle
+from mobile_runtime_tests.helpers import SIZE
+from parity.evaluate import Subset, evaluate
+from parity.evaluation import PROMPT_NAMES
+from tests.masked_folders import write_masked
+
+WORD = {"torchscript": "TorchScript", "lite_interpreter": "lite interpreter", "litert": "LiteRT"}
+
+
+@pytest.mark.parametrize("name", ["torchscript-fp32", "tflite-fp32"])
+def test_files_score_what_the_checkpoint_scores(
+    bundles: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    subset = Subset(write_masked(tmp_path / "masked"), max_images=1)
+    checkpoint = evaluate("demo", subset, image_size=SIZE, threads=1, progress=False)
+    for runtime in Bundle(bundles[name]).runtimes:
+        exported = evaluate(bundles[name], subset, runtime=runtime, threads=1, progress=False)
+        assert WORD[runtime] in exported.engine
+        assert exported.weights["sha256"] == checkpoint.weights["sha256"]
+        for ours, theirs in zip(exported.segments, checkpoint.segments, strict=True):
+            for prompt in PROMPT_NAMES:
+                expected = theirs.prompts[prompt].iou
+                assert ours.prompts[prompt].iou == pytest.approx(expected, abs=5e-3)
