@@ -174,7 +174,7 @@ def split(paths: Sequence[Path], config: DistillConfig) -> tuple[list[Path], lis
         order = sorted(
             paths, key=lambda path: sha256(f"{config.seed} {path.name}".encode()).digest()
         )
-        unseen = {str(path) for path in order[: max(0, count)]}
+        unseen = {str(path) for path in order[:count]}
     sides = (
         [path for path in paths if str(path) not in unseen],
         [Path(path) for path in sorted(unseen)],
