@@ -55,8 +55,10 @@ def load_library(
     found = list(_everything(data))
     if data.held_out is not None:
         files = (entry.file for entry in found)
-        hidden = named(files, read_names(data.held_out), data.held_out)
-        found = [entry for entry in found if entry.file not in hidden]
+        listed = named(files, read_names(data.held_out), data.held_out)
+        # By the last part: another folder may list the same photo under another path.
+        hidden = {Path(file).name for file in listed}
+        found = [entry for entry in found if entry.photo.path.name not in hidden]
     if not found:
         raise InputError(
             "the configuration names no training images: give data.masks, data.coco or data.photos"

@@ -197,6 +197,17 @@ def test_held_out_photos_are_never_read(tmp_path: Path) -> None:
     assert train(config, tmp_path / "run", workers=0).is_file()
 
 
+@pytest.mark.parametrize("name", ["c.png", "images/c.png"])
+def test_a_held_out_photo_is_hidden_wherever_it_is_listed(tmp_path: Path, name: str) -> None:
+    folder = write_masked(tmp_path / "masked")
+    names = tmp_path / "names.txt"
+    names.write_text(f"{name}\n")
+    data = Data(masks=(folder,), photos=(folder / "images",), held_out=names)
+    library = load_library(data, with_regions=False, cache=tmp_path)
+    assert {photo.path.name for photo in library.scenes.photos} == {"a.png", "b.png"}
+    assert len(library.masked) == 2
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_photo_that_cannot_be_read_is_one_sentence(tmp_path: Path, workers: int) -> None:
     folder = write_masked(tmp_path / "masked")
