@@ -17,6 +17,7 @@ from parity.coreml_evaluator.precision import round_to_half, round_to_half_
 from parity.coreml_evaluator.reading import dtype_name, read_function
 
 _HALF = "fp16"
+_CONSTANT = "constexpr_"  # begins the type of an op whose inputs are constants: compressed weights
 
 
 class TensorType(NamedTuple):
@@ -41,8 +42,8 @@ class _Step(NamedTuple):
 class CoreMLProgram:
     """One function of an ML Program.
 
-    Float32 programs are computed in float32. What happens to float16 ones is in
-    :mod:`parity.coreml_evaluator.precision`.
+    Compressed weights are decompressed here, once. Float32 programs are computed in float32. What
+    happens to float16 ones is in :mod:`parity.coreml_evaluator.precision`.
 
     Args:
         path: an ``.mlpackage``.
@@ -65,8 +66,12 @@ class CoreMLProgram:
         self._constants: dict[int, Value] = {}
         self._steps: list[_Step] = []
         slots = {id(var): slot for slot, var in enumerate(found.inputs.values())}
+        self._compressed: Counter[str] = Counter()
         for operation in found.operations:
-            if operation.op_type != "const":
+            if operation.op_type.startswith(_CONSTANT):
+                self._compressed[operation.op_type] += 1
+                self._evaluate(self._step(operation, slots), self._constants)
+            elif operation.op_type != "const":
                 self._steps.append(self._step(operation, slots))
         self._output_slots = [self._slot(var, slots) for var in found.outputs]
         self._plan_freeing()
@@ -74,7 +79,8 @@ class CoreMLProgram:
     @property
     def op_types(self) -> dict[str, int]:
         """How many ops of each type the program has, constants left out, the commonest first."""
-        return dict(Counter(step.op_type for step in self._steps).most_common())
+        counted = self._compressed + Counter(step.op_type for step in self._steps)
+        return dict(counted.most_common())
 
     @property
     def precision(self) -> str:
@@ -183,14 +189,19 @@ class CoreMLProgram:
         return slots[id(var)]
 
     def _plan_freeing(self) -> None:
-        """Let each step free the values that no later one reads."""
+        """Let each step free the values that no later one reads, and forget unused constants."""
+        read = {slot for step in self._steps for slot in _slots_read(step)} | {*self._output_slots}
+        self._constants = {slot: value for slot, value in self._constants.items() if slot in read}
         kept = {*self._constants, *self._output_slots}
         for step in reversed(self._steps):
-            used = [slot for slot, _ in step.outputs]
-            for slot in step.arguments.values():
-                used += [slot] if isinstance(slot, int) else slot
+            used = [*(slot for slot, _ in step.outputs), *_slots_read(step)]
             step.freed.extend(slot for slot in dict.fromkeys(used) if slot not in kept)
             kept.update(used)
+
+
+def _slots_read(step: _Step) -> Iterator[int]:
+    for slot in step.arguments.values():
+        yield from [slot] if isinstance(slot, int) else slot
 
 
 def _type_of(var: Any) -> TensorType:

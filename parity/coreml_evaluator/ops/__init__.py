@@ -2,19 +2,23 @@
 
 from parity.coreml_evaluator.arguments import Op
 from parity.coreml_evaluator.ops import (
+    compressed,
     elementwise,
     indexing,
     normalization,
     products,
+    quantizing,
     resizing,
     shaping,
 )
 
 OPS: dict[str, Op] = {
+    **compressed.OPS,
     **elementwise.OPS,
     **indexing.OPS,
     **normalization.OPS,
     **products.OPS,
+    **quantizing.OPS,
     **resizing.OPS,
     **shaping.OPS,
 }

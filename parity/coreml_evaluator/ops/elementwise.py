@@ -17,9 +17,15 @@ STORED_AS = {
     "fp32": torch.float32,
     "int16": torch.int32,
     "int32": torch.int32,
+    "int4": torch.int32,
     "int8": torch.int32,
+    "uint1": torch.int32,
     "uint16": torch.int32,
+    "uint2": torch.int32,
+    "uint3": torch.int32,
     "uint32": torch.int64,
+    "uint4": torch.int32,
+    "uint6": torch.int32,
     "uint8": torch.int32,
 }
 """Torch type in which values of a Core ML type are kept."""
