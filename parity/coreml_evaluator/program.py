@@ -21,10 +21,13 @@ _CONSTANT = "constexpr_"  # begins the type of an op whose inputs are constants:
 
 
 class TensorType(NamedTuple):
-    """Name, shape and Core ML dtype (``fp16``, ``fp32``, ``int32``, ...) of a tensor."""
+    """Name, shape and Core ML dtype (``fp16``, ``fp32``, ``int32``, ...) of a tensor.
+
+    A side that depends on the shape of a flexible input is None.
+    """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str
 
 
@@ -60,7 +63,7 @@ class CoreMLProgram:
 
     def __init__(self, path: str | Path, function: str = "main") -> None:
         self.path = Path(path)
-        found, self.spec_version = read_function(self.path, function, OPS)
+        found, self.spec_version, self._flexible = read_function(self.path, function, OPS)
         self.inputs = tuple(_type_of(var) for var in found.inputs.values())
         self.outputs = tuple(_type_of(var) for var in found.outputs)
         self._constants: dict[int, Value] = {}
@@ -130,10 +133,11 @@ class CoreMLProgram:
             if tensor.name not in inputs:
                 raise InputError(f"{self.path} needs the input '{tensor.name}'")
             value = torch.as_tensor(inputs[tensor.name])
-            if tuple(value.shape) != tensor.shape:
+            flexible, shape = self._flexible.get(tensor.name), tuple(value.shape)
+            if not (flexible.allows(shape) if flexible else shape == tensor.shape):
                 raise InputError(
-                    f"input '{tensor.name}' of {self.path} has shape {list(tensor.shape)}, not "
-                    f"{list(value.shape)}"
+                    f"input '{tensor.name}' of {self.path} has shape "
+                    f"{flexible or list(tensor.shape)}, not {list(shape)}"
                 )
             value = value.to(STORED_AS[tensor.dtype])
             if tensor.dtype == _HALF:
@@ -205,7 +209,8 @@ def _slots_read(step: _Step) -> Iterator[int]:
 
 
 def _type_of(var: Any) -> TensorType:
-    tensor = TensorType(var.name, tuple(int(side) for side in var.shape), dtype_name(var))
+    shape = tuple(int(side) if isinstance(side, int | np.integer) else None for side in var.shape)
+    tensor = TensorType(var.name, shape, dtype_name(var))
     if tensor.dtype not in STORED_AS:
         raise UnknownOpError(
             f"Core ML tensor '{tensor.name}' is of type {tensor.dtype}, which the evaluator does "
@@ -223,7 +228,9 @@ def _constant(var: Any) -> Value:
 
 
 def _fits(value: Tensor, declared: TensorType) -> bool:
-    return (tuple(value.shape), value.dtype) == (declared.shape, STORED_AS[declared.dtype])
+    sides = zip(value.shape, declared.shape, strict=False)
+    same = value.dim() == len(declared.shape) and all(d is None or s == d for s, d in sides)
+    return same and value.dtype == STORED_AS[declared.dtype]
 
 
 def _shares_memory(value: Tensor, arguments: Mapping[str, Argument]) -> bool:

@@ -4,14 +4,54 @@ import logging
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mobilesam.errors import BundleError
 from parity.coreml_evaluator.arguments import UnknownOpError
 
 
-def read_function(path: Path, name: str, known_ops: Container[str]) -> tuple[Any, int]:
-    """One function of an ML Program, as coremltools' ``Function``, and the spec's version.
+class Flexible(NamedTuple):
+    """The shapes that an input may have: those listed, or any within the bounds.
+
+    Attributes:
+        shapes: ``EnumeratedShapes``, each a shape; empty where there are bounds.
+        bounds: ``RangeDim``, least and largest side of each dimension; None is unbounded.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    bounds: tuple[tuple[int, int | None], ...]
+
+    def allows(self, shape: tuple[int, ...]) -> bool:
+        """Whether the input may have a shape."""
+        if self.shapes:
+            return shape in self.shapes
+        return len(shape) == len(self.bounds) and all(
+            low <= side and (high is None or side <= high)
+            for side, (low, high) in zip(shape, self.bounds, strict=True)
+        )
+
+    def __str__(self) -> str:
+        if self.shapes:
+            return "one of " + ", ".join(str(list(shape)) for shape in self.shapes)
+        return f"[{', '.join(_span(*bounds) for bounds in self.bounds)}]"
+
+
+class Read(NamedTuple):
+    """What was read of a package.
+
+    Attributes:
+        function: coremltools' ``Function``.
+        spec_version: of Core ML's file format.
+        flexible: by name, the inputs whose shape is not fixed.
+    """
+
+    function: Any
+    spec_version: int
+    flexible: dict[str, Flexible]
+
+
+def read_function(path: Path, name: str, known_ops: Container[str]) -> Read:
+    """One function of an ML Program.
 
     Args:
         path: an ``.mlpackage``.
@@ -44,7 +84,7 @@ def read_function(path: Path, name: str, known_ops: Container[str]) -> tuple[Any
             program = load(spec, spec.specificationVersion, model.weights_dir)
         except Exception as error:  # coremltools raises any type for what it cannot read
             raise _unreadable(path, error) from error
-    return program.functions[name], int(spec.specificationVersion)
+    return Read(program.functions[name], int(spec.specificationVersion), _flexible(spec, name))
 
 
 def dtype_name(var: Any) -> str:
@@ -85,6 +125,28 @@ def _check_ops(path: Path, function: Any, known_ops: Container[str]) -> None:
                 f"{path} has the Core ML op '{operation.type}' named '{name}', which the "
                 "evaluator does not know: check this program on a Mac"
             )
+
+
+def _flexible(spec: Any, name: str) -> dict[str, Flexible]:
+    described = [each for each in spec.description.functions if each.name == name]
+    found = {}
+    for feature in (described[0] if described else spec.description).input:
+        array = feature.type.multiArrayType
+        kind = array.WhichOneof("ShapeFlexibility")
+        if kind == "enumeratedShapes":
+            listed = array.enumeratedShapes.shapes
+            found[feature.name] = Flexible(tuple(tuple(each.shape) for each in listed), ())
+        elif kind == "shapeRange":
+            ranges = array.shapeRange.sizeRanges
+            found[feature.name] = Flexible(
+                (),
+                tuple((r.lowerBound, r.upperBound if r.upperBound > 0 else None) for r in ranges),
+            )
+    return found
+
+
+def _span(low: int, high: int | None) -> str:
+    return str(low) if low == high else f"{low}..{'' if high is None else high}"
 
 
 @contextmanager

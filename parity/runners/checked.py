@@ -16,6 +16,9 @@ from converters.contract import Component
 from mobilesam.errors import BundleError, InputError
 from parity.runners.base import Arrays, BundleRunner
 
+Shapes = Mapping[str, tuple[int | None, ...]]
+"""By name; None is a side that may vary."""
+
 
 class CheckedRunner(BundleRunner):
     """A runner that opens one file per component and checks tensors against the manifest.
@@ -122,8 +125,8 @@ class CheckedRunner(BundleRunner):
         self,
         component: Component,
         path: Path,
-        inputs: dict[str, tuple[int, ...]],
-        outputs: dict[str, tuple[int, ...]],
+        inputs: Shapes,
+        outputs: Shapes,
     ) -> None:
         """Compare names and shapes that a file declares with the manifest's.
 
@@ -141,7 +144,7 @@ def shapes_of(arrays: Arrays) -> dict[str, tuple[int, ...]]:
     return {name: tuple(np.shape(array)) for name, array in arrays.items()}
 
 
-def difference(found: dict[str, tuple[int, ...]], specs: Iterable[TensorRecord]) -> str:
+def difference(found: Shapes, specs: Iterable[TensorRecord]) -> str:
     """The first way in which tensors differ from what they should be; empty if they do not."""
     expected = {spec.name: spec.shape for spec in specs}
     for name in expected:

@@ -81,5 +81,5 @@ class CoreMLRunner(CheckedRunner):
             return {name: value.numpy() for name, value in opened.run(arrays).items()}
 
 
-def _shapes(tensors: tuple[TensorType, ...]) -> dict[str, tuple[int, ...]]:
+def _shapes(tensors: tuple[TensorType, ...]) -> dict[str, tuple[int | None, ...]]:
     return {tensor.name: tensor.shape for tensor in tensors}
