@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 
 from converters.bundle import WeightsRecord
 from converters.contract import CONTRACT_VERSION, Component, Signature, TensorSpec
+from converters.layer_names import name_values
 from mobilesam import __version__
 from mobilesam.errors import ExportError
 
@@ -65,10 +66,10 @@ class Conversion:
             return torch.export.export(self.module, self.inputs)
 
     def trace(self) -> torch.jit.ScriptModule:
-        """The program as TorchScript, in eval mode.
+        """The program as TorchScript, in eval mode, each value named after its layer.
 
         Raises:
-            ExportError: tracing warned, so the trace is not the module.
+            ExportError: tracing warned or lost an op, so the trace is not the module.
         """
         exported = self.program.module(check_guards=False)
         # Built anew, it lacks the hook that checks shapes in Python, which would be traced too.
@@ -76,11 +77,13 @@ class Conversion:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("error", torch.jit.TracerWarning)
             try:
-                return torch.jit.trace(graph, self.inputs).eval()
+                traced = torch.jit.trace(graph, self.inputs).eval()
             except torch.jit.TracerWarning as warning:
                 raise ExportError(
                     f"the trace of the {self.component} is no faithful copy: {warning}"
                 ) from warning
+        name_values(traced.graph, self.program)
+        return traced
 
     @property
     def title(self) -> str:

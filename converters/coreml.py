@@ -11,6 +11,7 @@ from converters.contract import CONTRACT_VERSION
 from mobilesam import __version__
 
 if TYPE_CHECKING:
+    from coremltools import PassPipeline
     from coremltools.converters.mil.mil import Operation
     from coremltools.models import MLModel
 
@@ -42,6 +43,7 @@ def convert(job: Conversion) -> None:
         compute_precision=FP16ComputePrecision(op_selector=_HalfSelector())
         if job.scheme == "fp16"
         else ct.precision.FLOAT32,
+        pass_pipeline=_pipeline(),
         skip_model_load=True,
     )
     _describe(model, job)
@@ -67,6 +69,17 @@ def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
         ]
 
     return read(description.input), read(description.output)
+
+
+def _pipeline() -> "PassPipeline":
+    """Coremltools' passes, and before ops are copied to float16 one that keeps their names."""
+    import coremltools as ct
+
+    from converters.coreml_passes import NAME_OPS
+
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.insert_pass(pipeline.passes.index("common::add_fp16_cast"), NAME_OPS)
+    return pipeline
 
 
 class _HalfSelector:

@@ -70,12 +70,15 @@ def export_key(
     )
 
 
+_ROOMS_USED = ("mobilesam", "coreml_evaluator")
+
+
 @cache
 def _source_digest() -> str:
-    """Digest of the code that makes bundles: this package and the reference model."""
+    """Digest of the code that makes bundles: this package and those it uses."""
     total = hashlib.sha256()
     converters = Path(__file__).parent
-    for folder in (converters, converters.parent / "mobilesam"):
+    for folder in (converters, *(converters.parent / room for room in _ROOMS_USED)):
         for path in sorted(folder.rglob("*.py")):
             total.update(path.relative_to(folder.parent).as_posix().encode() + b"\0")
             total.update(path.read_bytes())

@@ -7,9 +7,9 @@ import numpy as np
 
 from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component
+from coreml_evaluator import CoreMLProgram, TensorType
+from coreml_evaluator.reading import quiet
 from mobilesam.errors import InputError
-from parity.coreml_evaluator import CoreMLProgram, TensorType
-from parity.coreml_evaluator.reading import quiet
 from parity.runners.base import Arrays
 from parity.runners.checked import CheckedRunner, torch_threads
 
@@ -20,7 +20,7 @@ COMPUTE_UNITS = ("ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY")
 
 
 class CoreMLRunner(CheckedRunner):
-    """``MLModel`` on macOS; elsewhere :mod:`parity.coreml_evaluator`.
+    """``MLModel`` on macOS; elsewhere :mod:`coreml_evaluator`.
 
     Args:
         compute_units: one of :data:`COMPUTE_UNITS`; means nothing to the evaluator.

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from parity.coreml_evaluator import CoreMLProgram
-from parity.coreml_evaluator.ops.compressed import OPS, spread, unpacked
-from tests.parity.mil_programs import fold, mb, save_program, types
+from coreml_evaluator import CoreMLProgram
+from coreml_evaluator.ops.compressed import OPS, spread, unpacked
+from tests.coreml_evaluator.mil_programs import fold, mb, save_program, types
 
 RANDOM = np.random.default_rng(0)
 ZERO = np.zeros(1, np.float32)

@@ -6,7 +6,7 @@ Source: coremltools' MIL op reference, ``quantize`` and ``dequantize`` of iOS 17
 import torch
 from torch import Tensor
 
-from parity.coreml_evaluator.arguments import Arguments, Op
+from coreml_evaluator.arguments import Arguments, Op
 
 
 def quantize(a: Arguments) -> Tensor:

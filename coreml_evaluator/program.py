@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coreml_evaluator.arguments import Argument, Arguments, Op, UnknownOpError, Value
+from coreml_evaluator.ops import OPS
+from coreml_evaluator.ops.elementwise import STORED_AS
+from coreml_evaluator.precision import round_to_half, round_to_half_
+from coreml_evaluator.reading import dtype_name, read_function
 from mobilesam.errors import BundleError, InputError
-from parity.coreml_evaluator.arguments import Argument, Arguments, Op, UnknownOpError, Value
-from parity.coreml_evaluator.ops import OPS
-from parity.coreml_evaluator.ops.elementwise import STORED_AS
-from parity.coreml_evaluator.precision import round_to_half, round_to_half_
-from parity.coreml_evaluator.reading import dtype_name, read_function
 
 _HALF = "fp16"
 _CONSTANT = "constexpr_"  # begins the type of an op whose inputs are constants: compressed weights
@@ -46,7 +46,7 @@ class CoreMLProgram:
     """One function of an ML Program.
 
     Compressed weights are decompressed here, once. Float32 programs are computed in float32. What
-    happens to float16 ones is in :mod:`parity.coreml_evaluator.precision`.
+    happens to float16 ones is in :mod:`coreml_evaluator.precision`.
 
     Args:
         path: an ``.mlpackage``.

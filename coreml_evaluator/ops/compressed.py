@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from parity.coreml_evaluator.arguments import Arguments, Op
+from coreml_evaluator.arguments import Arguments, Op
 
 BYTE = 8
 

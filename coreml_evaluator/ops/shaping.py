@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parity.coreml_evaluator.arguments import Arguments, Op
+from coreml_evaluator.arguments import Arguments, Op
 
 
 def reshape(a: Arguments) -> Tensor:

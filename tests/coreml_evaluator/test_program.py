@@ -11,12 +11,12 @@ import torch
 from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component, Contract
 from converters.modules import build_module, example_inputs
+from coreml_evaluator import CoreMLProgram, UnknownOpError, program
+from coreml_evaluator.precision import round_to_half, round_to_half_
 from mobilesam.errors import BundleError, InputError
-from parity.coreml_evaluator import CoreMLProgram, UnknownOpError, program
-from parity.coreml_evaluator.precision import round_to_half, round_to_half_
+from tests.coreml_evaluator.mil_programs import ct, mb, save_program
 from tests.live_bundles import live_model
 from tests.parity.conftest import BundleOf
-from tests.parity.mil_programs import ct, mb, save_program
 
 X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
 

@@ -1,10 +1,10 @@
 """Core ML programs evaluated with PyTorch, op by op, where Core ML itself does not exist.
 
 It reads the saved ``.mlpackage``: the spec and the weights as they lie on disk. It is not Core ML:
-see :mod:`parity.coreml_evaluator.precision` for what it can and cannot know about a device.
+see :mod:`coreml_evaluator.precision` for what it can and cannot know about a device.
 """
 
-from parity.coreml_evaluator.arguments import UnknownOpError
-from parity.coreml_evaluator.program import CoreMLProgram, TensorType
+from coreml_evaluator.arguments import UnknownOpError
+from coreml_evaluator.program import CoreMLProgram, TensorType
 
 __all__ = ["CoreMLProgram", "TensorType", "UnknownOpError"]

@@ -1,7 +1,7 @@
 """The ops that the evaluator knows: op type to function. Adding one is one row of a family."""
 
-from parity.coreml_evaluator.arguments import Op
-from parity.coreml_evaluator.ops import (
+from coreml_evaluator.arguments import Op
+from coreml_evaluator.ops import (
     compressed,
     elementwise,
     indexing,

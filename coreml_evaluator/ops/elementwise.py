@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parity.coreml_evaluator.arguments import Arguments, Op
+from coreml_evaluator.arguments import Arguments, Op
 
 GELU_SIGMOID_SCALE = 1.702
 """Core ML's SIGMOID_APPROXIMATION of GELU: x * sigmoid(1.702 x)."""

@@ -13,9 +13,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from parity.coreml_evaluator import CoreMLProgram
-from parity.coreml_evaluator.ops import OPS
-from tests.parity.mil_programs import fold, mb, save_program
+from coreml_evaluator import CoreMLProgram
+from coreml_evaluator.ops import OPS
+from tests.coreml_evaluator.mil_programs import fold, mb, save_program
 
 RANDOM = np.random.default_rng(0)
 

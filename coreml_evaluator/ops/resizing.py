@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from parity.coreml_evaluator.arguments import Arguments, Op
-from parity.coreml_evaluator.ops.products import padding_of
+from coreml_evaluator.arguments import Arguments, Op
+from coreml_evaluator.ops.products import padding_of
 
 
 def upsample_bilinear(a: Arguments) -> Tensor:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from coreml_evaluator.arguments import UnknownOpError
 from mobilesam.errors import BundleError
-from parity.coreml_evaluator.arguments import UnknownOpError
 
 
 class Flexible(NamedTuple):

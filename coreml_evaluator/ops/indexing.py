@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from parity.coreml_evaluator.arguments import Arguments, Op
+from coreml_evaluator.arguments import Arguments, Op
 
 
 def slice_by_index(a: Arguments) -> Tensor:
