@@ -19,6 +19,7 @@ from converters.bundle import (
     size_on_disk,
 )
 from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
+from converters.coreml_options import CoreMLOptions
 from converters.schemes import TARGETS
 from mobilesam import __version__
 from mobilesam.checkpoints import tensors_sha256
@@ -53,7 +54,12 @@ def tools(target: str) -> dict[str, str]:
 
 
 def export_key(
-    model: MobileSAM, weights: WeightsRecord, contract: Contract, target: str, scheme: str, ios: int
+    model: MobileSAM,
+    weights: WeightsRecord,
+    contract: Contract,
+    target: str,
+    scheme: str,
+    coreml: CoreMLOptions,
 ) -> str:
     """Digest of everything that determines a bundle; equal keys need no second export."""
     return key_of(
@@ -63,7 +69,7 @@ def export_key(
             "contract": [CONTRACT_VERSION, asdict(contract)],
             "target": target,
             "scheme": [scheme, TARGETS[target].schemes[scheme]],
-            "options": converter_of(target).options(scheme, ios),
+            "options": converter_of(target).options(scheme, coreml),
             "tools": tools(target),
             "source": _source_digest(),
         }
@@ -107,7 +113,7 @@ def build_manifest(
     contract: Contract,
     target: str,
     scheme: str,
-    ios: int,
+    coreml: CoreMLOptions,
     weights: WeightsRecord,
     files: list[FileRecord],
 ) -> Manifest:
@@ -133,9 +139,9 @@ def build_manifest(
         },
         labels=LABELS,
         weights=weights,
-        options=converter_of(target).options(scheme, ios),
+        options=converter_of(target).options(scheme, coreml),
         tools=tools(target),
-        export_key=export_key(model, weights, contract, target, scheme, ios),
+        export_key=export_key(model, weights, contract, target, scheme, coreml),
         licence=LICENCE,
     )
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from mobilesam.errors import InputError, MissingDependencyError
 
 ALL = "all"
+COREML = "coreml"
 FP32 = "float32 weights, computed in float32"
 
 
@@ -65,7 +66,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             refused={"fp16": "the CPU computes float16 more slowly than float32 there"},
             seconds=15,
         ),
-        "coreml": Target(
+        COREML: Target(
             title="Core ML",
             packages=("coremltools",),
             extra="coreml",

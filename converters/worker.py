@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from converters.base import Conversion, check_ports, converter_of
+from converters.base import Conversion, check_ports, converter_of, packager_of
 from converters.bundle import MANIFEST_NAME, WeightsRecord
 from converters.contract import COMPONENTS, Contract
+from converters.coreml_options import CoreMLOptions
 from converters.modules import build_module, example_inputs
 from converters.provenance import build_manifest, file_records
 from converters.schemes import TARGETS
@@ -39,7 +40,7 @@ class Task(BaseModel):
     scheme: str
     contract: Contract
     weights: WeightsRecord
-    ios: int
+    coreml: CoreMLOptions
     model: Path
     folder: Path
     shared: Path
@@ -60,7 +61,7 @@ def convert_bundle(
     scheme: str,
     contract: Contract,
     weights: WeightsRecord,
-    ios: int,
+    coreml: CoreMLOptions,
     folder: Path,
     shared: Path,
 ) -> None:
@@ -70,7 +71,7 @@ def convert_bundle(
         ExportError: the model is in train mode, a conversion failed, or a file does not match.
     """
     converter = converter_of(target)
-    files = []
+    jobs, files = [], []
     for component in COMPONENTS:
         job = Conversion(
             component=component,
@@ -79,7 +80,7 @@ def convert_bundle(
             example=example_inputs(contract, component),
             scheme=scheme,
             folder=folder,
-            ios=ios,
+            coreml=coreml,
             weights=weights,
             shared=shared,
         )
@@ -98,8 +99,12 @@ def convert_bundle(
                 f"{TARGETS[target].packages[0]} could not convert the {component} "
                 f"({type(error).__name__}: {first})"
             ) from error
+        jobs.append(job)
         files += file_records(job, target)
-    manifest = build_manifest(model, contract, target, scheme, ios, weights, files)
+    packager = packager_of(target)
+    if packager is not None:
+        files = packager.package(jobs, files)
+    manifest = build_manifest(model, contract, target, scheme, coreml, weights, files)
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
 
@@ -115,7 +120,7 @@ def run(task: Task) -> Outcome:
             task.scheme,
             task.contract,
             task.weights,
-            task.ios,
+            task.coreml,
             task.folder,
             task.shared,
         )

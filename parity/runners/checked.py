@@ -146,15 +146,16 @@ def shapes_of(arrays: Arrays) -> dict[str, tuple[int, ...]]:
 
 def difference(found: Shapes, specs: Iterable[TensorRecord]) -> str:
     """The first way in which tensors differ from what they should be; empty if they do not."""
-    expected = {spec.name: spec.shape for spec in specs}
+    expected = {spec.name: spec for spec in specs}
     for name in expected:
         if name not in found:
             return f"'{name}' is missing, there is {', '.join(found) or 'nothing'}"
     for name, shape in found.items():
         if name not in expected:
             return f"'{name}' is not one of {', '.join(expected)}"
-        if shape != expected[name]:
-            return f"'{name}' has shape {list(shape)}, not {list(expected[name])}"
+        if shape not in expected[name].shapes:
+            wanted = " or ".join(str(list(each)) for each in expected[name].shapes)
+            return f"'{name}' has shape {list(shape)}, not {wanted}"
     return ""
 
 
