@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import nn
 
 from converters.base import Conversion, Port
 from converters.bundle import FileRecord
@@ -13,6 +14,7 @@ from converters.contract import SLOT_AXIS
 from converters.coreml_options import CoreMLOptions
 from converters.coreml_package import describe, merge, save
 from converters.layer_names import named
+from converters.safe_norm import scale_norms
 
 if TYPE_CHECKING:
     from coremltools import PassPipeline
@@ -37,12 +39,23 @@ def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
     return {"minimum_deployment_target": f"iOS{target}", **chosen}
 
 
+def computes_in_half(scheme: str) -> bool:
+    """Whether a scheme's programs compute in float16."""
+    return scheme != "fp32"
+
+
+def prepare(module: nn.Module, scheme: str) -> nn.Module:
+    """Change a contract's module, in place, into the one that is converted."""
+    return scale_norms(module) if computes_in_half(scheme) else module
+
+
 def convert(job: Conversion) -> None:
     """Convert, describe, save."""
     import coremltools as ct
     from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
 
     system = job.coreml.deployment_target(job.scheme)
+    prepare(job.module, job.scheme)
     model = ct.convert(
         named(job.program),
         source="pytorch",
@@ -51,7 +64,7 @@ def convert(job: Conversion) -> None:
         outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.signature.outputs],
         minimum_deployment_target=getattr(ct.target, f"iOS{system}"),
         compute_precision=FP16ComputePrecision(op_selector=_HalfSelector())
-        if job.scheme == "fp16"
+        if computes_in_half(job.scheme)
         else ct.precision.FLOAT32,
         pass_pipeline=_pipeline(),
         skip_model_load=True,
