@@ -12,6 +12,9 @@ Value = Tensor | str
 
 Argument = Value | Sequence[Value]
 
+IOS17 = 8
+"""The opset of iOS 17, from which on a few ops differ. Opsets are numbered as file formats are."""
+
 
 class UnknownOpError(BundleError):
     """A program has an op, or a form of an op, that the evaluator does not know."""
@@ -23,11 +26,15 @@ class Arguments:
     Args:
         op_type, op_name: of the op, for errors.
         values: by parameter name; a parameter left to its default is absent.
+        opset: whose form of the op this is; 7 is iOS 16, 8 iOS 17, 9 iOS 18.
     """
 
-    def __init__(self, op_type: str, op_name: str, values: Mapping[str, Argument]) -> None:
+    def __init__(
+        self, op_type: str, op_name: str, values: Mapping[str, Argument], opset: int
+    ) -> None:
         self.op_type = op_type
         self.op_name = op_name
+        self.opset = opset
         self._values = values
 
     def refuse(self, what: str) -> NoReturn:

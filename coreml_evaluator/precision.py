@@ -18,9 +18,9 @@ somewhat better or worse. The check on the device is ``MLModel`` on a Mac.
 import torch
 from torch import Tensor
 
-_CHUNK = 1 << 14
-"""Elements rounded at a time: the float16 copy stays in the processor's cache, and is too small
-for torch to call in other threads, whose waiting for each other cost more than the rounding."""
+_CHUNK = 1 << 15
+"""Elements rounded at a time: the float16 copy stays in the processor's cache, and this is the most
+for which torch calls in no other thread; their waiting for each other cost more than rounding."""
 
 
 def round_to_half(x: Tensor) -> Tensor:

@@ -50,20 +50,25 @@ class CoreMLProgram:
 
     Args:
         path: an ``.mlpackage``.
-        function: name of the function in a package that has several.
+        function: name of the function in a package that has several; None takes its default.
 
     Raises:
-        BundleError: the package is missing, damaged, or not an ML Program of tensors.
+        BundleError: the package is missing, damaged, or not an ML Program of tensors and images;
+            it has no such function, or several and no default.
         UnknownOpError: it has an op that the evaluator does not know, named.
 
     Attributes:
+        function: its name.
         inputs, outputs: of the function, in its order.
+        images: names of the inputs that an app gives as images: 8-bit RGB pixel buffers.
         spec_version: version of Core ML's file format; 7 is iOS 16, 8 iOS 17, 9 iOS 18.
     """
 
-    def __init__(self, path: str | Path, function: str = "main") -> None:
+    def __init__(self, path: str | Path, function: str | None = None) -> None:
         self.path = Path(path)
-        found, self.spec_version, self._flexible = read_function(self.path, function, OPS)
+        self.function, found, self.spec_version, interface = read_function(self.path, function, OPS)
+        self._flexible, self.images = interface
+        self._opset = int(found.opset_version.value)
         self.inputs = tuple(_type_of(var) for var in found.inputs.values())
         self.outputs = tuple(_type_of(var) for var in found.outputs)
         self._constants: dict[int, Value] = {}
@@ -101,13 +106,14 @@ class CoreMLProgram:
 
         Args:
             inputs: exactly the program's inputs, in its shapes; converted to its dtypes as
-                ``MLModel.predict`` does.
+                ``MLModel.predict`` does. An image is the tensor that the program sees, [1, 3, H, W]
+                in RGB order, with the whole numbers of 0 to 255 that an 8-bit pixel has.
 
         Returns:
             The program's outputs; floats of either width as float32.
 
         Raises:
-            InputError: a missing, unknown or misshapen input.
+            InputError: a missing, unknown or misshapen input, or an image of other values.
             UnknownOpError: a form of an op that the evaluator does not know.
             BundleError: an op whose arguments do not fit together.
         """
@@ -140,6 +146,11 @@ class CoreMLProgram:
                     f"{flexible or list(tensor.shape)}, not {list(shape)}"
                 )
             value = value.to(STORED_AS[tensor.dtype])
+            if tensor.name in self.images and not _are_pixels(value):
+                raise InputError(
+                    f"input '{tensor.name}' of {self.path} is an image and has values that no "
+                    "8-bit pixel has, give whole numbers of 0 to 255"
+                )
             if tensor.dtype == _HALF:
                 value = round_to_half(value)
             yield slot, value
@@ -150,7 +161,7 @@ class CoreMLProgram:
             for name, slot in step.arguments.items()
         }
         try:
-            result = step.op.function(Arguments(step.op_type, step.name, arguments))
+            result = step.op.function(Arguments(step.op_type, step.name, arguments, self._opset))
         except (RuntimeError, IndexError, ValueError, TypeError) as error:
             raise BundleError(
                 f"{self.path}: Core ML op '{step.op_type}' named '{step.name}' cannot be "
@@ -225,6 +236,11 @@ def _constant(var: Any) -> Value:
         return var.val
     dtype = STORED_AS[_type_of(var).dtype]
     return torch.from_numpy(np.array(var.val)).to(dtype, copy=True)
+
+
+def _are_pixels(values: Tensor) -> bool:
+    # Not a number fails the comparisons too.
+    return bool(((values >= 0) & (values <= 255) & (values == values.round())).all())
 
 
 def _fits(value: Tensor, declared: TensorType) -> bool:

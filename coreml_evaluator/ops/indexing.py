@@ -1,9 +1,11 @@
 """Ops that pick values out of a tensor by position."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from coreml_evaluator.arguments import Arguments, Op
+from coreml_evaluator.arguments import IOS17, Arguments, Op
 
 
 def slice_by_index(a: Arguments) -> Tensor:
@@ -43,10 +45,19 @@ def slice_by_size(a: Arguments) -> Tensor:
     return x
 
 
-def _indices(a: Arguments, side: int) -> Tensor:
-    """The indices as int64, negative ones counted from the end."""
-    found = a.tensor("indices").long()
-    return torch.where(found < 0, found + side, found)
+def _indices(a: Arguments, sides: int | Sequence[int]) -> Tensor:
+    """The indices as int64, negative ones counted from the end, up to iOS 16.
+
+    From iOS 17 on a negative one is out of bounds, and what a device picks then is undefined.
+
+    Args:
+        sides: one for all indices, or one for each along the indices' last dimension.
+    """
+    found, limits = a.tensor("indices").long(), torch.tensor(sides)
+    wrong = found.numel() and bool(((found >= limits) | (found < -limits)).any())
+    if wrong or (a.opset >= IOS17 and bool((found < 0).any())):
+        a.refuse(f"picks an index outside 0 to {(limits - 1).tolist()}")
+    return torch.where(found < 0, found + limits, found)
 
 
 def gather(a: Arguments) -> Tensor:
@@ -65,9 +76,10 @@ def gather_along_axis(a: Arguments) -> Tensor:
 
 
 def gather_nd(a: Arguments) -> Tensor:
-    x, indices = a.tensor("x"), a.tensor("indices").long()
+    x = a.tensor("x")
     if a.int("batch_dims", 0) != 0:
         a.refuse("has batch_dims")
+    indices = _indices(a, x.shape[: a.tensor("indices").shape[-1]])
     return x[indices.unbind(-1)]
 
 

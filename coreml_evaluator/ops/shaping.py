@@ -4,14 +4,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coreml_evaluator.arguments import Arguments, Op
+from coreml_evaluator.arguments import IOS17, Arguments, Op
 
 
 def reshape(a: Arguments) -> Tensor:
     x, shape = a.tensor("x"), a.ints("shape")
-    if 0 in shape and len(shape) != x.ndim:
+    if 0 in shape and len(shape) != x.ndim and a.opset < IOS17:
         a.refuse("inherits a dimension of a tensor of another rank")
-    return x.reshape([x.shape[i] if side == 0 else side for i, side in enumerate(shape)])
+    # A 0 is the side that x has there, counted from the last; beyond x's rank it is 1.
+    inherited = ([1] * len(shape) + list(x.shape))[-len(shape) :] if shape else []
+    return x.reshape([old if new == 0 else new for old, new in zip(inherited, shape, strict=True)])
 
 
 def transpose(a: Arguments) -> Tensor:

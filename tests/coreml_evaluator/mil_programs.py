@@ -27,7 +27,7 @@ def build_program(build: Build, arrays: Sequence[np.ndarray], ios: int = 16) -> 
         np.dtype(np.float16): types.fp16,
         np.dtype(np.int32): types.int32,
     }
-    inputs = [mb.TensorSpec(a.shape, dtype=specs[a.dtype]) for a in arrays]
+    inputs = [mb.TensorSpec(np.shape(a), dtype=specs[a.dtype]) for a in arrays]
     target = getattr(ct.target, f"iOS{ios}")
     scope = {"build": build}
     # mb.program takes the inputs' names from the function's own parameters.
@@ -63,5 +63,11 @@ def fold(build: Build, arrays: Sequence[np.ndarray], ios: int = 16) -> list[np.n
         found.extend(result if isinstance(result, list | tuple) else [result])
         return mb.identity(x=unused)
 
-    values = [var.val for var in found]
+    values = [_value(var) for var in found]
     return None if any(value is None for value in values) else [np.asarray(v) for v in values]
+
+
+def _value(var: Any) -> Any:
+    """A folded value; that of a compressed or dequantized constant is computed when asked for."""
+    materialize = getattr(var.op, "materialized_val_inference", None)
+    return materialize() if var.val is None and materialize else var.val

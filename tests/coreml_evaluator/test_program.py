@@ -187,19 +187,6 @@ def test_unknown_form_of_an_op_is_named(tmp_path: Path, build: Any, message: str
         opened.run({"in0": X})
 
 
-def test_image_input_is_refused(tmp_path: Path) -> None:
-    traced = torch.jit.trace(torch.nn.ReLU(), torch.zeros(1, 3, 8, 8))
-    model = ct.convert(
-        traced,
-        inputs=[ct.ImageType(name="photo", shape=(1, 3, 8, 8))],
-        minimum_deployment_target=ct.target.iOS16,
-        skip_model_load=True,
-    )
-    model.save(str(tmp_path / "image.mlpackage"))
-    with pytest.raises(BundleError, match="'photo' is a Core ML imageType"):
-        CoreMLProgram(tmp_path / "image.mlpackage")
-
-
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
@@ -237,50 +224,3 @@ def test_damaged_package_gives_one_sentence(tmp_path: Path, damage: str) -> None
         CoreMLProgram(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-class Doubled(torch.nn.Module):
-    """[1, n, 2] to [1, 4n]."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([x * 2, x], dim=1).reshape(1, -1)
-
-
-def flexible_program(folder: Path, shape: Any) -> CoreMLProgram:
-    model = ct.convert(
-        torch.jit.trace(Doubled(), torch.zeros(1, 5, 2)),
-        inputs=[ct.TensorType(name="x", shape=shape)],
-        outputs=[ct.TensorType(name="y")],
-        minimum_deployment_target=ct.target.iOS16,
-        compute_precision=ct.precision.FLOAT32,
-        skip_model_load=True,
-    )
-    model.save(str(folder / "flexible.mlpackage"))
-    return CoreMLProgram(folder / "flexible.mlpackage")
-
-
-@pytest.mark.parametrize(
-    ("shape", "sizes", "refused", "said"),
-    [
-        ((1, ct.RangeDim(2, 6, default=5), 2), (2, 5, 6), (1, 7), r"shape \[1, 2\.\.6, 2\], not"),
-        ((1, ct.RangeDim(3, -1, default=5), 2), (3, 50), (2,), r"shape \[1, 3\.\., 2\], not"),
-        (
-            ct.EnumeratedShapes([(1, 5, 2), (1, 8, 2)], default=(1, 5, 2)),
-            (5, 8),
-            (6,),
-            r"shape one of \[1, 5, 2\], \[1, 8, 2\], not",
-        ),
-    ],
-    ids=["range", "unbounded", "enumerated"],
-)
-def test_flexible_shapes(
-    tmp_path: Path, shape: Any, sizes: tuple[int, ...], refused: tuple[int, ...], said: str
-) -> None:
-    opened = flexible_program(tmp_path, ct.Shape(shape) if isinstance(shape, tuple) else shape)
-    assert opened.inputs[0].shape == (1, None, 2)
-    for size in sizes:
-        x = torch.arange(2.0 * size).reshape(1, size, 2)
-        assert torch.equal(opened.run({"x": x})["y"], Doubled()(x))
-    for size in refused:
-        with pytest.raises(InputError, match=said):
-            opened.run({"x": np.zeros((1, size, 2), np.float32)})
