@@ -100,6 +100,13 @@ class CoreMLProgram:
         )
         return _HALF if rounded else "fp32"
 
+    def takes(self, name: str, shape: tuple[int, ...]) -> bool:
+        """Whether an input of this name may have a shape."""
+        flexible = self._flexible.get(name)
+        if flexible is not None:
+            return flexible.allows(shape)
+        return any((name, shape) == (tensor.name, tensor.shape) for tensor in self.inputs)
+
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, np.ndarray | Tensor]) -> dict[str, Tensor]:
         """Evaluate.
@@ -139,11 +146,11 @@ class CoreMLProgram:
             if tensor.name not in inputs:
                 raise InputError(f"{self.path} needs the input '{tensor.name}'")
             value = torch.as_tensor(inputs[tensor.name])
-            flexible, shape = self._flexible.get(tensor.name), tuple(value.shape)
-            if not (flexible.allows(shape) if flexible else shape == tensor.shape):
+            shape = tuple(value.shape)
+            if not self.takes(tensor.name, shape):
                 raise InputError(
                     f"input '{tensor.name}' of {self.path} has shape "
-                    f"{flexible or list(tensor.shape)}, not {list(shape)}"
+                    f"{self._flexible.get(tensor.name) or list(tensor.shape)}, not {list(shape)}"
                 )
             value = value.to(STORED_AS[tensor.dtype])
             if tensor.name in self.images and not _are_pixels(value):
