@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from converters.bundle import WeightsRecord
+from converters.calibration import Calibration
 from converters.contract import CONTRACT_VERSION, Component, Signature, TensorSpec
 from converters.layer_names import name_values
 from mobilesam import __version__
@@ -38,6 +39,7 @@ class Conversion:
         folder: where the files go.
         ios: lowest iOS a Core ML program must run on.
         shared: folder that all conversions of one export share, for what several can use.
+        calibration: real inputs, for schemes that need them.
     """
 
     component: Component
@@ -49,6 +51,7 @@ class Conversion:
     ios: int
     weights: WeightsRecord
     shared: Path
+    calibration: Calibration | None = None
 
     def path(self, suffix: str) -> Path:
         """Where the file with this suffix goes."""

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from filelock import FileLock
 
 from converters.base import AUTHOR, LICENCE, Conversion, Port
 from converters.contract import CONTRACT_VERSION
+from converters.coreml_compression import compress, require_ios
 from mobilesam import __version__
 
 if TYPE_CHECKING:
@@ -26,11 +28,36 @@ def options(scheme: str, ios: int) -> dict[str, str]:
 
 
 def convert(job: Conversion) -> None:
-    """Trace, convert, describe, save."""
+    """Trace, convert, compress, describe, save.
+
+    Raises:
+        ExportError: the scheme needs a newer iOS than the job's.
+    """
+    require_ios(job.scheme, job.ios)
+    model = compress(_float_program(job), job)
+    _describe(model, job)
+    model.save(str(job.path(".mlpackage")))
+
+
+def _float_program(job: Conversion) -> "MLModel":
+    """The program that is not compressed, converted once for all schemes of one export."""
+    import coremltools as ct
+
+    precision = "fp32" if job.scheme == "fp32" else "fp16"
+    path = job.shared / f"{job.component}-{precision}-ios{job.ios}.mlpackage"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            partial = path.with_name(f"partial-{path.name}")
+            _converted(job, precision).save(str(partial))
+            partial.rename(path)
+    return ct.models.MLModel(str(path), skip_model_load=True)
+
+
+def _converted(job: Conversion, precision: str) -> "MLModel":
     import coremltools as ct
     from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
 
-    model = ct.convert(
+    return ct.convert(
         job.trace(),
         source="pytorch",
         convert_to="mlprogram",
@@ -41,13 +68,11 @@ def convert(job: Conversion) -> None:
         outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.signature.outputs],
         minimum_deployment_target=getattr(ct.target, f"iOS{job.ios}"),
         compute_precision=FP16ComputePrecision(op_selector=_HalfSelector())
-        if job.scheme == "fp16"
+        if precision == "fp16"
         else ct.precision.FLOAT32,
         pass_pipeline=_pipeline(),
         skip_model_load=True,
     )
-    _describe(model, job)
-    model.save(str(job.path(".mlpackage")))
 
 
 def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:

@@ -15,6 +15,7 @@ import torch
 from filelock import Timeout
 
 from converters.bundle import Bundle, WeightsRecord
+from converters.calibration import calibration_photos
 from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
 from converters.modules import refuse_train_mode
 from converters.process import Cancelled, ConversionError, convert_in_process
@@ -59,6 +60,7 @@ def export(
     input_variant: str = "pixels",
     slots: int = DEFAULT_SLOTS,
     ios: int = 16,
+    calibration: str | Path | None = None,
     force: bool = False,
     progress: bool = True,
     jobs: int | None = None,
@@ -74,6 +76,8 @@ def export(
         input_variant: ``pixels`` (the graph normalises) or ``normalized`` (the app does).
         slots: K, point slots of the decoder, 2 to 64.
         ios: lowest iOS of a Core ML program: 16, 17 or 18.
+        calibration: folder of photos for the schemes that are calibrated on photos; None: those of
+            scikit-image that bundles are not judged on.
         force: export even what is unchanged.
         progress: show progress, and the log of what fails, on standard error.
         jobs: conversions at a time.
@@ -99,7 +103,16 @@ def export(
     model = load_model(weights, image_size=image_size)
     contract = Contract.of(model, input_variant=variant, slots=slots)
     folders = {(t, s): Path(out) / f"{t}-{s}" for t, s in chosen}
-    return export_all(model, contract, folders, ios=ios, force=force, progress=progress, jobs=jobs)
+    return export_all(
+        model,
+        contract,
+        folders,
+        ios=ios,
+        calibration=calibration,
+        force=force,
+        progress=progress,
+        jobs=jobs,
+    )
 
 
 def export_one(
@@ -138,6 +151,7 @@ def export_all(
     folders: Mapping[tuple[str, str], Path],
     *,
     ios: int = 16,
+    calibration: str | Path | None = None,
     force: bool = False,
     progress: bool = False,
     jobs: int | None = None,
@@ -146,7 +160,8 @@ def export_all(
 
     Args:
         folders: the bundle folder of each (target, scheme), which must be rows of the table.
-        model, contract, ios, force, progress, jobs: as in :func:`export_one` and :func:`export`.
+        model, contract, ios, calibration, force, progress, jobs: as in :func:`export_one` and
+            :func:`export`.
 
     Returns:
         One result a bundle, in the order of ``folders``.
@@ -156,6 +171,9 @@ def export_all(
     """
     _check_options(ios, jobs)
     refuse_train_mode(model)
+    calibration_folder = None if calibration is None else Path(calibration).resolve()
+    if any(scheme in TARGETS[target].calibrated for target, scheme in folders):
+        calibration_photos(calibration_folder)  # an unusable folder is an error before the work
     cores = os.cpu_count() or 1
     workers = min(jobs or min(DEFAULT_JOBS, cores), len(folders))
     created = [
@@ -176,6 +194,7 @@ def export_all(
                 weights=weights_record(model),
                 contract=contract,
                 ios=ios,
+                calibration=calibration_folder,
                 force=force,
                 scratch=Path(scratch),
                 threads=max(1, cores // workers),
@@ -198,6 +217,7 @@ class _Session:
     weights: WeightsRecord
     contract: Contract
     ios: int
+    calibration: Path | None
     force: bool
     scratch: Path
     threads: int
@@ -213,7 +233,9 @@ class _Session:
         name = f"{target}-{scheme}"
         self.lines.start(name)
         begin = time.monotonic()
-        key = export_key(self.model, self.weights, self.contract, target, scheme, self.ios)
+        key = export_key(
+            self.model, self.weights, self.contract, target, scheme, self.ios, self.calibration
+        )
         try:
             with locked(folder, self.stop.is_set):
                 skipped = not self.force and _is_unchanged(folder, key)
@@ -246,6 +268,7 @@ class _Session:
             shared=self.scratch,
             outcome=self.scratch / f"{target}-{scheme}.outcome.json",
             threads=self.threads,
+            calibration=self.calibration,
         )
 
 

@@ -18,6 +18,7 @@ from converters.bundle import (
     key_of,
     size_on_disk,
 )
+from converters.calibration import calibration_record
 from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
 from converters.schemes import TARGETS
 from mobilesam import __version__
@@ -53,7 +54,13 @@ def tools(target: str) -> dict[str, str]:
 
 
 def export_key(
-    model: MobileSAM, weights: WeightsRecord, contract: Contract, target: str, scheme: str, ios: int
+    model: MobileSAM,
+    weights: WeightsRecord,
+    contract: Contract,
+    target: str,
+    scheme: str,
+    ios: int,
+    calibration: Path | None = None,
 ) -> str:
     """Digest of everything that determines a bundle; equal keys need no second export."""
     return key_of(
@@ -64,6 +71,7 @@ def export_key(
             "target": target,
             "scheme": [scheme, TARGETS[target].schemes[scheme]],
             "options": converter_of(target).options(scheme, ios),
+            "calibration": _calibration(target, scheme, contract, calibration),
             "tools": tools(target),
             "source": _source_digest(),
         }
@@ -110,6 +118,7 @@ def build_manifest(
     ios: int,
     weights: WeightsRecord,
     files: list[FileRecord],
+    calibration: Path | None = None,
 ) -> Manifest:
     """The manifest of a bundle whose files are written."""
     size = contract.image_size
@@ -133,11 +142,21 @@ def build_manifest(
         },
         labels=LABELS,
         weights=weights,
+        calibration=_calibration(target, scheme, contract, calibration),
         options=converter_of(target).options(scheme, ios),
         tools=tools(target),
-        export_key=export_key(model, weights, contract, target, scheme, ios),
+        export_key=export_key(model, weights, contract, target, scheme, ios, calibration),
         licence=LICENCE,
     )
+
+
+def _calibration(
+    target: str, scheme: str, contract: Contract, folder: Path | None
+) -> dict[str, str] | None:
+    """What a scheme is calibrated on; None for one that is not."""
+    if scheme not in TARGETS[target].calibrated:
+        return None
+    return calibration_record(contract, folder)
 
 
 def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:

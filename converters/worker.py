@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from converters.base import Conversion, check_ports, converter_of
 from converters.bundle import MANIFEST_NAME, WeightsRecord
+from converters.calibration import Calibration
 from converters.contract import COMPONENTS, Contract
 from converters.modules import build_module, example_inputs
 from converters.provenance import build_manifest, file_records
@@ -33,6 +34,7 @@ class Task(BaseModel):
         folder: where the bundle's files go; it exists.
         shared: folder for what several workers can use.
         outcome: where an :class:`Outcome` goes.
+        calibration: folder of photos for a scheme that is calibrated; None: the built-in ones.
     """
 
     target: str
@@ -45,6 +47,7 @@ class Task(BaseModel):
     shared: Path
     outcome: Path
     threads: int
+    calibration: Path | None = None
 
 
 class Outcome(BaseModel):
@@ -63,6 +66,7 @@ def convert_bundle(
     ios: int,
     folder: Path,
     shared: Path,
+    calibration_photos: Path | None = None,
 ) -> None:
     """Write every file of a bundle, check each against the contract, then write the manifest.
 
@@ -70,6 +74,9 @@ def convert_bundle(
         ExportError: the model is in train mode, a conversion failed, or a file does not match.
     """
     converter = converter_of(target)
+    calibration = None
+    if scheme in TARGETS[target].calibrated:
+        calibration = Calibration(model, contract, calibration_photos)
     files = []
     for component in COMPONENTS:
         job = Conversion(
@@ -82,6 +89,7 @@ def convert_bundle(
             ios=ios,
             weights=weights,
             shared=shared,
+            calibration=calibration,
         )
         try:
             converter.convert(job)
@@ -99,7 +107,9 @@ def convert_bundle(
                 f"({type(error).__name__}: {first})"
             ) from error
         files += file_records(job, target)
-    manifest = build_manifest(model, contract, target, scheme, ios, weights, files)
+    manifest = build_manifest(
+        model, contract, target, scheme, ios, weights, files, calibration_photos
+    )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
 
@@ -118,6 +128,7 @@ def run(task: Task) -> Outcome:
             task.ios,
             task.folder,
             task.shared,
+            task.calibration,
         )
     except MobileSAMError as error:
         traceback.print_exc()

@@ -38,6 +38,12 @@ def export(
         int, typer.Option(min=2, max=64, help="Point slots of the decoder; a box takes two.")
     ] = 8,
     ios: Annotated[int, typer.Option(help="Core ML: oldest iOS served, 16, 17 or 18.")] = 16,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of photos to calibrate w8a8 on.", show_default="scikit-image's photos"
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Export again what is unchanged.")] = False,
     jobs: Annotated[
         int | None,
@@ -63,6 +69,7 @@ def export(
         input_variant=input_variant,
         slots=slots,
         ios=ios,
+        calibration=calibration,
         force=force,
         progress=not as_json,
         jobs=jobs,
