@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from converters.bundle import FileRecord, WeightsRecord
+from converters.calibration import Calibration
 from converters.contract import (
     CONTRACT_VERSION,
     SLOT_AXIS,
@@ -44,6 +45,7 @@ class Conversion:
         folder: where the files go.
         coreml: what a Core ML package must be like.
         shared: folder that all conversions of one export share, for what several can use.
+        calibration: real inputs, for schemes that need them.
     """
 
     component: Component
@@ -55,6 +57,7 @@ class Conversion:
     coreml: CoreMLOptions
     weights: WeightsRecord
     shared: Path
+    calibration: Calibration | None = None
 
     def path(self, suffix: str) -> Path:
         """Where the file with this suffix goes."""

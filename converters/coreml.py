@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock
 from torch import nn
 
 from converters.base import Conversion, Port
 from converters.bundle import FileRecord
 from converters.contract import SLOT_AXIS
+from converters.coreml_compression import compress, minimum_ios
 from converters.coreml_options import CoreMLOptions
 from converters.coreml_package import describe, merge, save
 from converters.layer_names import named
@@ -19,6 +21,7 @@ from converters.safe_norm import scale_norms
 if TYPE_CHECKING:
     from coremltools import PassPipeline
     from coremltools.converters.mil.mil import Operation
+    from coremltools.models import MLModel
 
 EXACT_INPUTS = frozenset({"point_coords", "valid_size"})
 """Positions in pixels. What is computed from them alone stays float32 in an fp16 program:
@@ -32,11 +35,20 @@ def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
     """The lowest system the program runs on, and what else was chosen.
 
     Raises:
-        InputError: an option needs a newer system than was asked for.
+        InputError: the scheme or an option needs a newer system than was asked for.
     """
-    target = coreml.deployment_target(scheme)
+    target = deployment_target(scheme, coreml)
     chosen = coreml.model_dump(exclude={"ios"})
     return {"minimum_deployment_target": f"iOS{target}", **chosen}
+
+
+def deployment_target(scheme: str, coreml: CoreMLOptions) -> int:
+    """The iOS that a package is written for.
+
+    Raises:
+        InputError: the scheme or an option needs a newer system than was asked for.
+    """
+    return coreml.deployment_target(scheme, minimum_ios(scheme))
 
 
 def computes_in_half(scheme: str) -> bool:
@@ -50,13 +62,33 @@ def prepare(module: nn.Module, scheme: str) -> nn.Module:
 
 
 def convert(job: Conversion) -> None:
-    """Convert, describe, save."""
+    """Convert, compress, describe, save."""
+    model = compress(_float_program(job), job)
+    describe(model, job)
+    save(model, job.path(".mlpackage"))
+
+
+def _float_program(job: Conversion) -> "MLModel":
+    """The program that is not compressed, converted once for all schemes of one export."""
+    import coremltools as ct
+
+    precision = "fp16" if computes_in_half(job.scheme) else "fp32"
+    system = deployment_target(job.scheme, job.coreml)
+    path = job.shared / f"{job.component}-{precision}-ios{system}.mlpackage"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            partial = path.with_name(f"partial-{path.name}")
+            save(_converted(job, system), partial)
+            partial.rename(path)
+    return ct.models.MLModel(str(path), skip_model_load=True)
+
+
+def _converted(job: Conversion, system: int) -> "MLModel":
     import coremltools as ct
     from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
 
-    system = job.coreml.deployment_target(job.scheme)
     prepare(job.module, job.scheme)
-    model = ct.convert(
+    return ct.convert(
         named(job.program),
         source="pytorch",
         convert_to="mlprogram",
@@ -69,8 +101,6 @@ def convert(job: Conversion) -> None:
         pass_pipeline=_pipeline(),
         skip_model_load=True,
     )
-    describe(model, job)
-    save(model, job.path(".mlpackage"))
 
 
 def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:

@@ -16,7 +16,9 @@ from filelock import Timeout
 
 from converters.base import converter_of
 from converters.bundle import Bundle, WeightsRecord
+from converters.calibration import calibration_photos
 from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
+from converters.coreml_compression import minimum_ios
 from converters.coreml_options import IOS_VERSIONS, CoreMLOptions
 from converters.modules import refuse_train_mode
 from converters.process import Cancelled, ConversionError, convert_in_process
@@ -61,6 +63,7 @@ def export(
     input_variant: str = "pixels",
     slots: int = DEFAULT_SLOTS,
     coreml: CoreMLOptions = DEFAULT_COREML,
+    calibration: str | Path | None = None,
     force: bool = False,
     progress: bool = True,
     jobs: int | None = None,
@@ -76,6 +79,8 @@ def export(
         input_variant: ``pixels`` (the graph normalises) or ``normalized`` (the app does).
         slots: K, point slots of the decoder, 2 to 64.
         coreml: what Core ML packages are to be like.
+        calibration: folder of photos for the schemes that are calibrated on photos; None: those of
+            scikit-image that bundles are not judged on.
         force: export even what is unchanged.
         progress: show progress, and the log of what fails, on standard error.
         jobs: conversions at a time.
@@ -90,7 +95,7 @@ def export(
         ExportError: a conversion failed. The other bundles were still finished; of the failed one
             nothing was written, and an earlier one is still in place.
     """
-    chosen = resolve(targets, schemes)
+    chosen = _runnable(resolve(targets, schemes), schemes, coreml.ios)
     for target in dict.fromkeys(target for target, _ in chosen):
         require(target)
     variant = _one_of("input_variant", input_variant, INPUT_VARIANTS)
@@ -102,7 +107,14 @@ def export(
     contract = Contract.of(model, input_variant=variant, slots=slots)
     folders = {(t, s): Path(out) / f"{t}-{s}" for t, s in chosen}
     return export_all(
-        model, contract, folders, coreml=coreml, force=force, progress=progress, jobs=jobs
+        model,
+        contract,
+        folders,
+        coreml=coreml,
+        calibration=calibration,
+        force=force,
+        progress=progress,
+        jobs=jobs,
     )
 
 
@@ -142,6 +154,7 @@ def export_all(
     folders: Mapping[tuple[str, str], Path],
     *,
     coreml: CoreMLOptions = DEFAULT_COREML,
+    calibration: str | Path | None = None,
     force: bool = False,
     progress: bool = False,
     jobs: int | None = None,
@@ -150,7 +163,8 @@ def export_all(
 
     Args:
         folders: the bundle folder of each (target, scheme), which must be rows of the table.
-        model, contract, coreml, force, progress, jobs: as in :func:`export_one` and :func:`export`.
+        model, contract, coreml, calibration, force, progress, jobs: as in :func:`export_one` and
+            :func:`export`.
 
     Returns:
         One result a bundle, in the order of ``folders``.
@@ -160,6 +174,9 @@ def export_all(
     """
     _check_options(folders, coreml, contract.input_variant, jobs)
     refuse_train_mode(model)
+    calibration_folder = None if calibration is None else Path(calibration).resolve()
+    if any(scheme in TARGETS[target].calibrated for target, scheme in folders):
+        calibration_photos(calibration_folder)  # an unusable folder is an error before the work
     cores = os.cpu_count() or 1
     workers = min(jobs or min(DEFAULT_JOBS, cores), len(folders))
     created = [
@@ -180,6 +197,7 @@ def export_all(
                 weights=weights_record(model),
                 contract=contract,
                 coreml=coreml,
+                calibration=calibration_folder,
                 force=force,
                 scratch=Path(scratch),
                 threads=max(1, cores // workers),
@@ -202,6 +220,7 @@ class _Session:
     weights: WeightsRecord
     contract: Contract
     coreml: CoreMLOptions
+    calibration: Path | None
     force: bool
     scratch: Path
     threads: int
@@ -224,7 +243,9 @@ class _Session:
         self.lines.start(name)
         begin = time.monotonic()
         contract = self.contract_of(target)
-        key = export_key(self.model, self.weights, contract, target, scheme, self.coreml)
+        key = export_key(
+            self.model, self.weights, contract, target, scheme, self.coreml, self.calibration
+        )
         try:
             with locked(folder, self.stop.is_set):
                 skipped = not self.force and _is_unchanged(folder, key)
@@ -257,6 +278,7 @@ class _Session:
             shared=self.scratch,
             outcome=self.scratch / f"{target}-{scheme}.outcome.json",
             threads=self.threads,
+            calibration=self.calibration,
         )
 
 
@@ -306,6 +328,17 @@ def _is_unchanged(folder: Path, key: str) -> bool:
     except BundleError:
         return False
     return bundle.manifest.export_key == key
+
+
+def _runnable(
+    chosen: list[tuple[str, str]], named: Sequence[str] | None, ios: int | None
+) -> list[tuple[str, str]]:
+    """Without the Core ML schemes that an older system lacks and nobody asked for by name."""
+    return [
+        (target, scheme)
+        for target, scheme in chosen
+        if target != COREML or ios is None or scheme in (named or ()) or minimum_ios(scheme) <= ios
+    ]
 
 
 def _check_options(

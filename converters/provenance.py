@@ -18,6 +18,7 @@ from converters.bundle import (
     key_of,
     size_on_disk,
 )
+from converters.calibration import calibration_record
 from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
 from converters.coreml_options import CoreMLOptions
 from converters.schemes import TARGETS
@@ -60,6 +61,7 @@ def export_key(
     target: str,
     scheme: str,
     coreml: CoreMLOptions,
+    calibration: Path | None = None,
 ) -> str:
     """Digest of everything that determines a bundle; equal keys need no second export."""
     return key_of(
@@ -70,6 +72,7 @@ def export_key(
             "target": target,
             "scheme": [scheme, TARGETS[target].schemes[scheme]],
             "options": converter_of(target).options(scheme, coreml),
+            "calibration": _calibration(target, scheme, contract, calibration),
             "tools": tools(target),
             "source": _source_digest(),
         }
@@ -116,6 +119,7 @@ def build_manifest(
     coreml: CoreMLOptions,
     weights: WeightsRecord,
     files: list[FileRecord],
+    calibration: Path | None = None,
 ) -> Manifest:
     """The manifest of a bundle whose files are written."""
     size = contract.image_size
@@ -139,11 +143,21 @@ def build_manifest(
         },
         labels=LABELS,
         weights=weights,
+        calibration=_calibration(target, scheme, contract, calibration),
         options=converter_of(target).options(scheme, coreml),
         tools=tools(target),
-        export_key=export_key(model, weights, contract, target, scheme, coreml),
+        export_key=export_key(model, weights, contract, target, scheme, coreml, calibration),
         licence=LICENCE,
     )
+
+
+def _calibration(
+    target: str, scheme: str, contract: Contract, folder: Path | None
+) -> dict[str, str] | None:
+    """What a scheme is calibrated on; None for one that is not."""
+    if scheme not in TARGETS[target].calibrated:
+        return None
+    return calibration_record(contract, folder)
 
 
 def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from converters.base import Conversion, check_ports, converter_of, packager_of
 from converters.bundle import MANIFEST_NAME, WeightsRecord
+from converters.calibration import Calibration
 from converters.contract import COMPONENTS, Contract
 from converters.coreml_options import CoreMLOptions
 from converters.modules import build_module, example_inputs
@@ -34,6 +35,7 @@ class Task(BaseModel):
         folder: where the bundle's files go; it exists.
         shared: folder for what several workers can use.
         outcome: where an :class:`Outcome` goes.
+        calibration: folder of photos for a scheme that is calibrated; None: the built-in ones.
     """
 
     target: str
@@ -46,6 +48,7 @@ class Task(BaseModel):
     shared: Path
     outcome: Path
     threads: int
+    calibration: Path | None = None
 
 
 class Outcome(BaseModel):
@@ -64,6 +67,7 @@ def convert_bundle(
     coreml: CoreMLOptions,
     folder: Path,
     shared: Path,
+    calibration_photos: Path | None = None,
 ) -> None:
     """Write every file of a bundle, check each against the contract, then write the manifest.
 
@@ -71,6 +75,9 @@ def convert_bundle(
         ExportError: the model is in train mode, a conversion failed, or a file does not match.
     """
     converter = converter_of(target)
+    calibration = None
+    if scheme in TARGETS[target].calibrated:
+        calibration = Calibration(model, contract, calibration_photos)
     jobs, files = [], []
     for component in COMPONENTS:
         job = Conversion(
@@ -83,6 +90,7 @@ def convert_bundle(
             coreml=coreml,
             weights=weights,
             shared=shared,
+            calibration=calibration,
         )
         try:
             converter.convert(job)
@@ -104,7 +112,9 @@ def convert_bundle(
     packager = packager_of(target)
     if packager is not None:
         files = packager.package(jobs, files)
-    manifest = build_manifest(model, contract, target, scheme, coreml, weights, files)
+    manifest = build_manifest(
+        model, contract, target, scheme, coreml, weights, files, calibration_photos
+    )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
 
@@ -123,6 +133,7 @@ def run(task: Task) -> Outcome:
             task.coreml,
             task.folder,
             task.shared,
+            task.calibration,
         )
     except MobileSAMError as error:
         traceback.print_exc()

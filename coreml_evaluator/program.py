@@ -1,7 +1,7 @@
 """A saved ``.mlpackage`` read back and run."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,13 +108,19 @@ class CoreMLProgram:
         return any((name, shape) == (tensor.name, tensor.shape) for tensor in self.inputs)
 
     @torch.inference_mode()
-    def run(self, inputs: Mapping[str, np.ndarray | Tensor]) -> dict[str, Tensor]:
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray | Tensor],
+        observe: Callable[[TensorType, Tensor], None] | None = None,
+    ) -> dict[str, Tensor]:
         """Evaluate.
 
         Args:
             inputs: exactly the program's inputs, in its shapes; converted to its dtypes as
                 ``MLModel.predict`` does. An image is the tensor that the program sees, [1, 3, H, W]
                 in RGB order, with the whole numbers of 0 to 255 that an 8-bit pixel has.
+            observe: called after each op with each of its outputs, in the program's order; a value
+                must neither be changed nor kept, since its memory may be used again.
 
         Returns:
             The program's outputs; floats of either width as float32.
@@ -128,6 +134,11 @@ class CoreMLProgram:
         values.update(self._take(inputs))
         for step in self._steps:
             self._evaluate(step, values)
+            if observe is not None:
+                for slot, tensor in step.outputs:
+                    value = values[slot]
+                    assert isinstance(value, Tensor)
+                    observe(tensor, value)
             for slot in step.freed:
                 del values[slot]
         results: dict[str, Tensor] = {}

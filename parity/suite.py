@@ -15,6 +15,7 @@ from mobilesam import __version__
 from mobilesam.checkpoints import KNOWN_NAMES
 from mobilesam.errors import BundleError
 from mobilesam.sam import MobileSAM
+from mobilesam.sample_photos import PHOTOS
 from mobilesam.variants import load_model
 from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, Photo, default_photos
 from parity.command import command_line
@@ -22,7 +23,6 @@ from parity.gallery import draw_gallery, first_answers
 from parity.image_folder import folder_photos
 from parity.judge import Findings, judge
 from parity.latency import measure_bundle, measure_reference
-from parity.photos import PHOTOS
 from parity.progress import Progress, Step
 from parity.references import PhotoReference, reference_answers
 from parity.report.overlays import data_uri, draw_case

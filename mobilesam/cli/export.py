@@ -63,6 +63,12 @@ def export(
         ComputeUnits,
         typer.Option(case_sensitive=False, help="Core ML: what it is meant to run on; recorded."),
     ] = "all",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of photos to calibrate w8a8 on.", show_default="scikit-image's photos"
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Export again what is unchanged.")] = False,
     jobs: Annotated[
         int | None,
@@ -95,6 +101,7 @@ def export(
             package=coreml_package,
             compute_units=compute_units,
         ),
+        calibration=calibration,
         force=force,
         progress=not as_json,
         jobs=jobs,
