@@ -16,17 +16,6 @@ public struct Manifest: Decodable, Equatable {
         public let name: String
     }
 
-    /// An input or output.
-    public struct Tensor: Decodable, Equatable {
-        public let name: String
-        public let shape: [Int]
-    }
-
-    public struct Signature: Decodable, Equatable {
-        public let inputs: [Tensor]
-        public let outputs: [Tensor]
-    }
-
     public let contractVersion: String
     public let target: String
     public let scheme: Scheme
@@ -41,7 +30,6 @@ public struct Manifest: Decodable, Equatable {
     /// Every K the decoder accepts; nil where only `slots` is.
     public let slotCounts: [Int]?
     public let files: [File]
-    public let signatures: [String: Signature]
     public let options: [String: String]?
 
     private enum CodingKeys: String, CodingKey {
@@ -52,7 +40,7 @@ public struct Manifest: Decodable, Equatable {
         case inputVariant = "input_variant"
         case slots
         case slotCounts = "slot_counts"
-        case files, signatures, options
+        case files, options
     }
 
     /// Side of the low-res logits, S/4.

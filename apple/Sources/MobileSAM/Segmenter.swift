@@ -54,8 +54,12 @@ public final class Segmenter {
     public func encode(_ image: CGImage) throws -> EncodedPhoto {
         let rgb = try RGBImage(image)
         let frame = try Frame(height: rgb.height, width: rgb.width, side: manifest.imageSize)
-        let values = planes(
-            of: rgb.scaled(to: frame), in: frame, normalized: manifest.appNormalizes)
+        return try encode(scaled: rgb.scaled(to: frame), in: frame)
+    }
+
+    /// Run the encoder on a photo that the app scaled to the frame's valid size by itself.
+    public func encode(scaled image: RGBImage, in frame: Frame) throws -> EncodedPhoto {
+        let values = planes(of: image, in: frame, normalized: manifest.appNormalizes)
         return EncodedPhoto(frame: frame, embedding: try embedding(planes: values, frame: frame))
     }
 
