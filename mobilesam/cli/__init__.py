@@ -17,6 +17,7 @@ from mobilesam.cli.distill import distill
 from mobilesam.cli.doctor import doctor
 from mobilesam.cli.evaluate import evaluate
 from mobilesam.cli.export import export
+from mobilesam.cli.golden import golden
 from mobilesam.cli.inspect import inspect
 from mobilesam.cli.parity import parity
 from mobilesam.cli.predict import predict
@@ -102,6 +103,7 @@ COMMANDS = (
     scenes,
     predict,
     inspect,
+    golden,
     doctor,
     demo,
 )
