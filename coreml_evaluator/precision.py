@@ -15,12 +15,20 @@ that the float16 format itself causes, and any overflow of a value beyond 65,504
 somewhat better or worse. The check on the device is ``MLModel`` on a Mac.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor
 
 _CHUNK = 1 << 15
 """Elements rounded at a time: the float16 copy stays in the processor's cache, and this is the most
-for which torch calls in no other thread; their waiting for each other cost more than rounding."""
+for which torch calls in no threads of its own; their waiting for each other cost more than the
+rounding."""
+
+_SHARED_FROM = 16 * _CHUNK
+"""Elements from which on rounding is shared among as many threads as torch computes with."""
+
+_THREADS = ThreadPoolExecutor(thread_name_prefix="round-to-half")
 
 
 def round_to_half(x: Tensor) -> Tensor:
@@ -35,9 +43,19 @@ def round_to_half_(x: Tensor) -> Tensor:
     to this tensor alone.
     """
     flat = x.as_strided((x.untyped_storage().nbytes() // x.element_size(),), (1,), 0)
+    threads = torch.get_num_threads() if flat.numel() >= _SHARED_FROM else 1
+    first, *others = flat.chunk(threads)
+    waited_for = [_THREADS.submit(_round, part) for part in others]
+    _round(first)
+    for part in waited_for:
+        part.result()
+    return x
+
+
+@torch.inference_mode()  # which each thread enters for itself
+def _round(flat: Tensor) -> None:
     half = torch.empty(min(_CHUNK, flat.numel()), dtype=torch.float16)
     for chunk in flat.split(_CHUNK):
         part = half[: chunk.numel()]
         part.copy_(chunk)
         chunk.copy_(part)
-    return x

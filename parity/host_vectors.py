@@ -174,13 +174,9 @@ def _prompt(
 
 def _pack(prompt: Prompt, frame: Frame, slot_counts: Sequence[int]) -> dict[str, np.ndarray]:
     """The prompt in the smallest accepted number of slots that holds it."""
-    refusal = PromptError("no number of slots is accepted")
-    for slots in sorted(slot_counts):
-        try:
-            return pack_prompt(prompt, frame, Contract(frame.image_size, 16, 256, "pixels", slots))
-        except PromptError as error:
-            refusal = error
-    raise refusal
+    counts = tuple(sorted(slot_counts))
+    contract = Contract(frame.image_size, 16, 256, "pixels", counts[-1], counts)
+    return pack_prompt(prompt, frame, contract)
 
 
 def _ious() -> list[list[float]]:

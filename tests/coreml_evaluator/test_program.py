@@ -115,14 +115,16 @@ def test_values_between_float16_inputs_are_rounded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.numpy(), np.abs(X).astype(np.float16))
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "transposed", "sliced", "long"])
-def test_rounding_in_place_is_rounding(layout: str) -> None:
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "sliced", "long", "shared"])
+def test_rounding_in_place_is_rounding(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     x = torch.randn(64, 128) * torch.logspace(-8, 6, 128)
     values = {
         "contiguous": x,
         "transposed": x.t(),
         "sliced": x[:, 3:77],
-        "long": x.repeat(70, 1),
+        "long": x.repeat(7, 1),  # than what is rounded at a time
+        "shared": x.repeat(70, 1),  # among threads
     }[layout]
     expected = torch.from_numpy(values.numpy().astype(np.float16).astype(np.float32))
     assert torch.equal(round_to_half(values), expected)

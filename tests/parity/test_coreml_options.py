@@ -149,7 +149,10 @@ def test_a_mac_is_given_the_function_the_units_and_an_image(
     ("options", "said"),
     [
         (CoreMLOptions(ios=17, slots="enumerated"), "enumerated slots needs iOS 18, not iOS 17"),
-        (CoreMLOptions(ios=16, package="multifunction"), "multifunction package needs iOS 18, not iOS 16"),
+        (
+            CoreMLOptions(ios=16, package="multifunction"),
+            "multifunction package needs iOS 18, not iOS 16",
+        ),
     ],
 )
 def test_what_an_old_system_cannot_run_is_refused(
