@@ -185,8 +185,17 @@ class Bundle:
 
     def size_bytes(self, runtime: str) -> int:
         """Bytes on disk of a runtime's files, encoder and decoder together."""
-        sizes = {r.path: r.size_bytes for r in self.manifest.files if r.runtime == runtime}
-        return sum(sizes.values())
+        return sum(self.component_sizes(runtime).values())
+
+    def component_sizes(self, runtime: str) -> dict[str, int]:
+        """Bytes on disk of each component; a file that holds several counts as the first's."""
+        sizes: dict[str, int] = {}
+        counted: set[str] = set()
+        for record in self.manifest.files:
+            if record.runtime == runtime:
+                sizes[record.component] = 0 if record.path in counted else record.size_bytes
+                counted.add(record.path)
+        return sizes
 
     def verify(self) -> None:
         """Check every file against the manifest.

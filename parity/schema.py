@@ -130,6 +130,7 @@ class BundleReport(Record):
     reasons: list[str]
     checks: list[Check]
     size_bytes: dict[str, int]
+    """By component; one file that holds both counts as the encoder's."""
     notes: list[str] = []
     """What was not judged, and why."""
     encoder: list[EncoderMetrics] = []

@@ -265,11 +265,7 @@ def _empty_bundle_report(entry: Entry) -> BundleReport:
         verdict="FAIL",
         reasons=[],
         checks=[],
-        size_bytes={
-            record.component: record.size_bytes
-            for record in manifest.files
-            if record.runtime == entry.runtime
-        },
+        size_bytes=bundle.component_sizes(entry.runtime),
     )
 
 
