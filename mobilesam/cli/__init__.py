@@ -20,6 +20,7 @@ from mobilesam.cli.export import export
 from mobilesam.cli.inspect import inspect
 from mobilesam.cli.parity import parity
 from mobilesam.cli.predict import predict
+from mobilesam.cli.replay import replay
 from mobilesam.cli.scenes import scenes
 from mobilesam.cli.train import train
 from mobilesam.errors import MobileSAMError
@@ -107,6 +108,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(replay)
 
 
 def main() -> None:
