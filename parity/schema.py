@@ -103,13 +103,13 @@ class Timing(Record):
 
 
 class Measurement(Record):
-    """Cost of one component, measured in a process of its own."""
+    """Cost of one component, measured in a process of its own; memory is null if unknown."""
 
     component: Literal["encoder", "decoder"]
     load_s: float
     timing: Timing
-    peak_memory_mb: float
-    baseline_memory_mb: float
+    peak_memory_mb: float | None
+    baseline_memory_mb: float | None
     threads: int
     delegate_partitions: int | None = None
     representative: bool = True

@@ -21,6 +21,7 @@ from mobilesam.cli.golden import golden
 from mobilesam.cli.inspect import inspect
 from mobilesam.cli.parity import parity
 from mobilesam.cli.predict import predict
+from mobilesam.cli.replay import replay
 from mobilesam.cli.scenes import scenes
 from mobilesam.cli.train import train
 from mobilesam.errors import MobileSAMError
@@ -109,6 +110,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(replay)
 
 
 def main() -> None:

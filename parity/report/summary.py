@@ -122,6 +122,9 @@ def _cost(
         return Cost(size_mb=size_mb)
     if not taken.representative:
         return Cost(size_mb=size_mb, partitions=taken.delegate_partitions)
+    memory = None
+    if taken.peak_memory_mb is not None and taken.baseline_memory_mb is not None:
+        memory = taken.peak_memory_mb - taken.baseline_memory_mb
     same = next(
         (m for m in reference if m.component == component and m.threads == taken.threads), None
     )
@@ -132,6 +135,6 @@ def _cost(
         p90_s=taken.timing.p90_s,
         ratio=ratio,
         load_s=taken.load_s,
-        memory_mb=taken.peak_memory_mb - taken.baseline_memory_mb,
+        memory_mb=memory,
         partitions=taken.delegate_partitions,
     )
