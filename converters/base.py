@@ -26,6 +26,12 @@ AUTHOR = "mobilesam-export"
 LICENCE = "Apache-2.0"
 
 
+def capture(module: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+    """A module as torch.export captures it: one static graph, no Python left."""
+    with torch.no_grad():
+        return torch.export.export(module, inputs)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
     """One component to be converted.
@@ -61,9 +67,8 @@ class Conversion:
 
     @cached_property
     def program(self) -> ExportedProgram:
-        """The module as torch.export captures it: one static graph, no Python left."""
-        with torch.no_grad():
-            return torch.export.export(self.module, self.inputs)
+        """The module as torch.export captures it."""
+        return capture(self.module, self.inputs)
 
     def trace(self) -> torch.jit.ScriptModule:
         """The program as TorchScript, in eval mode, each value named after its layer.

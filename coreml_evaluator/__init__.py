@@ -5,6 +5,6 @@ see :mod:`coreml_evaluator.precision` for what it can and cannot know about a de
 """
 
 from coreml_evaluator.arguments import UnknownOpError
-from coreml_evaluator.program import CoreMLProgram, TensorType
+from coreml_evaluator.program import CoreMLProgram, Evaluation, TensorType
 
-__all__ = ["CoreMLProgram", "TensorType", "UnknownOpError"]
+__all__ = ["CoreMLProgram", "Evaluation", "TensorType", "UnknownOpError"]

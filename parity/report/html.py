@@ -1,7 +1,7 @@
 """The report as one page that needs nothing else: no network, no scripts, no other file."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mobilesam.errors import MissingDependencyError
 from parity.report import charts, figures
@@ -16,10 +16,13 @@ from parity.report.summary import (
 )
 from parity.schema import BundleReport, CaseMetrics, ParityReport
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 TEMPLATES = Path(__file__).with_name("templates")
 FILTERS = (
     *("share", "error", "exact", "limit", "percent", "ratio", "count", "decibels"),
-    *("megabytes", "milliseconds", "seconds", "words", "metric"),
+    *("megabytes", "milliseconds", "seconds", "words", "metric", "bits"),
 )
 """Functions of ``parity.report.figures`` that templates use by name."""
 
@@ -33,38 +36,51 @@ def html(report: ParityReport) -> str:
     Raises:
         MissingDependencyError: Jinja2 is not installed.
     """
+    lines = summarise(report)
+    passing, total = counts(report)
+    page = (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            lines=lines,
+            details=[_details(line.bundle) for line in lines],
+            reference=reference_line(report),
+            headline=headline(report),
+            passing=passing,
+            total=total,
+            threads=sorted({m.threads for m in _measurements(report)}),
+            chart=charts.disagreement(lines),
+            demo_note=demo_note(report),
+            drawn_with=_weights(report),
+            emulated_note=EMULATED_NOTE if any(line.emulated for line in lines) else "",
+        )
+    )
+    return page + "\n"
+
+
+def environment() -> "Environment":
+    """Jinja2 with the templates here and their filters; what is undefined is an error.
+
+    Raises:
+        MissingDependencyError: Jinja2 is not installed.
+    """
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError:
         raise MissingDependencyError(
             'the page needs Jinja2, which is not installed: pip install "mobilesam-export[report]"'
         ) from None
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update({name: getattr(figures, name) for name in FILTERS})
-    environment.filters["sign"] = figures.SIGNS.__getitem__
-    lines = summarise(report)
-    passing, total = counts(report)
-    page = environment.get_template("report.html.jinja").render(
-        report=report,
-        lines=lines,
-        details=[_details(line.bundle) for line in lines],
-        reference=reference_line(report),
-        headline=headline(report),
-        passing=passing,
-        total=total,
-        threads=sorted({m.threads for m in _measurements(report)}),
-        chart=charts.disagreement(lines),
-        demo_note=demo_note(report),
-        drawn_with=_weights(report),
-        emulated_note=EMULATED_NOTE if any(line.emulated for line in lines) else "",
-    )
-    return page + "\n"
+    made.filters.update({name: getattr(figures, name) for name in FILTERS})
+    made.filters["sign"] = figures.SIGNS.__getitem__
+    return made
 
 
 def _weights(report: ParityReport) -> str:

@@ -1,0 +1,49 @@
+"""How a bundle's file is opened for ``bisect``, and aligned: one row a target."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from torch.export import ExportedProgram
+
+from converters.bundle import Bundle
+from converters.contract import Component
+from mobilesam.errors import BundleError, InputError
+from parity.bisect.alignment import Matches
+from parity.bisect.engine import Engine
+from parity.runners import runner_class
+
+Opener = Callable[[Path, ExportedProgram], tuple[Engine, Matches]]
+
+
+FORMATS = {"coreml": "coreml"}
+"""By target the module here that has an :data:`Opener` named ``open_aligned``; of other targets
+the values inside a file cannot be read."""
+
+
+def open_engine(
+    bundle: Bundle, component: Component, runtime: str, program: ExportedProgram
+) -> tuple[Engine, Matches]:
+    """A component's file, opened, and its matches with the captured model.
+
+    Raises:
+        InputError: the target is not one of :data:`FORMATS`.
+        MissingDependencyError: its runtime is not installed.
+        BundleError: the file cannot be read, or none of its values can be told.
+    """
+    target = bundle.manifest.target
+    if target not in FORMATS:
+        raise InputError(
+            f"the values inside a file of target '{target}' cannot be read, only of "
+            f"{', '.join(FORMATS)}: give a bundle of one of these"
+        )
+    runner_class(runtime)  # refuses in words where the library is not installed
+    module = import_module(f"parity.bisect.{FORMATS[target]}")
+    open_aligned: Opener = module.open_aligned
+    path = bundle.file(component, runtime)
+    engine, matches = open_aligned(path, program)
+    if not any(value.name in matches for op in engine.operations for value in op.outputs):
+        raise BundleError(
+            f"{path} names none of its values after the model's layers: export the bundle again"
+        )
+    return engine, matches
