@@ -176,7 +176,7 @@ EDITS: dict[tuple[str, str], str | Change] = {
     ("reshape", "shape"): lambda v: [*v[:-2], v[-1], v[-2]],
     ("real_div", "y"): lambda v: [x * 1.1 for x in v],
     ("tile", "reps"): lambda v: v[::-1],
-    ("greater", "y"): lambda v: [1e9],
+    ("greater", "y"): lambda v: [1e4],
     ("conv", "dilations"): lambda v: [2 for _ in v],
 }
 """By op type and parameter: another text, or other numbers. Not every edit fits every shape."""

@@ -1,9 +1,11 @@
 """`bisect` names the op that is wrong, and none in a package that is right."""
 
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -91,62 +93,74 @@ def change(good: torch.Tensor, bad: torch.Tensor) -> float:
     return max(float(worst), float(difference.norm() / good.norm()))
 
 
-def spread(faults: Sequence[Fault]) -> Iterator[Fault]:
-    """Faults of every kind in turn, those of a kind from all over the network."""
+def spread(faults: Sequence[Fault], seed: int) -> Iterator[Fault]:
+    """Faults of every kind in turn, kinds and places in the network in a random order."""
     kinds: dict[str, list[Fault]] = {}
     for fault in faults:
         kinds.setdefault(fault.kind, []).append(fault)
-    generator = np.random.default_rng(1)
-    for kind in kinds.values():
-        generator.shuffle(kind)  # type: ignore[arg-type]
-    for turn in range(max(map(len, kinds.values()))):
-        yield from (kind[turn] for kind in kinds.values() if turn < len(kind))
+    generator = random.Random(seed)
+    groups = list(kinds.values())
+    for group in (groups, *groups):
+        generator.shuffle(group)
+    for turn in range(max(map(len, groups))):
+        yield from (group[turn] for group in groups if turn < len(group))
 
 
 @pytest.fixture(scope="module")
 def outcome(sides: Sides, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Every fault planted in a copy on disk, and looked for."""
     found = Outcome()
-    for scheme, real in REAL.items():
+    seeds = count()
+    for scheme in REAL:
         bundle = tiny_bundle(tmp_path_factory, "coreml", scheme)
-        limits = Thresholds().row("coreml", scheme).layers
         for component in COMPONENTS:
-            path = bundle.file(component, "coreml")
-            engine, _ = open_aligned(path, sides.program(component))
-            good = outputs_of(engine, sides, component)
-            package = Package(path)
-            half = scheme == "fp16"
-            for faults in (weight_faults(package, half), attribute_faults(package)):
-                planted = 0
-                for fault in spread(list(faults)):
-                    copy = tmp_path_factory.mktemp("planted") / path.name
-                    edited = Package(path)
-                    fault.plant(edited)
-                    edited.save(copy)
-                    try:
-                        engine, matches = open_aligned(copy, sides.program(component))
-                        bad = outputs_of(engine, sides, component)
-                    except BundleError:
-                        found.skipped["does not fit the shapes"] += 1
-                        continue
-                    if change(good[fault.op], bad[fault.op]) < real:
-                        found.skipped["no more than rounding"] += 1
-                        continue
-                    records = examine(engine, matches, sides, component)
-                    located = find_fault(engine, records, limits)
-                    title = f"{component} {scheme}: {fault.kind} at {fault.op}"
-                    if located is None:
-                        found.missed.append(f"{title}: not found")
-                    elif located.op.name == fault.op:
-                        found.exact.append(title)
-                    elif fault.op in located.span:
-                        found.by_span.append(title)
-                    else:
-                        found.missed.append(f"{title}: taken for {located.op.name}")
-                    planted += 1
-                    if planted == OF_EACH:
-                        break
+            package = Package(bundle.file(component, "coreml"))
+            search = Search(package, component, scheme, sides, found)
+            for faults in (weight_faults(package, scheme == "fp16"), attribute_faults(package)):
+                wanted = found.planted + OF_EACH
+                for fault in spread(list(faults), next(seeds)):
+                    if found.planted < wanted:
+                        search.plant(fault, tmp_path_factory.mktemp("planted"))
     return found
+
+
+class Search:
+    """Plants faults in one package, and notes where each was located."""
+
+    def __init__(
+        self, package: Package, component: Component, scheme: str, sides: Sides, found: Outcome
+    ) -> None:
+        self.package, self.component, self.scheme = package, component, scheme
+        self.sides, self.found = sides, found
+        self.limits = Thresholds().row("coreml", scheme).layers
+        opened = open_aligned(package.path, sides.program(component))
+        self.good = outputs_of(opened.engine, sides, component)
+
+    def plant(self, fault: Fault, folder: Path) -> None:
+        """Plant one in a copy; what does not fit, or changes no more than rounding, is skipped."""
+        edited = Package(self.package.path)
+        fault.plant(edited)
+        copy = edited.save(folder / self.package.path.name)
+        try:
+            opened = open_aligned(copy, self.sides.program(self.component))
+            bad = outputs_of(opened.engine, self.sides, self.component)
+        except BundleError:
+            self.found.skipped["does not fit the shapes"] += 1
+            return
+        if change(self.good[fault.op], bad[fault.op]) < REAL[self.scheme]:
+            self.found.skipped["no more than rounding"] += 1
+            return
+        records = examine(opened, self.sides.inputs(self.component))
+        located = find_fault(opened.engine, records, self.limits)
+        title = f"{self.component} {self.scheme}: {fault.kind} at {fault.op}"
+        if located is None:
+            self.found.missed.append(f"{title}: not found")
+        elif located.op.name == fault.op:
+            self.found.exact.append(title)
+        elif fault.op in located.span:
+            self.found.by_span.append(title)
+        else:
+            self.found.missed.append(f"{title}: taken for {located.op.name}")
 
 
 def test_planted_faults_are_located(outcome: Outcome) -> None:

@@ -44,6 +44,18 @@ Matches = dict[str, Match]
 """By the name of the file's value."""
 
 
+class Aligned(NamedTuple):
+    """An opened file beside the model.
+
+    Attributes:
+        program: the captured model whose nodes are matched.
+    """
+
+    engine: Engine
+    matches: Matches
+    program: ExportedProgram
+
+
 def shape_of(node: Node) -> tuple[int, ...] | None:
     """Shape of a node's value; None where it is not a single tensor."""
     value = node.meta.get("val")
@@ -127,7 +139,8 @@ def _align_copies(engine: Engine, found: Matches) -> None:
 
 
 def _by_readers(engine: Engine, found: Matches) -> Iterator[tuple[Value, Node]]:
-    """Unmatched values that can be only one of the nodes that a matched reader's node reads."""
+    """Unmatched values that can be only one node: it reads what their op reads, and is read by
+    what a reader of theirs computes."""
     readers: defaultdict[str, list[Operation]] = defaultdict(list)
     for operation in engine.operations:
         for operand in operation.inputs:
@@ -137,13 +150,20 @@ def _by_readers(engine: Engine, found: Matches) -> Iterator[tuple[Value, Node]]:
         for value in operation.outputs:
             if value.name in found:
                 continue
+            sources = {
+                found[operand.value.name].node
+                for operand in operation.inputs
+                if operand.value.name in found
+            }
             candidates = {
                 node
                 for reader in readers[value.name]
                 for output in reader.outputs
                 if output.name in found
                 for node in found[output.name].node.all_input_nodes
-                if node not in taken and node.op == "call_function" and _same_shape(node, value)
+                if node not in taken
+                and shape_of(node) == value.shape
+                and not sources.isdisjoint(node.all_input_nodes)
             }
             rivals = {
                 operand.value.name
@@ -155,7 +175,3 @@ def _by_readers(engine: Engine, found: Matches) -> Iterator[tuple[Value, Node]]:
             }
             if len(candidates) == 1 and rivals == {value.name}:
                 yield value, candidates.pop()
-
-
-def _same_shape(node: Node, value: Value) -> bool:
-    return shape_of(node) == value.shape

@@ -8,16 +8,16 @@ from torch.export import ExportedProgram
 
 from coreml_evaluator import CoreMLProgram, TensorType
 from coreml_evaluator import Evaluation as Evaluated
-from parity.bisect.alignment import Matches, align_by_layer
-from parity.bisect.engine import Engine, Evaluation, Observer, Operand, Operation, Value
+from parity.bisect.alignment import Aligned, align_by_layer
+from parity.bisect.engine import Evaluation, Observer, Operand, Operation, Value
 
 _DTYPES = {"fp16": "float16", "fp32": "float32"}
 
 
-def open_aligned(path: Path, program: ExportedProgram) -> tuple[Engine, Matches]:
-    """A package and its matches with the captured model, whose layers name its values."""
+def open_aligned(path: Path, program: ExportedProgram) -> Aligned:
+    """A package beside the captured model, whose layers name its values."""
     engine = CoreMLEngine(path)
-    return engine, align_by_layer(engine, program)
+    return Aligned(engine, align_by_layer(engine, program), program)
 
 
 class CoreMLEngine:

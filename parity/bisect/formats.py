@@ -9,22 +9,21 @@ from torch.export import ExportedProgram
 from converters.bundle import Bundle
 from converters.contract import Component
 from mobilesam.errors import BundleError, InputError
-from parity.bisect.alignment import Matches
-from parity.bisect.engine import Engine
+from parity.bisect.alignment import Aligned
 from parity.runners import runner_class
 
-Opener = Callable[[Path, ExportedProgram], tuple[Engine, Matches]]
+Opener = Callable[[Path, ExportedProgram], Aligned]
 
 
-FORMATS = {"coreml": "coreml"}
+FORMATS = {"coreml": "coreml", "onnx": "onnx"}
 """By target the module here that has an :data:`Opener` named ``open_aligned``; of other targets
 the values inside a file cannot be read."""
 
 
 def open_engine(
     bundle: Bundle, component: Component, runtime: str, program: ExportedProgram
-) -> tuple[Engine, Matches]:
-    """A component's file, opened, and its matches with the captured model.
+) -> Aligned:
+    """A component's file, opened, beside the captured model.
 
     Raises:
         InputError: the target is not one of :data:`FORMATS`.
@@ -41,9 +40,10 @@ def open_engine(
     module = import_module(f"parity.bisect.{FORMATS[target]}")
     open_aligned: Opener = module.open_aligned
     path = bundle.file(component, runtime)
-    engine, matches = open_aligned(path, program)
-    if not any(value.name in matches for op in engine.operations for value in op.outputs):
+    opened = open_aligned(path, program)
+    values = (value.name for op in opened.engine.operations for value in op.outputs)
+    if not any(name in opened.matches for name in values):
         raise BundleError(
             f"{path} names none of its values after the model's layers: export the bundle again"
         )
-    return engine, matches
+    return opened

@@ -1,25 +1,19 @@
 """How wrong each op of a file is: on its own, and with all that came before it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 
-from converters.modules import HIDDEN
-from parity.bisect.alignment import Matches
+from parity.bisect.alignment import Aligned, Matches
 from parity.bisect.engine import Engine, Evaluation, Operation, Value
 from parity.bisect.noise import Jitter, rounding_of
 from parity.bisect.reference import Reference
+from parity.headroom import largest_of
 from parity.progress import Step
-
-HALF_MAX = 65504.0
-"""The largest float16."""
-
-_HIDDEN_FROM = -HIDDEN * 0.99
 
 
 class Measured(NamedTuple):
@@ -28,7 +22,7 @@ class Measured(NamedTuple):
     Attributes:
         aligned: all its outputs are nodes of the model.
         finite: no value is infinite or not a number that is not so in PyTorch.
-        largest: the largest |value| of the run; see :func:`largest_of`.
+        largest: the largest |value| of the run; see :func:`parity.headroom.largest_of`.
         before, after: relative L2 of what it reads and of what it gives, in the run.
         local: relative L2 of what it gives when it is fed PyTorch's own values.
         rounding: relative L2 that rounding alone may cause there.
@@ -43,26 +37,6 @@ class Measured(NamedTuple):
     local: float | None
     rounding: float | None
     excess: float | None
-
-
-def headroom_bits(largest: float | None) -> float | None:
-    """How many times a value can double before float16 overflows; negative where it does."""
-    return math.log2(HALF_MAX / largest) if largest else None
-
-
-def largest_of(value: Tensor) -> float | None:
-    """The largest |value| but for hidden scores; None of integers, or where one is not finite.
-
-    The score of an unused slot is :data:`converters.modules.HIDDEN` by design, whatever the input,
-    give or take the score itself: that says nothing of how near the model comes to an overflow.
-    """
-    if not value.is_floating_point() or not value.numel():
-        return None
-    size = value.abs()
-    found = float(size.max())
-    if found >= _HIDDEN_FROM:
-        found = float(torch.where((value - HIDDEN).abs() <= -HIDDEN / 100, 0.0, size).max())
-    return found if math.isfinite(found) else None
 
 
 class _Forced(NamedTuple):
@@ -86,6 +60,8 @@ class Sweep:
         self._matches = matches
         self._reference = reference
         self._jitter = Jitter()
+        halves = any(v.dtype == "float16" for op in engine.operations for v in _values(op))
+        self._constant_unit = rounding_of("float16" if halves else "float32").unit
         self._errors: dict[str, float] = {}
         self._forced: dict[str, _Forced] = {}
         self.measured: list[Measured] = []
@@ -142,29 +118,28 @@ class Sweep:
             elif name in self._forced:
                 fed = self._forced[name]
             values.append(fed.value)
-            moved.append(self._jitter.moved(fed.moved, rounding.unit))
+            # In a float16 file a constant may be one that is kept in float32.
+            unit = max(rounding.unit, self._constant_unit) if operand.constant else rounding.unit
+            moved.append(self._jitter.moved(fed.moved, unit))
         return evaluated.again(values), evaluated.again(moved)
 
 
 def measure(
-    engine: Engine,
-    matches: Matches,
-    program: ExportedProgram,
+    opened: Aligned,
     inputs: Mapping[str, np.ndarray],
     step: Step = lambda _: None,
 ) -> list[Measured]:
     """Run a file and the model side by side; one entry for each op of the file.
 
     Args:
-        engine: the opened file.
-        matches: of its values.
-        program: the model as ``torch.export`` captured it.
+        opened: the file beside the model.
         inputs: of both, by contract name.
         step: called with each op's name.
 
     Raises:
         BundleError: the file cannot be evaluated.
     """
+    engine, matches, program = opened
     needed = [
         matches[value.name].node
         for operation in engine.operations
@@ -176,6 +151,11 @@ def measure(
     with torch.inference_mode():
         engine.run(inputs, sweep.observe)
     return sweep.measured
+
+
+def _values(operation: Operation) -> Iterator[Value]:
+    yield from (operand.value for operand in operation.inputs)
+    yield from operation.outputs
 
 
 def stored(value: Tensor, dtype: str) -> Tensor:
@@ -194,10 +174,11 @@ def relative(value: Tensor, wanted: Tensor) -> float:
 
 def _excess(fed: _Forced, wanted: Tensor, output: Value) -> tuple[float, float, float]:
     """Local error, what rounding explains of it, and the one over the other."""
-    error = (fed.value.double() - wanted.double()).abs()
-    spread = (fed.moved.double() - fed.value.double()).abs().nan_to_num(0, 0, 0)
+    value, moved, right = (x.float() for x in (*fed, wanted))
+    error = (value - right).abs()
+    spread = (moved - value).abs().nan_to_num(0, 0, 0)
     unit, smallest = rounding_of(output.dtype)
-    size = wanted.double().abs()
+    size = right.abs()
     own = unit * size + smallest
     allowed = math.hypot(_norm(spread), _norm(own))
     worst = math.hypot(float(spread.max()), float(own.max()))

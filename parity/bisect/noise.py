@@ -59,5 +59,6 @@ class Jitter:
     def _for(self, count: int) -> Tensor:
         """So many signs, from another place of the endless row each time."""
         self._start = (self._start + 7919) % _PRIME
-        repeats = 1 + (self._start + count) // _PRIME
-        return self._signs.repeat(repeats)[self._start : self._start + count]
+        end = self._start + count
+        signs = self._signs if end <= _PRIME else self._signs.repeat(1 + end // _PRIME)
+        return signs[self._start : end]

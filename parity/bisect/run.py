@@ -18,12 +18,13 @@ from mobilesam.predictor import choose_mask
 from mobilesam.prompts import Prompt
 from mobilesam.sam import MobileSAM
 from mobilesam.transforms import Frame
-from parity.bisect.alignment import Matches
-from parity.bisect.engine import Engine, Operation
+from parity.bisect.alignment import Aligned, Matches
+from parity.bisect.engine import Operation
 from parity.bisect.formats import open_engine
-from parity.bisect.measure import headroom_bits, measure
+from parity.bisect.measure import measure
 from parity.bisect.schema import BisectReport, ComponentRecord, OpRecord
 from parity.bisect.verdict import conclude, find_fault
+from parity.headroom import headroom_bits
 from parity.progress import Progress, Step
 from parity.runners.base import Arrays, image_inputs
 from parity.thresholds import LayerLimits
@@ -75,9 +76,10 @@ def bisect(
     runtime = bundle.runtimes[0]
     parts = []
     for component in components:
-        engine, matches = open_engine(bundle, component, runtime, sides.program(component))
+        opened = open_engine(bundle, component, runtime, sides.program(component))
+        engine = opened.engine
         with shown.task(f"{bundle.name} {component}", len(engine.operations)) as step:
-            ops = examine(engine, matches, sides, component, step)
+            ops = examine(opened, sides.inputs(component), step)
         parts.append(
             ComponentRecord(
                 component=component,
@@ -165,27 +167,22 @@ class Sides:
         return [x.numpy() for x in (found if isinstance(found, tuple | list) else [found])]
 
 
-def examine(
-    engine: Engine,
-    matches: Matches,
-    sides: Sides,
-    component: Component,
-    step: Step = lambda _: None,
-) -> list[OpRecord]:
+def examine(opened: Aligned, inputs: Arrays, step: Step = lambda _: None) -> list[OpRecord]:
     """Run one file beside the model: a record of each op, in order.
 
     Args:
-        engine, matches: as :func:`parity.bisect.formats.open_engine` gives them.
+        opened: as :func:`parity.bisect.formats.open_engine` gives it.
+        inputs: by contract name.
         step: called with each op's name.
 
     Raises:
         BundleError: the file cannot be evaluated.
     """
-    measured = measure(engine, matches, sides.program(component), sides.inputs(component), step)
+    pairs = zip(opened.engine.operations, measure(opened, inputs, step), strict=True)
     records = []
     module = ""
-    for place, (operation, found) in enumerate(zip(engine.operations, measured, strict=True)):
-        module = _module(operation, matches) or module
+    for place, (operation, found) in enumerate(pairs):
+        module = _module(operation, opened.matches) or module
         records.append(
             OpRecord(
                 index=place,

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 from mobilesam.errors import MissingDependencyError
 from parity.report import charts, figures
 from parity.report.aggregate import channel_rows, prompt_rows, spread
+from parity.report.profile import Profile, headroom_profile
 from parity.report.summary import (
     EMULATED_NOTE,
     counts,
     demo_note,
     headline,
+    headroom_line,
     reference_line,
     summarise,
 )
-from parity.schema import BundleReport, CaseMetrics, ParityReport
+from parity.schema import BundleReport, CaseMetrics, Headroom, ParityReport
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -109,11 +111,18 @@ def _details(bundle: BundleReport) -> dict[str, Any]:
             (case for case in bundle.cases if case.stage == "end_to_end"), key=_worst_iou
         )[:WORST_CASES],
         "least": _least,
+        "headroom": headroom_line(bundle),
+        "profiles": [(part, _profile(part)) for part in bundle.headroom],
         "encoder": {
             "relative_l2": spread(m.relative_l2 for m in bundle.encoder),
             "max_abs_error": spread(m.max_abs_error for m in bundle.encoder),
         },
     }
+
+
+def _profile(part: Headroom) -> Profile:
+    names = [op.name for op in part.ops]
+    return headroom_profile(names, names, [op.headroom_bits for op in part.ops])
 
 
 def _paired(decoder: list[Any], end_to_end: list[Any]) -> list[list[Any]]:

@@ -11,7 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 16, 18, 40
 NARROW = 6
 """A stage's name is drawn where there are so many pixels for each of its letters."""
 
-_STAGE = re.compile(r"^\w+\.((?:transformer\.)?layers\.\d+|\w+)")
+_STAGE = re.compile(r"^[a-z]+_(?:encoder|decoder)_((?:transformer_)?layers_\d+|[a-z]+(?:_[a-z]+)*)")
 
 
 class Curve(NamedTuple):
@@ -57,16 +57,19 @@ class Series(NamedTuple):
     values: Sequence[float | None]
 
 
-def stage_of(module: str) -> str:
-    """The part of the network a module belongs to: ``image_encoder.layers.1.blocks.0`` is in
-    ``layers.1``; what lies in no part is in the empty one."""
-    found = _STAGE.match(module)
+def stage_of(layer: str) -> str:
+    """The part of the network that a module's path, or the name of a value of its, belongs to.
+
+    ``image_encoder.layers.1.blocks.0`` and ``image_encoder_layers_1_blocks_0__add_3`` are both in
+    ``layers_1``; what lies in no part is in the empty one.
+    """
+    found = _STAGE.match(layer.partition("__")[0].replace(".", "_"))
     return found[1] if found else ""
 
 
 def log_profile(
     title: str,
-    modules: Sequence[str],
+    layers: Sequence[str],
     names: Sequence[str],
     series: Sequence[Series],
     mark: int | None = None,
@@ -74,7 +77,8 @@ def log_profile(
     """Errors on a logarithmic axis; zeros lie on its foot.
 
     Args:
-        modules, names: of the ops, in order.
+        layers: module of each op, in order, or its name where that begins with the module.
+        names: of the ops.
         mark: which op is the fault.
     """
     logs = [
@@ -84,23 +88,26 @@ def log_profile(
     low = math.floor(min(found, default=-8)) - 1
     high = max(math.ceil(max(found, default=0)), low + 2)
     ticks = [(float(d), f"1e{d}" if d > low else "0") for d in range(low, high + 1)]
-    return _profile(title, modules, names, logs, ticks, [], mark)
+    return _profile(title, layers, names, logs, ticks, [], mark)
 
 
-def linear_profile(
-    title: str,
-    modules: Sequence[str],
+HEADROOM_TITLE = "float16 headroom: bits between the largest value and 65,504."
+OVERFLOW = (0.0, "overflow")
+
+
+def headroom_profile(
+    layers: Sequence[str],
     names: Sequence[str],
-    series: Sequence[Series],
-    rule: tuple[float, str],
+    bits: Sequence[float | None],
     mark: int | None = None,
 ) -> Profile:
-    """Bits of headroom, from the rule or below it upwards."""
-    found = [v for s in series for v in s.values if v is not None]
-    low = math.floor(min([rule[0], *found]) / 4) * 4
+    """Bits of headroom, above the line of overflow; see :func:`log_profile`."""
+    found = [value for value in bits if value is not None]
+    low = math.floor(min([OVERFLOW[0], *found]) / 4) * 4
     high = max(math.ceil(max(found, default=4) / 4) * 4, low + 4)
-    ticks = [(float(b), str(b)) for b in range(low, high + 1, 4)]
-    return _profile(title, modules, names, series, ticks, [rule], mark)
+    ticks = [(float(tick), str(tick)) for tick in range(low, high + 1, 4)]
+    series = [Series("headroom", "first", bits)]
+    return _profile(HEADROOM_TITLE, layers, names, series, ticks, [OVERFLOW], mark)
 
 
 _FOOT = -30.0
@@ -115,7 +122,7 @@ def _log(value: float) -> float:
 
 def _profile(
     title: str,
-    modules: Sequence[str],
+    layers: Sequence[str],
     names: Sequence[str],
     series: Sequence[Series],
     ticks: list[tuple[float, str]],
@@ -125,7 +132,7 @@ def _profile(
     low, high = ticks[0][0], ticks[-1][0]
 
     def x(index: float) -> float:
-        return round(LEFT + (index + 0.5) / len(modules) * (WIDTH - LEFT - RIGHT), 1)
+        return round(LEFT + (index + 0.5) / len(layers) * (WIDTH - LEFT - RIGHT), 1)
 
     def y(value: float) -> float:
         place = (min(max(value, low), high) - low) / (high - low)
@@ -147,16 +154,16 @@ def _profile(
         left=LEFT,
         ticks=[(y(value), text) for value, text in ticks],
         rules=[(y(value), text) for value, text in rules],
-        stages=_stages(modules, x),
+        stages=_stages(layers, x),
         curves=curves,
         mark=None if mark is None else x(mark),
     )
 
 
-def _stages(modules: Sequence[str], x: Callable[[float], float]) -> list[Stage]:
+def _stages(layers: Sequence[str], x: Callable[[float], float]) -> list[Stage]:
     found = []
     start = 0
-    for name, run in groupby(modules, stage_of):
+    for name, run in groupby(layers, stage_of):
         end = start + len(list(run))
         left, right = x(start - 0.5), x(end - 0.5)
         room = right - left >= NARROW * len(name)

@@ -5,7 +5,7 @@ from typing import Any
 from parity.bisect.report.terminal import chosen
 from parity.bisect.schema import BisectReport, ComponentRecord
 from parity.report.html import environment
-from parity.report.profile import Profile, Series, linear_profile, log_profile
+from parity.report.profile import Profile, Series, headroom_profile, log_profile
 
 WORST = 20
 
@@ -33,12 +33,7 @@ def _charts(record: ComponentRecord) -> list[Profile]:
     errors = [Series("error in a run of the file", "first", [op.error_after for op in ops])]
     if any(op.local_error is not None for op in ops):
         errors.append(Series("local error", "second", [op.local_error for op in ops]))
-    bits = Series("headroom", "first", [op.headroom_bits for op in ops])
     return [
         log_profile("Error against PyTorch, relative L2.", modules, names, errors, mark),
-        linear_profile(HEADROOM_TITLE, modules, names, [bits], OVERFLOW, mark),
+        headroom_profile(modules, names, [op.headroom_bits for op in ops], mark),
     ]
-
-
-HEADROOM_TITLE = "float16 headroom: bits between the largest value and 65,504."
-OVERFLOW = (0.0, "overflow")
