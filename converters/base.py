@@ -33,6 +33,22 @@ AUTHOR = "mobilesam-export"
 LICENCE = "Apache-2.0"
 
 
+def capture(module: nn.Module, inputs: tuple[Tensor, ...], signature: Signature) -> ExportedProgram:
+    """A module as torch.export captures it: one graph, no Python left.
+
+    Every size is fixed but that of a ``slot`` axis which may have several.
+    """
+    dynamic: dict[str, dict[int, Dim] | None] = {}
+    for spec in signature.inputs:
+        counts = spec.slot_counts
+        dynamic[spec.name] = None
+        if counts:
+            slots = Dim(SLOT_AXIS, min=counts[0], max=counts[-1])
+            dynamic[spec.name] = {spec.axes.index(SLOT_AXIS): slots}
+    with torch.no_grad():
+        return torch.export.export(module, inputs, dynamic_shapes=dynamic)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
     """One component to be converted.
@@ -70,19 +86,8 @@ class Conversion:
 
     @cached_property
     def program(self) -> ExportedProgram:
-        """The module as torch.export captures it: one graph, no Python left.
-
-        Every size is fixed but that of a ``slot`` axis which may have several.
-        """
-        dynamic: dict[str, dict[int, Dim] | None] = {}
-        for spec in self.signature.inputs:
-            counts = spec.slot_counts
-            dynamic[spec.name] = None
-            if counts:
-                slots = Dim(SLOT_AXIS, min=counts[0], max=counts[-1])
-                dynamic[spec.name] = {spec.axes.index(SLOT_AXIS): slots}
-        with torch.no_grad():
-            return torch.export.export(self.module, self.inputs, dynamic_shapes=dynamic)
+        """The module as torch.export captures it."""
+        return capture(self.module, self.inputs, self.signature)
 
     def trace(self) -> torch.jit.ScriptModule:
         """The program as TorchScript, in eval mode.

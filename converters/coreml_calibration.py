@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from converters.base import Conversion
-from coreml_evaluator import CoreMLProgram, TensorType
+from coreml_evaluator import CoreMLProgram, Evaluation
 from mobilesam.errors import ExportError
 
 if TYPE_CHECKING:
@@ -40,16 +39,19 @@ def activation_ranges(
     """
     found: dict[str, Range] = {}
 
-    def observe(tensor: TensorType, value: Tensor) -> None:
-        if not value.is_floating_point():
-            return
-        low, high = (float(bound) for bound in value.aminmax())
-        if not np.isfinite([low, high]).all():
-            raise ExportError(f"'{tensor.name}' of {package.name} is not finite on a sample")
-        before = found.get(tensor.name, Range(low, high))
-        found[tensor.name] = Range(min(before.low, low), max(before.high, high))
-
     program = CoreMLProgram(package)
+
+    def observe(evaluated: Evaluation) -> None:
+        outputs = program.ops[evaluated.place].outputs
+        for tensor, value in zip(outputs, evaluated.outputs, strict=True):
+            if not value.is_floating_point():
+                continue
+            low, high = (float(bound) for bound in value.aminmax())
+            if not np.isfinite([low, high]).all():
+                raise ExportError(f"'{tensor.name}' of {package.name} is not finite on a sample")
+            before = found.get(tensor.name, Range(low, high))
+            found[tensor.name] = Range(min(before.low, low), max(before.high, high))
+
     for sample in samples:
         program.run(sample, observe)
     if not found:

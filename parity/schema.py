@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 def _null_is_nan(value: Any) -> Any:
@@ -116,6 +116,31 @@ class Measurement(Record):
     """False where this machine emulates (Core ML off a Mac): the time says nothing of a phone."""
 
 
+class OpRange(Record):
+    """The largest |value| that an op of a float16 file gives; see ``parity.headroom``.
+
+    Both figures are null of integers, where a value is not finite, and where all are zero.
+    """
+
+    name: str
+    largest: float | None
+    headroom_bits: float | None
+
+
+class Headroom(Record):
+    """How near the ops of one float16 file come to an overflow, on one image, in their order."""
+
+    component: Literal["encoder", "decoder"]
+    image: str
+    ops: list[OpRange]
+
+    @property
+    def least(self) -> OpRange | None:
+        """The op with the least headroom."""
+        known = [op for op in self.ops if op.headroom_bits is not None]
+        return min(known, key=lambda op: op.headroom_bits or 0.0, default=None)
+
+
 class BundleReport(Record):
     """Everything about one bundle on one runtime, the verdict first."""
 
@@ -136,6 +161,8 @@ class BundleReport(Record):
     encoder: list[EncoderMetrics] = []
     cases: list[CaseMetrics] = []
     measurements: list[Measurement] = []
+    headroom: list[Headroom] = []
+    """Of float16 files, where the runtime can be looked into."""
     worst_case: str | None = None
     worst_picture: str | None = None
     """The worst case drawn, as a data URI: photo with prompt, reference mask, exported mask."""

@@ -20,6 +20,7 @@ from mobilesam.variants import load_model
 from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, Photo, default_photos
 from parity.command import command_line
 from parity.gallery import draw_gallery, first_answers
+from parity.headroom import measure_headroom
 from parity.image_folder import folder_photos
 from parity.judge import Findings, judge
 from parity.latency import measure_bundle, measure_reference
@@ -189,6 +190,7 @@ def judge_opened(
         with opened() as runner, shown.task(title, len(answers)) as step:
             report.engine = runner.engine
             judge_runner(report, runner, answers, row, step)
+            report.headroom = measure_headroom(runner, answers[0])
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
         report.reasons.append(f"could not be run: {error or type(error).__name__}")

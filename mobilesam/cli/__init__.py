@@ -1,4 +1,4 @@
-"""The command line: `mobilesam export | parity | evaluate | train | distill | ...`.
+"""The command line: `mobilesam export | parity | bisect | evaluate | train | distill | ...`.
 
 Only this package imports the other rooms, and only inside functions, so that ``--help`` is quick
 and ``import mobilesam`` loads no converter.
@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from mobilesam import __version__
+from mobilesam.cli.bisect import bisect
 from mobilesam.cli.common import say
 from mobilesam.cli.demo import demo
 from mobilesam.cli.distill import distill
@@ -98,6 +99,7 @@ def _options(
 COMMANDS = (
     export,
     parity,
+    bisect,
     evaluate,
     train,
     distill,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mobilesam.demo_weights import DEMO, DEMO_NOTE
+from parity.report import figures
 from parity.report.aggregate import Spread, agreement, spread
 from parity.schema import BundleReport, Measurement, ParityReport
 
@@ -89,6 +90,16 @@ def demo_note(report: ParityReport) -> str:
     """What is to be known where the demo weights drew the masks, else an empty string."""
     names = {bundle.weights for bundle in report.bundles} | {report.weights.get("name")}
     return f"{DEMO_NOTE[0].upper()}{DEMO_NOTE[1:]}." if DEMO in names else ""
+
+
+def headroom_line(bundle: BundleReport) -> str:
+    """The least headroom of each float16 file in a sentence; empty where none was measured."""
+    found = [
+        f"{part.component} {figures.bits(op.headroom_bits)} bits at {op.name}"
+        for part in bundle.headroom
+        if (op := part.least) is not None
+    ]
+    return f"Least float16 headroom: {', '.join(found)}." if found else ""
 
 
 EMULATED_NOTE = (

@@ -1,15 +1,17 @@
 """Core ML packages: Core ML itself on a Mac, elsewhere the same file evaluated in PyTorch."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component
-from coreml_evaluator import CoreMLProgram, TensorType
+from coreml_evaluator import CoreMLProgram, Evaluation, TensorType
 from coreml_evaluator.reading import quiet
 from mobilesam.errors import InputError
 from parity.runners.base import Arrays
@@ -99,6 +101,22 @@ class CoreMLRunner(CheckedRunner):
             return arrays
         pixels = arrays["image"][0].transpose(1, 2, 0).astype(np.uint8)
         return {**arrays, "image": Image.fromarray(pixels)}
+
+    def watch_half(
+        self, component: Component, inputs: Arrays, observe: Callable[[str, Tensor], None]
+    ) -> bool:
+        program = self._opened[component]
+        if not isinstance(program, CoreMLProgram) or program.precision != "fp16":
+            return False
+
+        def tell(evaluated: Evaluation) -> None:
+            outputs = program.ops[evaluated.place].outputs
+            for tensor, value in zip(outputs, evaluated.outputs, strict=True):
+                observe(tensor.name, value)
+
+        with torch_threads(self.threads):
+            program.run(inputs, tell)
+        return True
 
 
 def _shapes(tensors: tuple[TensorType, ...]) -> dict[str, tuple[int | None, ...]]:
