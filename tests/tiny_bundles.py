@@ -8,6 +8,7 @@ from conftest import shared_folder
 from converters.bundle import Bundle
 from converters.contract import Contract
 from converters.coreml_compression import minimum_ios
+from converters.coreml_options import CoreMLOptions
 from converters.export import export_all
 from converters.schemes import schemes_of
 from mobilesam.sam import MobileSAM
@@ -54,5 +55,5 @@ def tiny_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "f
         if minimum_ios(each) == ios
     }
     if not folders[target, scheme].exists():
-        export_all(tiny_model(), Contract.of(tiny_model()), folders, ios=ios)
+        export_all(tiny_model(), Contract.of(tiny_model()), folders, coreml=CoreMLOptions(ios=ios))
     return Bundle(folders[target, scheme])
