@@ -14,7 +14,7 @@ from converters.modules import build_module, example_inputs
 from coreml_evaluator import CoreMLProgram, UnknownOpError, program
 from coreml_evaluator.precision import round_to_half, round_to_half_
 from mobilesam.errors import BundleError, InputError
-from tests.coreml_evaluator.mil_programs import ct, mb, save_program
+from tests.coreml_evaluator.mil_programs import mb, save_program
 from tests.live_bundles import live_model
 from tests.parity.conftest import BundleOf
 
@@ -54,27 +54,6 @@ def test_program_agrees_with_pytorch(
         assert error <= limit
         # A float16 program that is this close was never rounded.
         assert scheme == "fp32" or error > 1e-4
-
-
-@pytest.mark.parametrize("ios", [17, 18])
-def test_later_systems_programs_agree_too(tmp_path: Path, ios: int) -> None:
-    contract = Contract.of(live_model())
-    module = build_module(live_model(), "decoder", contract)
-    inputs = example_inputs(contract, "decoder")
-    model = ct.convert(
-        torch.jit.trace(module, tuple(inputs.values())),
-        inputs=[ct.TensorType(name=name, shape=x.shape) for name, x in inputs.items()],
-        outputs=[ct.TensorType(name=s.name) for s in contract.signature("decoder").outputs],
-        minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
-        compute_precision=ct.precision.FLOAT32,
-        skip_model_load=True,
-    )
-    model.save(str(tmp_path / "decoder.mlpackage"))
-    opened = CoreMLProgram(tmp_path / "decoder.mlpackage")
-    assert opened.spec_version == {17: 8, 18: 9}[ios]
-    found = opened.run(inputs)
-    for name, value in reference(contract, "decoder").items():
-        assert relative_l2(found[name], value) <= 1e-5
 
 
 def test_inputs_survive_and_constants_are_loaded_once(bundle_of: BundleOf) -> None:
