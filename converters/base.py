@@ -14,16 +14,39 @@ from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 
-from converters.bundle import WeightsRecord
-from converters.contract import CONTRACT_VERSION, Component, Signature, TensorSpec
-from converters.layer_names import name_values
+from converters.bundle import FileRecord, WeightsRecord
+from converters.calibration import Calibration
+from converters.contract import (
+    CONTRACT_VERSION,
+    SLOT_AXIS,
+    Component,
+    Signature,
+    TensorSpec,
+)
+from converters.coreml_options import CoreMLOptions
 from mobilesam import __version__
 from mobilesam.errors import ExportError
 
 AUTHOR = "mobilesam-export"
 LICENCE = "Apache-2.0"
+
+
+def capture(module: nn.Module, inputs: tuple[Tensor, ...], signature: Signature) -> ExportedProgram:
+    """A module as torch.export captures it: one graph, no Python left.
+
+    Every size is fixed but that of a ``slot`` axis which may have several.
+    """
+    dynamic: dict[str, dict[int, Dim] | None] = {}
+    for spec in signature.inputs:
+        counts = spec.slot_counts
+        dynamic[spec.name] = None
+        if counts:
+            slots = Dim(SLOT_AXIS, min=counts[0], max=counts[-1])
+            dynamic[spec.name] = {spec.axes.index(SLOT_AXIS): slots}
+    with torch.no_grad():
+        return torch.export.export(module, inputs, dynamic_shapes=dynamic)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +59,9 @@ class Conversion:
         example: the module's inputs by contract name, in the signature's order.
         scheme: one of the target's schemes.
         folder: where the files go.
-        ios: lowest iOS a Core ML program must run on.
+        coreml: what a Core ML package must be like.
         shared: folder that all conversions of one export share, for what several can use.
+        calibration: real inputs, for schemes that need them.
     """
 
     component: Component
@@ -46,9 +70,10 @@ class Conversion:
     example: dict[str, Tensor]
     scheme: str
     folder: Path
-    ios: int
+    coreml: CoreMLOptions
     weights: WeightsRecord
     shared: Path
+    calibration: Calibration | None = None
 
     def path(self, suffix: str) -> Path:
         """Where the file with this suffix goes."""
@@ -61,15 +86,14 @@ class Conversion:
 
     @cached_property
     def program(self) -> ExportedProgram:
-        """The module as torch.export captures it: one static graph, no Python left."""
-        with torch.no_grad():
-            return torch.export.export(self.module, self.inputs)
+        """The module as torch.export captures it."""
+        return capture(self.module, self.inputs, self.signature)
 
     def trace(self) -> torch.jit.ScriptModule:
-        """The program as TorchScript, in eval mode, each value named after its layer.
+        """The program as TorchScript, in eval mode.
 
         Raises:
-            ExportError: tracing warned or lost an op, so the trace is not the module.
+            ExportError: tracing warned, so the trace is not the module.
         """
         exported = self.program.module(check_guards=False)
         # Built anew, it lacks the hook that checks shapes in Python, which would be traced too.
@@ -77,13 +101,11 @@ class Conversion:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("error", torch.jit.TracerWarning)
             try:
-                traced = torch.jit.trace(graph, self.inputs).eval()
+                return torch.jit.trace(graph, self.inputs).eval()
             except torch.jit.TracerWarning as warning:
                 raise ExportError(
                     f"the trace of the {self.component} is no faithful copy: {warning}"
                 ) from warning
-        name_values(traced.graph, self.program)
-        return traced
 
     @property
     def title(self) -> str:
@@ -109,17 +131,22 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output as a written file has it; None where the format does not say."""
+    """An input or output as a written file has it; None where the format does not say.
+
+    Attributes:
+        shapes: every shape it may have; None where only ``shape`` may be.
+    """
 
     name: str | None
     shape: tuple[int, ...] | None
     dtype: str | None
+    shapes: tuple[tuple[int, ...], ...] | None = None
 
 
 class Converter(Protocol):
     """What each target's module offers."""
 
-    def options(self, scheme: str, ios: int) -> dict[str, str]:
+    def options(self, scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
         """Settings that shape the file, for the manifest; a change of them exports anew."""
 
     def convert(self, job: Conversion) -> None:
@@ -129,9 +156,28 @@ class Converter(Protocol):
         """Reopen a written file with the format's own reader: its inputs and outputs."""
 
 
+class Packager(Protocol):
+    """What a target's module may offer besides."""
+
+    def package(
+        self, jobs: Sequence[Conversion], records: Sequence[FileRecord]
+    ) -> list[FileRecord]:
+        """Make of the checked files of all components what ships; the records of that."""
+
+
 def converter_of(target: str) -> Converter:
     """The module of a target."""
     return cast(Converter, import_module(f"converters.{target}"))
+
+
+def packager_of(target: str) -> Packager | None:
+    """The module of a target if it has a say in how files are packaged."""
+    module = import_module(f"converters.{target}")
+    return cast(Packager, module) if hasattr(module, "package") else None
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(str(list(shape)) for shape in shapes)
 
 
 def check_ports(path: Path, kind: str, found: Sequence[Port], wanted: Sequence[TensorSpec]) -> None:
@@ -159,6 +205,12 @@ def check_ports(path: Path, kind: str, found: Sequence[Port], wanted: Sequence[T
             raise ExportError(
                 f"{path.name}: {kind} '{spec.name}' has shape {list(port.shape)} but the contract "
                 f"says {list(spec.shape)}"
+            )
+        if port.shape is not None and {*(port.shapes or (port.shape,))} != {*spec.shapes}:
+            raise ExportError(
+                f"{path.name}: {kind} '{spec.name}' may have the shapes "
+                f"{_listed(port.shapes or (port.shape,))} but the contract says "
+                f"{_listed(spec.shapes)}"
             )
         if port.dtype is not None and port.dtype != spec.dtype:
             raise ExportError(

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from converters.contract import CONTRACT_VERSION, Component, Contract, InputVariant, Signature
+from converters.contract import (
+    CONTRACT_VERSION,
+    Component,
+    Contract,
+    InputVariant,
+    Signature,
+    shapes_of,
+)
 from mobilesam.errors import BundleError
 from mobilesam.validation import first_problem
 
@@ -22,13 +29,19 @@ class Record(BaseModel):
 
 
 class TensorRecord(Record):
-    """An input or output as the contract defines it."""
+    """An input or output as the contract defines it, see ``converters.contract.TensorSpec``."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     axes: tuple[str, ...]
     meaning: str
+    slot_counts: tuple[int, ...] = ()
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Every shape that the tensor may have."""
+        return shapes_of(self.shape, self.axes, self.slot_counts)
 
 
 class SignatureRecord(Record):
@@ -56,6 +69,8 @@ class FileRecord(Record):
     Attributes:
         path: relative to the bundle, with forward slashes.
         runtime: name of the runner that opens it, as in ``parity.runners``.
+        function: name of the component's function in a file that holds both; empty where the file
+            holds the component alone.
         sha256: of the file, or of a folder as :func:`digest` defines it.
         size_bytes: of the file, or the sum over a folder's files.
         note: what a user must know, such as "legacy".
@@ -64,6 +79,7 @@ class FileRecord(Record):
     path: str
     component: Component
     runtime: str
+    function: str = ""
     sha256: str
     size_bytes: int
     note: str = ""
@@ -98,6 +114,7 @@ class Manifest(Record):
     channels: int
     input_variant: InputVariant
     slots: int
+    slot_counts: tuple[int, ...] = ()
     signatures: dict[Component, SignatureRecord]
     files: tuple[FileRecord, ...]
     preprocessing: dict[str, str | list[float]]
@@ -113,7 +130,14 @@ class Manifest(Record):
     @property
     def contract(self) -> Contract:
         """The contract the bundle was exported to."""
-        return Contract(self.image_size, self.stride, self.channels, self.input_variant, self.slots)
+        return Contract(
+            self.image_size,
+            self.stride,
+            self.channels,
+            self.input_variant,
+            self.slots,
+            self.slot_counts,
+        )
 
 
 class Bundle:
@@ -146,14 +170,32 @@ class Bundle:
         Raises:
             BundleError: the manifest has none, or it is missing.
         """
+        return self._existing(self.record(component, runtime))
+
+    def record(self, component: Component, runtime: str) -> FileRecord:
+        """What the manifest says of the artefact of a component for a runtime.
+
+        Raises:
+            BundleError: the manifest has none.
+        """
         for record in self.manifest.files:
             if (record.component, record.runtime) == (component, runtime):
-                return self._existing(record)
+                return record
         raise BundleError(f"{self.path} has no {component} file for {runtime}")
 
     def size_bytes(self, runtime: str) -> int:
-        """Bytes on disk of a runtime's encoder and decoder together."""
-        return sum(r.size_bytes for r in self.manifest.files if r.runtime == runtime)
+        """Bytes on disk of a runtime's files, encoder and decoder together."""
+        return sum(self.component_sizes(runtime).values())
+
+    def component_sizes(self, runtime: str) -> dict[str, int]:
+        """Bytes on disk of each component; a file that holds several counts as the first's."""
+        sizes: dict[str, int] = {}
+        counted: set[str] = set()
+        for record in self.manifest.files:
+            if record.runtime == runtime:
+                sizes[record.component] = 0 if record.path in counted else record.size_bytes
+                counted.add(record.path)
+        return sizes
 
     def verify(self) -> None:
         """Check every file against the manifest.
@@ -183,9 +225,10 @@ class Bundle:
         Raises:
             BundleError: a file is missing, named.
         """
+        stated = {record.path: record for record in self.manifest.files}
         return [
-            record.path
-            for record in self.manifest.files
+            path
+            for path, record in stated.items()
             if digest(self._existing(record)) != record.sha256
         ]
 

@@ -3,6 +3,7 @@
 Converters build to it, manifests record it, runners feed by it, documents are generated from it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +33,8 @@ COMPONENTS: tuple[Component, ...] = ("encoder", "decoder")
 DEFAULT_SLOTS = 8
 """K, the number of point slots of a fixed-shape decoder."""
 
+SLOT_AXIS = "slot"
+
 LABELS = {
     1: "foreground",
     0: "background",
@@ -44,13 +47,35 @@ LABELS = {
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output: its name, fixed shape, dtype, the names of its axes, and its meaning."""
+    """One input or output.
+
+    Attributes:
+        shape: fixed, unless ``slot_counts`` are given.
+        axes: a name for each.
+        slot_counts: sizes that the ``slot`` axis may have; empty: only the one of ``shape``.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     axes: tuple[str, ...]
     meaning: str
+    slot_counts: tuple[int, ...] = ()
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Every shape that the tensor may have."""
+        return shapes_of(self.shape, self.axes, self.slot_counts)
+
+
+def shapes_of(
+    shape: tuple[int, ...], axes: Sequence[str], slot_counts: Sequence[int]
+) -> tuple[tuple[int, ...], ...]:
+    """A tensor's shape for each size of its ``slot`` axis; ``shape`` alone if none is given."""
+    if not slot_counts or SLOT_AXIS not in axes:
+        return (shape,)
+    axis = axes.index(SLOT_AXIS)
+    return tuple((*shape[:axis], count, *shape[axis + 1 :]) for count in slot_counts)
 
 
 @dataclass(frozen=True)
@@ -70,6 +95,7 @@ class Contract:
         image_size: S. grid: S/16. channels: of the embedding.
         input_variant: who normalises; ``pixels``: the graph, ``normalized``: the app.
         slots: K.
+        slot_counts: numbers of slots that the decoder accepts, ascending up to K; empty: K alone.
     """
 
     image_size: int
@@ -77,6 +103,7 @@ class Contract:
     channels: int
     input_variant: InputVariant
     slots: int
+    slot_counts: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -93,6 +120,10 @@ class Contract:
     def low_res_size(self) -> int:
         """Side of the low-res logits, S/4."""
         return 4 * self.image_size // self.stride
+
+    def slots_for(self, used: int) -> int:
+        """The fewest slots of which the decoder can be given that hold so many points."""
+        return next((count for count in self.slot_counts if count >= used), self.slots)
 
     def signature(self, component: Component) -> Signature:
         """The encoder as ``encode`` or the decoder as ``decode``."""
@@ -142,8 +173,11 @@ class Contract:
                 ("batch", "slot", "xy"),
                 f"x, y in pixels of the {self.image_size} x {self.image_size} frame, (0, 0) its "
                 "top-left corner; the graph adds the half pixel",
+                self.slot_counts,
             ),
-            TensorSpec("point_labels", (1, k), "float32", ("batch", "slot"), labels),
+            TensorSpec(
+                "point_labels", (1, k), "float32", ("batch", SLOT_AXIS), labels, self.slot_counts
+            ),
             TensorSpec(
                 "mask_input",
                 (1, 1, low, low),
@@ -192,8 +226,9 @@ def pack_prompt(prompt: Prompt, frame: Frame, contract: Contract) -> dict[str, n
             f"slots but this decoder has {contract.slots}: use fewer points or export "
             "with more slots"
         )
-    coords = np.zeros((1, contract.slots, 2), np.float32)
-    labels = np.full((1, contract.slots), UNUSED_SLOT, np.float32)
+    slots = contract.slots_for(used)
+    coords = np.zeros((1, slots, 2), np.float32)
+    labels = np.full((1, slots), UNUSED_SLOT, np.float32)
     end = len(prompt.point_coords)
     coords[0, :end] = frame.coords_to_frame(prompt.point_coords)
     labels[0, :end] = prompt.point_labels

@@ -1,14 +1,22 @@
 """Core ML through coremltools: an ML Program with float32 inputs and outputs, fully described."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock
+from torch import nn
 
-from converters.base import AUTHOR, LICENCE, Conversion, Port
-from converters.contract import CONTRACT_VERSION
-from mobilesam import __version__
+from converters.base import Conversion, Port
+from converters.bundle import FileRecord
+from converters.contract import SLOT_AXIS
+from converters.coreml_compression import compress, minimum_ios
+from converters.coreml_options import CoreMLOptions
+from converters.coreml_package import describe, merge, save
+from converters.layer_names import named
+from converters.safe_norm import scale_norms
 
 if TYPE_CHECKING:
     from coremltools import PassPipeline
@@ -19,56 +27,147 @@ EXACT_INPUTS = frozenset({"point_coords", "valid_size"})
 """Positions in pixels. What is computed from them alone stays float32 in an fp16 program:
 float16's eleven bits would move a point, and the phases of its positional encoding, visibly."""
 
+IMAGE = "image"
+"""The input that can be a pixel buffer."""
 
-def options(scheme: str, ios: int) -> dict[str, str]:
-    """The lowest system the program runs on."""
-    return {"minimum_deployment_target": f"iOS{ios}"}
+
+def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+    """The lowest system the program runs on, and what else was chosen.
+
+    Raises:
+        InputError: the scheme or an option needs a newer system than was asked for.
+    """
+    target = deployment_target(scheme, coreml)
+    chosen = coreml.model_dump(exclude={"ios"})
+    return {"minimum_deployment_target": f"iOS{target}", **chosen}
+
+
+def deployment_target(scheme: str, coreml: CoreMLOptions) -> int:
+    """The iOS that a package is written for.
+
+    Raises:
+        InputError: the scheme or an option needs a newer system than was asked for.
+    """
+    return coreml.deployment_target(scheme, minimum_ios(scheme))
+
+
+def computes_in_half(scheme: str) -> bool:
+    """Whether a scheme's programs compute in float16."""
+    return scheme != "fp32"
+
+
+def prepare(module: nn.Module, scheme: str) -> nn.Module:
+    """Change a contract's module, in place, into the one that is converted."""
+    return scale_norms(module) if computes_in_half(scheme) else module
 
 
 def convert(job: Conversion) -> None:
-    """Trace, convert, describe, save."""
+    """Convert, compress, describe, save."""
+    model = compress(_float_program(job), job)
+    describe(model, job)
+    save(model, job.path(".mlpackage"))
+
+
+def _float_program(job: Conversion) -> "MLModel":
+    """The program that is not compressed, converted once for all schemes of one export."""
+    import coremltools as ct
+
+    precision = "fp16" if computes_in_half(job.scheme) else "fp32"
+    system = deployment_target(job.scheme, job.coreml)
+    path = job.shared / f"{job.component}-{precision}-ios{system}.mlpackage"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            partial = path.with_name(f"partial-{path.name}")
+            save(_converted(job, system), partial)
+            partial.rename(path)
+    return ct.models.MLModel(str(path), skip_model_load=True)
+
+
+def _converted(job: Conversion, system: int) -> "MLModel":
     import coremltools as ct
     from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
 
-    model = ct.convert(
-        job.trace(),
+    prepare(job.module, job.scheme)
+    return ct.convert(
+        named(job.program),
         source="pytorch",
         convert_to="mlprogram",
-        inputs=[
-            ct.TensorType(name=spec.name, shape=spec.shape, dtype=np.float32)
-            for spec in job.signature.inputs
-        ],
+        inputs=_inputs(job),
         outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.signature.outputs],
-        minimum_deployment_target=getattr(ct.target, f"iOS{job.ios}"),
+        minimum_deployment_target=getattr(ct.target, f"iOS{system}"),
         compute_precision=FP16ComputePrecision(op_selector=_HalfSelector())
-        if job.scheme == "fp16"
+        if computes_in_half(job.scheme)
         else ct.precision.FLOAT32,
         pass_pipeline=_pipeline(),
         skip_model_load=True,
     )
-    _describe(model, job)
-    model.save(str(job.path(".mlpackage")))
 
 
 def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
     """Inputs and outputs of the saved package's specification."""
     import coremltools as ct
-    from coremltools.proto.FeatureTypes_pb2 import ArrayFeatureType
 
     description = ct.models.MLModel(str(path), skip_model_load=True).get_spec().description
-    names = ArrayFeatureType.ArrayDataType.Name
+    inputs = [_port(feature) for feature in description.input]
+    return inputs, [_port(feature) for feature in description.output]
 
-    def read(features: Sequence) -> list[Port]:
-        return [
-            Port(
-                feature.name,
-                tuple(feature.type.multiArrayType.shape),
-                names(feature.type.multiArrayType.dataType).lower(),
+
+def package(jobs: Sequence[Conversion], records: Sequence[FileRecord]) -> list[FileRecord]:
+    """Both components in one package, if that was asked for."""
+    if jobs[0].coreml.package == "multifunction":
+        return merge(jobs, records)
+    return list(records)
+
+
+def _inputs(job: Conversion) -> list[Any]:
+    """The inputs as coremltools declares them."""
+    import coremltools as ct
+
+    counts = next((spec.slot_counts for spec in job.signature.inputs if spec.slot_counts), ())
+    # One object, so that the sizes of points and labels are the same symbol. The Neural Engine
+    # runs a RangeDim at its default size only: let that be K.
+    sides = ct.RangeDim(counts[0], counts[-1], default=counts[-1]) if counts else None
+    declared: list[Any] = []
+    for spec in job.signature.inputs:
+        shape: Any = spec.shape
+        if spec.name == IMAGE and job.coreml.input == "image":
+            # Neither scale nor bias: the graph has a standard deviation for each channel.
+            declared.append(
+                ct.ImageType(name=spec.name, shape=shape, color_layout=ct.colorlayout.RGB)
             )
-            for feature in features
-        ]
+            continue
+        if spec.slot_counts and job.coreml.slots == "enumerated":
+            shape = ct.EnumeratedShapes(spec.shapes, default=spec.shape)
+        elif spec.slot_counts:
+            shape = tuple(
+                sides if axis == SLOT_AXIS else side
+                for axis, side in zip(spec.axes, spec.shape, strict=True)
+            )
+        declared.append(ct.TensorType(name=spec.name, shape=shape, dtype=np.float32))
+    return declared
 
-    return read(description.input), read(description.output)
+
+def _port(feature: Any) -> Port:
+    """A described input or output; an image as the tensor that the graph sees."""
+    from coremltools.proto.FeatureTypes_pb2 import ArrayFeatureType, ImageFeatureType
+
+    kind = feature.type.WhichOneof("Type")
+    if kind == "imageType":
+        image = feature.type.imageType
+        if image.colorSpace != ImageFeatureType.RGB:
+            return Port(feature.name, None, "grey or BGR image")
+        return Port(feature.name, (1, 3, image.height, image.width), "float32")
+    array = feature.type.multiArrayType
+    dtype = ArrayFeatureType.ArrayDataType.Name(array.dataType).lower()
+    shape = tuple(array.shape)
+    flexibility = array.WhichOneof("ShapeFlexibility")
+    shapes = None
+    if flexibility == "enumeratedShapes":
+        shapes = tuple(tuple(each.shape) for each in array.enumeratedShapes.shapes)
+    elif flexibility == "shapeRange":
+        ranges = [range(r.lowerBound, r.upperBound + 1) for r in array.shapeRange.sizeRanges]
+        shapes = tuple(product(*ranges))
+    return Port(feature.name, shape, dtype, shapes)
 
 
 def _pipeline() -> "PassPipeline":
@@ -106,15 +205,3 @@ class _HalfSelector:
                     found |= {variable.name} if variable.op is None else self._of(variable.op)
             self._sources[operation.name] = frozenset(found)
         return self._sources[operation.name]
-
-
-def _describe(model: "MLModel", job: Conversion) -> None:
-    model.author = AUTHOR
-    model.license = f"{LICENCE}; weights: {job.weights.licence}"
-    model.version = __version__
-    model.short_description = f"{job.title}, I/O contract {CONTRACT_VERSION}"
-    for spec in job.signature.inputs:
-        model.input_description[spec.name] = f"{spec.meaning} [{', '.join(spec.axes)}]"
-    for spec in job.signature.outputs:
-        model.output_description[spec.name] = f"{spec.meaning} [{', '.join(spec.axes)}]"
-    model.user_defined_metadata.update(job.metadata)

@@ -1,7 +1,12 @@
 """Our own graph passes for coremltools; importing this module registers them."""
 
-from coremltools.converters.mil.mil import Function, Program
+from collections.abc import Mapping
+
+import numpy as np
+from coremltools.converters.mil.mil import Builder as mb
+from coremltools.converters.mil.mil import Function, Operation, Program, Var, types
 from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
+from coremltools.converters.mil.mil.passes.helper import block_context_manager
 from coremltools.converters.mil.mil.passes.pass_registry import register_pass
 
 NAME_OPS = "mobilesam::name_ops_after_values"
@@ -22,3 +27,60 @@ class name_ops_after_values(AbstractGraphPass):  # noqa: N801 - the class's name
         for operation in function.operations:
             if len(operation.outputs) == 1 and operation.op_type != "const":
                 operation.name = operation.outputs[0].name
+
+
+QUANTIZED = ("conv", "linear")
+"""Ops whose input is quantized: those for which the Neural Engine has integer arithmetic. Attention
+products, softmax, norms, GELU, residual sums and transposed convolutions stay float."""
+
+_LOW, _HIGH = -128, 127
+
+
+class quantize_inputs(AbstractGraphPass):  # noqa: N801 - as coremltools calls its own
+    """Put ``quantize`` and ``dequantize`` before the input of each op of :data:`QUANTIZED`.
+
+    Int8 with one scale and one zero point a tensor, so that the range's ends and zero are kept. A
+    tensor that several ops read is quantized once.
+
+    Args:
+        ranges: least and greatest value of each tensor by name; those without stay float.
+    """
+
+    def __init__(self, ranges: Mapping[str, tuple[float, float]]) -> None:
+        self.ranges = ranges
+
+    def apply(self, prog: Program) -> None:
+        for function in prog.functions.values():
+            self._quantize(function)
+
+    @block_context_manager
+    def _quantize(self, block: Function) -> None:
+        made: dict[str, Var] = {}
+        for operation in list(block.operations):
+            if operation.op_type not in QUANTIZED:
+                continue
+            x = operation.inputs["x"]
+            if x.name in self.ranges:
+                if x.name not in made:
+                    made[x.name] = self._rounded(x, operation)
+                operation.set_inputs(x=made[x.name])
+
+    def _rounded(self, x: Var, before: Operation) -> Var:
+        scale, zero = int8_grid(*self.ranges[x.name], types.nptype_from_builtin(x.dtype))
+        numbers = {"scale": scale, "zero_point": zero, "before_op": before}
+        whole = mb.quantize(input=x, output_dtype="int8", name=f"{x.name}_int8", **numbers)
+        return mb.dequantize(input=whole, name=f"{x.name}_from_int8", **numbers)
+
+
+def int8_grid(low: float, high: float, dtype: type[np.floating]) -> tuple[np.floating, np.int8]:
+    """Scale and zero point of 256 steps that hold low, high and, exactly, zero.
+
+    Args:
+        low, high: finite.
+        dtype: of the scale.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = dtype((high - low) / (_HIGH - _LOW))
+    if not scale:  # nothing but zeros, or less than the dtype can tell from them
+        return dtype(1), np.int8(0)
+    return scale, np.int8(np.clip(round(_LOW - low / float(scale)), _LOW, _HIGH))

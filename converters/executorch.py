@@ -6,13 +6,14 @@ from pathlib import Path
 from torch import Tensor
 
 from converters.base import Conversion, Port
+from converters.coreml_options import CoreMLOptions
 from mobilesam.errors import ExportError
 
 _DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
 """ExecuTorch reports torch's ScalarType numbers."""
 
 
-def options(scheme: str, ios: int) -> dict[str, str]:
+def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
     """The backend that runs what it can; the rest runs on portable kernels."""
     return {"backend": "xnnpack"}
 

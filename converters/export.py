@@ -4,23 +4,27 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from filelock import Timeout
 
+from converters.base import converter_of
 from converters.bundle import Bundle, WeightsRecord
+from converters.calibration import calibration_photos
 from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
+from converters.coreml_compression import minimum_ios
+from converters.coreml_options import IOS_VERSIONS, CoreMLOptions
 from converters.modules import refuse_train_mode
 from converters.process import Cancelled, ConversionError, convert_in_process
 from converters.progress import BundleProgress
 from converters.provenance import export_key, weights_record
-from converters.schemes import ALL, TARGETS, require, resolve
+from converters.schemes import ALL, COREML, TARGETS, require, resolve
 from converters.worker import Task
 from converters.workspace import cannot_write, locked, prepare_out, replacing
 from mobilesam.errors import BundleError, ExportError, InputError
@@ -33,7 +37,7 @@ DEFAULT_OUT = "exports"
 DEFAULT_JOBS = 2
 """Conversions at a time. Each needs a core and 1 to 3 GB of memory."""
 
-IOS_VERSIONS = (16, 17, 18)
+DEFAULT_COREML = CoreMLOptions()
 SLOT_LIMITS = (2, 64)
 """A single point takes two slots: itself and SAM's padding point."""
 
@@ -58,7 +62,8 @@ def export(
     image_size: int = 1024,
     input_variant: str = "pixels",
     slots: int = DEFAULT_SLOTS,
-    ios: int = 16,
+    coreml: CoreMLOptions = DEFAULT_COREML,
+    calibration: str | Path | None = None,
     force: bool = False,
     progress: bool = True,
     jobs: int | None = None,
@@ -73,7 +78,9 @@ def export(
         image_size: S, a multiple of 16, at least 64.
         input_variant: ``pixels`` (the graph normalises) or ``normalized`` (the app does).
         slots: K, point slots of the decoder, 2 to 64.
-        ios: lowest iOS of a Core ML program: 16, 17 or 18.
+        coreml: what Core ML packages are to be like.
+        calibration: folder of photos for the schemes that are calibrated on photos; None: those of
+            scikit-image that bundles are not judged on.
         force: export even what is unchanged.
         progress: show progress, and the log of what fails, on standard error.
         jobs: conversions at a time.
@@ -88,18 +95,27 @@ def export(
         ExportError: a conversion failed. The other bundles were still finished; of the failed one
             nothing was written, and an earlier one is still in place.
     """
-    chosen = resolve(targets, schemes)
+    chosen = _runnable(resolve(targets, schemes), schemes, coreml.ios)
     for target in dict.fromkeys(target for target, _ in chosen):
         require(target)
     variant = _one_of("input_variant", input_variant, INPUT_VARIANTS)
     low, high = SLOT_LIMITS
     if not low <= slots <= high:
         raise InputError(f"slots must be {low} to {high}, not {slots}")
-    _check_options(ios, jobs)
+    _check_options(chosen, coreml, variant, jobs)
     model = load_model(weights, image_size=image_size)
     contract = Contract.of(model, input_variant=variant, slots=slots)
     folders = {(t, s): Path(out) / f"{t}-{s}" for t, s in chosen}
-    return export_all(model, contract, folders, ios=ios, force=force, progress=progress, jobs=jobs)
+    return export_all(
+        model,
+        contract,
+        folders,
+        coreml=coreml,
+        calibration=calibration,
+        force=force,
+        progress=progress,
+        jobs=jobs,
+    )
 
 
 def export_one(
@@ -109,7 +125,7 @@ def export_one(
     contract: Contract,
     folder: str | Path,
     *,
-    ios: int = 16,
+    coreml: CoreMLOptions = DEFAULT_COREML,
     force: bool = False,
     progress: bool = False,
 ) -> ExportResult:
@@ -120,7 +136,7 @@ def export_one(
         target, scheme: a row of the table.
         contract: as ``Contract.of(model)`` gives it.
         folder: the bundle folder itself; created, or replaced if it is a bundle.
-        ios, force, progress: as in :func:`export`.
+        coreml, force, progress: as in :func:`export`.
 
     Raises:
         InputError, MissingDependencyError, ExportError: as in :func:`export`; ExportError also
@@ -129,7 +145,7 @@ def export_one(
     resolve([target], [scheme])
     require(target)
     folders = {(target, scheme): Path(folder)}
-    return export_all(model, contract, folders, ios=ios, force=force, progress=progress)[0]
+    return export_all(model, contract, folders, coreml=coreml, force=force, progress=progress)[0]
 
 
 def export_all(
@@ -137,7 +153,8 @@ def export_all(
     contract: Contract,
     folders: Mapping[tuple[str, str], Path],
     *,
-    ios: int = 16,
+    coreml: CoreMLOptions = DEFAULT_COREML,
+    calibration: str | Path | None = None,
     force: bool = False,
     progress: bool = False,
     jobs: int | None = None,
@@ -146,7 +163,8 @@ def export_all(
 
     Args:
         folders: the bundle folder of each (target, scheme), which must be rows of the table.
-        model, contract, ios, force, progress, jobs: as in :func:`export_one` and :func:`export`.
+        model, contract, coreml, calibration, force, progress, jobs: as in :func:`export_one` and
+            :func:`export`.
 
     Returns:
         One result a bundle, in the order of ``folders``.
@@ -154,8 +172,11 @@ def export_all(
     Raises:
         InputError, ExportError: as in :func:`export_one`.
     """
-    _check_options(ios, jobs)
+    _check_options(folders, coreml, contract.input_variant, jobs)
     refuse_train_mode(model)
+    calibration_folder = None if calibration is None else Path(calibration).resolve()
+    if any(scheme in TARGETS[target].calibrated for target, scheme in folders):
+        calibration_photos(calibration_folder)  # an unusable folder is an error before the work
     cores = os.cpu_count() or 1
     workers = min(jobs or min(DEFAULT_JOBS, cores), len(folders))
     created = [
@@ -175,7 +196,8 @@ def export_all(
                 model=model,
                 weights=weights_record(model),
                 contract=contract,
-                ios=ios,
+                coreml=coreml,
+                calibration=calibration_folder,
                 force=force,
                 scratch=Path(scratch),
                 threads=max(1, cores // workers),
@@ -197,7 +219,8 @@ class _Session:
     model: MobileSAM
     weights: WeightsRecord
     contract: Contract
-    ios: int
+    coreml: CoreMLOptions
+    calibration: Path | None
     force: bool
     scratch: Path
     threads: int
@@ -208,12 +231,21 @@ class _Session:
     def model_file(self) -> Path:
         return self.scratch / "model.pt"
 
+    def contract_of(self, target: str) -> Contract:
+        """The contract of a target's bundles."""
+        if target != COREML:
+            return self.contract
+        return replace(self.contract, slot_counts=self.coreml.slot_counts(self.contract.slots))
+
     def export(self, target: str, scheme: str, folder: Path) -> ExportResult:
         """Convert to one bundle, or recognise it as unchanged."""
         name = f"{target}-{scheme}"
         self.lines.start(name)
         begin = time.monotonic()
-        key = export_key(self.model, self.weights, self.contract, target, scheme, self.ios)
+        contract = self.contract_of(target)
+        key = export_key(
+            self.model, self.weights, contract, target, scheme, self.coreml, self.calibration
+        )
         try:
             with locked(folder, self.stop.is_set):
                 skipped = not self.force and _is_unchanged(folder, key)
@@ -238,14 +270,15 @@ class _Session:
         return Task(
             target=target,
             scheme=scheme,
-            contract=self.contract,
+            contract=self.contract_of(target),
             weights=self.weights,
-            ios=self.ios,
+            coreml=self.coreml,
             model=self.model_file,
             folder=partial.resolve(),
             shared=self.scratch,
             outcome=self.scratch / f"{target}-{scheme}.outcome.json",
             threads=self.threads,
+            calibration=self.calibration,
         )
 
 
@@ -297,8 +330,32 @@ def _is_unchanged(folder: Path, key: str) -> bool:
     return bundle.manifest.export_key == key
 
 
-def _check_options(ios: int, jobs: int | None) -> None:
-    _one_of("ios", ios, IOS_VERSIONS)
+def _runnable(
+    chosen: list[tuple[str, str]], named: Sequence[str] | None, ios: int | None
+) -> list[tuple[str, str]]:
+    """Without the Core ML schemes that an older system lacks and nobody asked for by name."""
+    return [
+        (target, scheme)
+        for target, scheme in chosen
+        if target != COREML or ios is None or scheme in (named or ()) or minimum_ios(scheme) <= ios
+    ]
+
+
+def _check_options(
+    chosen: Iterable[tuple[str, str]],
+    coreml: CoreMLOptions,
+    input_variant: str,
+    jobs: int | None,
+) -> None:
+    if coreml.ios is not None:
+        _one_of("ios", coreml.ios, IOS_VERSIONS)
+    if coreml.input == "image" and input_variant != "pixels":
+        raise InputError(
+            "a Core ML image input holds values of 0 to 255: it needs the input variant 'pixels', "
+            f"not '{input_variant}'"
+        )
+    for target, scheme in chosen:
+        converter_of(target).options(scheme, coreml)
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs must be at least 1, not {jobs}")
 

@@ -11,10 +11,6 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from mobilesam.errors import ExportError
-
-_NOT_TRACED = ("aten::_assert_tensor_metadata",)
-
 
 def module_path(node: Node) -> str:
     """Dotted path of the innermost module that computed a node; empty for the outermost."""
@@ -28,28 +24,18 @@ def layer_name(node: Node) -> str:
 
 
 def computing_nodes(program: ExportedProgram) -> list[Node]:
-    """The nodes that compute a value from others with an ATen op, in order."""
-    return [
-        node
-        for node in program.graph.nodes
-        if isinstance(node.target, torch._ops.OpOverload)
-        and node.target._schema.name not in _NOT_TRACED
-    ]
+    """The nodes that compute a value with an ATen op, in order."""
+    return [node for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
 
 
-def name_values(graph: torch.Graph, program: ExportedProgram) -> None:
-    """Give the values of a traced graph, in place, the names of the nodes they were traced from.
+def named(program: ExportedProgram) -> ExportedProgram:
+    """The program in core ATen form, its nodes named after their layers.
 
-    Raises:
-        ExportError: the trace is not the program, op for op.
+    Outputs keep their names: the program's signature lists them.
     """
-    nodes = computing_nodes(program)
-    traced = [node for node in graph.nodes() if node.kind().startswith("aten::")]
-    if len(traced) != len(nodes):
-        raise ExportError(
-            f"the trace has {len(traced)} ops but the captured program has {len(nodes)}"
-        )
-    for node, op in zip(nodes, traced, strict=True):
-        outputs = list(op.outputs())
-        if len(outputs) == 1:
-            outputs[0].setDebugName(layer_name(node))
+    program = program.run_decompositions({})
+    outputs = {spec.arg.name for spec in program.graph_signature.output_specs}
+    for node in computing_nodes(program):
+        if node.name not in outputs:
+            node._rename(layer_name(node))
+    return program

@@ -11,9 +11,10 @@ from mobilesam.prompts import PADDING_POINT
 from mobilesam.sam import MobileSAM
 from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD
 
-HIDDEN = -30_000.0
-"""Added to the attention score of an unused slot. Its exponential is exactly zero in float32 and
-float16, and unlike infinity it stays finite in both."""
+HIDDEN = -8192.0
+"""Added to the attention score of an unused slot. As long as scores lie within half of it of each
+other its exponential is exactly zero in float32 and float16, and unlike infinity it leaves float16
+three bits of headroom; a power of two, it is added without rounding itself."""
 
 
 class EncoderModule(nn.Module):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from converters.base import LICENCE, Conversion, Port
+from converters.coreml_options import CoreMLOptions
 from converters.half import to_half
 from mobilesam import __version__
 from mobilesam.errors import ExportError
@@ -20,7 +21,7 @@ OPSET = 20
 ALLOWED_DOMAINS = ("", "ai.onnx")
 
 
-def options(scheme: str, ios: int) -> dict[str, str]:
+def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
     """The operator set."""
     return {"opset": str(OPSET)}
 

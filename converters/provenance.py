@@ -18,7 +18,9 @@ from converters.bundle import (
     key_of,
     size_on_disk,
 )
+from converters.calibration import calibration_record
 from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
+from converters.coreml_options import CoreMLOptions
 from converters.schemes import TARGETS
 from mobilesam import __version__
 from mobilesam.checkpoints import tensors_sha256
@@ -53,7 +55,13 @@ def tools(target: str) -> dict[str, str]:
 
 
 def export_key(
-    model: MobileSAM, weights: WeightsRecord, contract: Contract, target: str, scheme: str, ios: int
+    model: MobileSAM,
+    weights: WeightsRecord,
+    contract: Contract,
+    target: str,
+    scheme: str,
+    coreml: CoreMLOptions,
+    calibration: Path | None = None,
 ) -> str:
     """Digest of everything that determines a bundle; equal keys need no second export."""
     return key_of(
@@ -63,7 +71,8 @@ def export_key(
             "contract": [CONTRACT_VERSION, asdict(contract)],
             "target": target,
             "scheme": [scheme, TARGETS[target].schemes[scheme]],
-            "options": converter_of(target).options(scheme, ios),
+            "options": converter_of(target).options(scheme, coreml),
+            "calibration": _calibration(target, scheme, contract, calibration),
             "tools": tools(target),
             "source": _source_digest(),
         }
@@ -107,9 +116,10 @@ def build_manifest(
     contract: Contract,
     target: str,
     scheme: str,
-    ios: int,
+    coreml: CoreMLOptions,
     weights: WeightsRecord,
     files: list[FileRecord],
+    calibration: Path | None = None,
 ) -> Manifest:
     """The manifest of a bundle whose files are written."""
     size = contract.image_size
@@ -133,11 +143,21 @@ def build_manifest(
         },
         labels=LABELS,
         weights=weights,
-        options=converter_of(target).options(scheme, ios),
+        calibration=_calibration(target, scheme, contract, calibration),
+        options=converter_of(target).options(scheme, coreml),
         tools=tools(target),
-        export_key=export_key(model, weights, contract, target, scheme, ios),
+        export_key=export_key(model, weights, contract, target, scheme, coreml, calibration),
         licence=LICENCE,
     )
+
+
+def _calibration(
+    target: str, scheme: str, contract: Contract, folder: Path | None
+) -> dict[str, str] | None:
+    """What a scheme is calibrated on; None for one that is not."""
+    if scheme not in TARGETS[target].calibrated:
+        return None
+    return calibration_record(contract, folder)
 
 
 def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:

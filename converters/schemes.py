@@ -12,6 +12,7 @@ from types import MappingProxyType
 from mobilesam.errors import InputError, MissingDependencyError
 
 ALL = "all"
+COREML = "coreml"
 FP32 = "float32 weights, computed in float32"
 
 
@@ -35,6 +36,7 @@ class Target:
         extra: the pip extra that installs them; empty when the base install has them.
         artefacts: files written for each component.
         schemes: name of each scheme to what it means for this target.
+        calibrated: the schemes whose ranges come from photos.
         refused: name of each scheme that was tried and is not offered to the reason.
         seconds: rough time of one export, so that the longest can start first.
     """
@@ -44,6 +46,7 @@ class Target:
     extra: str = ""
     artefacts: tuple[Artefact, ...]
     schemes: Mapping[str, str]
+    calibrated: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     seconds: int
 
@@ -65,7 +68,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             refused={"fp16": "the CPU computes float16 more slowly than float32 there"},
             seconds=15,
         ),
-        "coreml": Target(
+        COREML: Target(
             title="Core ML",
             packages=("coremltools",),
             extra="coreml",
@@ -74,7 +77,21 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "fp32": FP32,
                 "fp16": "float16 weights, computed in float16; coordinates, their positional "
                 "encoding and the valid size stay float32",
+                "w8": "fp16 with int8 weights, symmetric, one scale an output channel; biases, "
+                "norms and tensors of up to 2048 elements stay float16",
+                "w4": "fp16 with int4 weights, symmetric, one scale for 32 input channels of an "
+                "output channel; tables that are added stay at int8, other weights float16; "
+                "from iOS 18 on",
+                "p8": "fp16 with weights of 8 bits that index a k-means palette of 256 float16 "
+                "values a tensor; tensors of up to 2048 elements stay float16",
+                "p6": "as p8 with 6 bits and 64 values; tables that are added keep 8 bits",
+                "p4": "as p6 with 4 bits and 16 values; from iOS 18 on 8 output channels share a "
+                "palette",
+                "w8a8": "w8, and int8 inputs of convolutions and linear layers, one scale and "
+                "zero point a tensor, from ranges over calibration photos; attention, softmax, "
+                "norms, GELU and sums stay float16; from iOS 17 on",
             },
+            calibrated=("w8a8",),
             seconds=20,
         ),
         "tflite": Target(

@@ -8,6 +8,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from converters.base import Conversion, Port
+from converters.coreml_options import CoreMLOptions
 from mobilesam.errors import ExportError
 from mobilesam.prompt_encoder import PositionEncoding
 
@@ -31,7 +32,7 @@ class _Named(nn.Module):
         )
 
 
-def options(scheme: str, ios: int) -> dict[str, str]:
+def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
     """None of the converter's settings differs from its defaults."""
     return {}
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from converters.base import Conversion, Port
+from converters.coreml_options import CoreMLOptions
 
 EXTRA_FILE = "contract.json"
 """Provenance inside the archive, readable through ``torch.jit.load(..., _extra_files=...)``."""
 
 
-def options(scheme: str, ios: int) -> dict[str, str]:
+def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
     """None: a frozen trace has no settings."""
     return {}
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from converters.base import Conversion, check_ports, converter_of
+from converters.base import Conversion, check_ports, converter_of, packager_of
 from converters.bundle import MANIFEST_NAME, WeightsRecord
+from converters.calibration import Calibration
 from converters.contract import COMPONENTS, Contract
+from converters.coreml_options import CoreMLOptions
 from converters.modules import build_module, example_inputs
 from converters.provenance import build_manifest, file_records
 from converters.schemes import TARGETS
@@ -33,18 +35,20 @@ class Task(BaseModel):
         folder: where the bundle's files go; it exists.
         shared: folder for what several workers can use.
         outcome: where an :class:`Outcome` goes.
+        calibration: folder of photos for a scheme that is calibrated; None: the built-in ones.
     """
 
     target: str
     scheme: str
     contract: Contract
     weights: WeightsRecord
-    ios: int
+    coreml: CoreMLOptions
     model: Path
     folder: Path
     shared: Path
     outcome: Path
     threads: int
+    calibration: Path | None = None
 
 
 class Outcome(BaseModel):
@@ -60,9 +64,10 @@ def convert_bundle(
     scheme: str,
     contract: Contract,
     weights: WeightsRecord,
-    ios: int,
+    coreml: CoreMLOptions,
     folder: Path,
     shared: Path,
+    calibration_photos: Path | None = None,
 ) -> None:
     """Write every file of a bundle, check each against the contract, then write the manifest.
 
@@ -70,7 +75,10 @@ def convert_bundle(
         ExportError: the model is in train mode, a conversion failed, or a file does not match.
     """
     converter = converter_of(target)
-    files = []
+    calibration = None
+    if scheme in TARGETS[target].calibrated:
+        calibration = Calibration(model, contract, calibration_photos)
+    jobs, files = [], []
     for component in COMPONENTS:
         job = Conversion(
             component=component,
@@ -79,9 +87,10 @@ def convert_bundle(
             example=example_inputs(contract, component),
             scheme=scheme,
             folder=folder,
-            ios=ios,
+            coreml=coreml,
             weights=weights,
             shared=shared,
+            calibration=calibration,
         )
         try:
             converter.convert(job)
@@ -98,8 +107,14 @@ def convert_bundle(
                 f"{TARGETS[target].packages[0]} could not convert the {component} "
                 f"({type(error).__name__}: {first})"
             ) from error
+        jobs.append(job)
         files += file_records(job, target)
-    manifest = build_manifest(model, contract, target, scheme, ios, weights, files)
+    packager = packager_of(target)
+    if packager is not None:
+        files = packager.package(jobs, files)
+    manifest = build_manifest(
+        model, contract, target, scheme, coreml, weights, files, calibration_photos
+    )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
 
@@ -115,9 +130,10 @@ def run(task: Task) -> Outcome:
             task.scheme,
             task.contract,
             task.weights,
-            task.ios,
+            task.coreml,
             task.folder,
             task.shared,
+            task.calibration,
         )
     except MobileSAMError as error:
         traceback.print_exc()

@@ -5,7 +5,7 @@ see :mod:`coreml_evaluator.precision` for what it can and cannot know about a de
 """
 
 from coreml_evaluator.arguments import UnknownOpError
-from coreml_evaluator.program import CoreMLProgram, TensorType
+from coreml_evaluator.program import CoreMLProgram, Evaluation, TensorType
 from coreml_evaluator.reading import functions_of
 
-__all__ = ["CoreMLProgram", "TensorType", "UnknownOpError", "functions_of"]
+__all__ = ["CoreMLProgram", "Evaluation", "TensorType", "UnknownOpError", "functions_of"]

@@ -1,7 +1,8 @@
 """A saved ``.mlpackage`` read back and run."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,37 @@ class TensorType(NamedTuple):
     name: str
     shape: tuple[int | None, ...]
     dtype: str
+
+
+class Operand(NamedTuple):
+    """A tensor that an op reads."""
+
+    tensor: TensorType
+    constant: bool
+
+
+class OpInfo(NamedTuple):
+    """One op of a program; an argument that is a list gives one operand for each item."""
+
+    name: str
+    op_type: str
+    inputs: tuple[Operand, ...]
+    outputs: tuple[TensorType, ...]
+
+
+class Evaluation(NamedTuple):
+    """One op as it was just evaluated, for an observer of a run.
+
+    Attributes:
+        place: of the op in :attr:`CoreMLProgram.ops`.
+        inputs, outputs: values, in the order of the op's. They must not be changed.
+        again: evaluates the op with other inputs, rounding as the program does; its outputs.
+    """
+
+    place: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    again: Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
 
 
 class _Step(NamedTuple):
@@ -73,7 +105,9 @@ class CoreMLProgram:
         self.outputs = tuple(_type_of(var) for var in found.outputs)
         self._constants: dict[int, Value] = {}
         self._steps: list[_Step] = []
+        self._types: dict[int, TensorType] = {}
         slots = {id(var): slot for slot, var in enumerate(found.inputs.values())}
+        self._types.update(enumerate(self.inputs))
         self._compressed: Counter[str] = Counter()
         for operation in found.operations:
             if operation.op_type.startswith(_CONSTANT):
@@ -100,14 +134,42 @@ class CoreMLProgram:
         )
         return _HALF if rounded else "fp32"
 
+    def takes(self, name: str, shape: tuple[int, ...]) -> bool:
+        """Whether an input of this name may have a shape."""
+        flexible = self._flexible.get(name)
+        if flexible is not None:
+            return flexible.allows(shape)
+        return any((name, shape) == (tensor.name, tensor.shape) for tensor in self.inputs)
+
+    @cached_property
+    def ops(self) -> tuple[OpInfo, ...]:
+        """The ops that a run evaluates, in its order; constants and what computes them left out."""
+        return tuple(
+            OpInfo(
+                step.name,
+                step.op_type,
+                tuple(
+                    Operand(self._types[slot], slot in self._constants)
+                    for slot in self._tensors_read(step)
+                ),
+                tuple(tensor for _, tensor in step.outputs),
+            )
+            for step in self._steps
+        )
+
     @torch.inference_mode()
-    def run(self, inputs: Mapping[str, np.ndarray | Tensor]) -> dict[str, Tensor]:
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray | Tensor],
+        observe: Callable[[Evaluation], None] | None = None,
+    ) -> dict[str, Tensor]:
         """Evaluate.
 
         Args:
             inputs: exactly the program's inputs, in its shapes; converted to its dtypes as
                 ``MLModel.predict`` does. An image is the tensor that the program sees, [1, 3, H, W]
                 in RGB order, with the whole numbers of 0 to 255 that an 8-bit pixel has.
+            observe: called after each op.
 
         Returns:
             The program's outputs; floats of either width as float32.
@@ -119,8 +181,10 @@ class CoreMLProgram:
         """
         values: dict[int, Value] = dict(self._constants)
         values.update(self._take(inputs))
-        for step in self._steps:
+        for place, step in enumerate(self._steps):
             self._evaluate(step, values)
+            if observe is not None:
+                observe(self._evaluation(place, step, values))
             for slot in step.freed:
                 del values[slot]
         results: dict[str, Tensor] = {}
@@ -139,11 +203,11 @@ class CoreMLProgram:
             if tensor.name not in inputs:
                 raise InputError(f"{self.path} needs the input '{tensor.name}'")
             value = torch.as_tensor(inputs[tensor.name])
-            flexible, shape = self._flexible.get(tensor.name), tuple(value.shape)
-            if not (flexible.allows(shape) if flexible else shape == tensor.shape):
+            shape = tuple(value.shape)
+            if not self.takes(tensor.name, shape):
                 raise InputError(
                     f"input '{tensor.name}' of {self.path} has shape "
-                    f"{flexible or list(tensor.shape)}, not {list(shape)}"
+                    f"{self._flexible.get(tensor.name) or list(tensor.shape)}, not {list(shape)}"
                 )
             value = value.to(STORED_AS[tensor.dtype])
             if tensor.name in self.images and not _are_pixels(value):
@@ -154,6 +218,21 @@ class CoreMLProgram:
             if tensor.dtype == _HALF:
                 value = round_to_half(value)
             yield slot, value
+
+    def _evaluation(self, place: int, step: _Step, values: Mapping[int, Value]) -> Evaluation:
+        """What an observer is told of a step."""
+        read = self._tensors_read(step)
+        written = [slot for slot, _ in step.outputs]
+
+        def again(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            changed = {**values, **dict(zip(read, inputs, strict=True))}
+            self._evaluate(step, changed)
+            return _tensors(changed, written)
+
+        return Evaluation(place, _tensors(values, read), _tensors(values, written), again)
+
+    def _tensors_read(self, step: _Step) -> list[int]:
+        return [slot for slot in _slots_read(step) if slot in self._types]
 
     def _evaluate(self, step: _Step, values: dict[int, Value]) -> None:
         arguments: dict[str, Argument] = {
@@ -192,7 +271,8 @@ class CoreMLProgram:
         outputs = []
         for var in operation.outputs:
             slots[id(var)] = len(slots)
-            outputs.append((slots[id(var)], _type_of(var)))
+            self._types[slots[id(var)]] = _type_of(var)
+            outputs.append((slots[id(var)], self._types[slots[id(var)]]))
         op_type = operation.op_type
         return _Step(OPS[op_type], op_type, operation.name, arguments, outputs, [])
 
@@ -201,6 +281,8 @@ class CoreMLProgram:
         if id(var) not in slots:
             slots[id(var)] = len(slots)
             self._constants[slots[id(var)]] = _constant(var)
+            if not isinstance(var.val, str):
+                self._types[slots[id(var)]] = _type_of(var)
         return slots[id(var)]
 
     def _plan_freeing(self) -> None:
@@ -217,6 +299,10 @@ class CoreMLProgram:
 def _slots_read(step: _Step) -> Iterator[int]:
     for slot in step.arguments.values():
         yield from [slot] if isinstance(slot, int) else slot
+
+
+def _tensors(values: Mapping[int, Value], slots: Sequence[int]) -> tuple[Tensor, ...]:
+    return tuple(value for slot in slots if isinstance(value := values[slot], Tensor))
 
 
 def _type_of(var: Any) -> TensorType:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from mobilesam.masked_images import Segment, read_labels, segment_mask
 from mobilesam.prompts import Prompt, make_prompt
+from mobilesam.sample_photos import PHOTOS, Box, data_folder
 from mobilesam.transforms import Frame
-from parity.photos import PHOTOS, Box, data_folder
 
 PromptType = Literal[
     "one_point",

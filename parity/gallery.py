@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from mobilesam.predictor import choose_mask
 from mobilesam.prompts import make_prompt
+from mobilesam.sample_photos import PHOTOS, ShippedPhoto
 from mobilesam.transforms import Frame
-from parity.photos import PHOTOS, ShippedPhoto
 from parity.progress import Step
 from parity.references import PhotoReference, masks_of
 from parity.report.overlays import data_uri, draw_answer, draw_masks

@@ -1,7 +1,7 @@
 """What the reference answers to every case: computed once, kept on disk, compared to often."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from mobilesam.transforms import Frame, upscale_logits
 from parity.cases import Case, Photo, is_degenerate
 from parity.metrics import boundary
 from parity.progress import Step
-from parity.runners.base import Runner
+from parity.runners.base import Decoded, Runner
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -59,6 +59,15 @@ class PhotoReference:
     def compute(self, runner: Runner, rgb: np.ndarray) -> None:
         """Ask the reference, and keep what it answers."""
         embedding = runner.encode(rgb)
+        self.keep(embedding, lambda case: runner.decode(embedding, case.prompt, case.frame))
+
+    def keep(self, embedding: Floats, answer: Callable[[Case], Decoded]) -> None:
+        """Write down an embedding [1, 256, S/16, S/16] and what is answered to each case, in order.
+
+        Args:
+            embedding: the reference's.
+            answer: called with each case, whose mask input is there by then.
+        """
         cases: list[Case] = []
         low_res: list[Floats] = []
         iou: list[Floats] = []
@@ -66,7 +75,7 @@ class PhotoReference:
             # `one_point` comes first: its best mask is what the refinement starts from.
             if case.refines:
                 case = case.refined(low_res[0][choose_mask(cases[0].prompt, iou[0])])
-            decoded = runner.decode(embedding, case.prompt, case.frame)
+            decoded = answer(case)
             cases.append(case)
             low_res.append(decoded.low_res)
             iou.append(decoded.iou)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 def _null_is_nan(value: Any) -> Any:
@@ -103,17 +103,42 @@ class Timing(Record):
 
 
 class Measurement(Record):
-    """Cost of one component, measured in a process of its own."""
+    """Cost of one component, measured in a process of its own; memory is null if unknown."""
 
     component: Literal["encoder", "decoder"]
     load_s: float
     timing: Timing
-    peak_memory_mb: float
-    baseline_memory_mb: float
+    peak_memory_mb: float | None
+    baseline_memory_mb: float | None
     threads: int
     delegate_partitions: int | None = None
     representative: bool = True
     """False where this machine emulates (Core ML off a Mac): the time says nothing of a phone."""
+
+
+class OpRange(Record):
+    """The largest |value| that an op of a float16 file gives; see ``parity.headroom``.
+
+    Both figures are null of integers, where a value is not finite, and where all are zero.
+    """
+
+    name: str
+    largest: float | None
+    headroom_bits: float | None
+
+
+class Headroom(Record):
+    """How near the ops of one float16 file come to an overflow, on one image, in their order."""
+
+    component: Literal["encoder", "decoder"]
+    image: str
+    ops: list[OpRange]
+
+    @property
+    def least(self) -> OpRange | None:
+        """The op with the least headroom."""
+        known = [op for op in self.ops if op.headroom_bits is not None]
+        return min(known, key=lambda op: op.headroom_bits or 0.0, default=None)
 
 
 class BundleReport(Record):
@@ -130,11 +155,14 @@ class BundleReport(Record):
     reasons: list[str]
     checks: list[Check]
     size_bytes: dict[str, int]
+    """By component; one file that holds both counts as the encoder's."""
     notes: list[str] = []
     """What was not judged, and why."""
     encoder: list[EncoderMetrics] = []
     cases: list[CaseMetrics] = []
     measurements: list[Measurement] = []
+    headroom: list[Headroom] = []
+    """Of float16 files, where the runtime can be looked into."""
     worst_case: str | None = None
     worst_picture: str | None = None
     """The worst case drawn, as a data URI: photo with prompt, reference mask, exported mask."""

@@ -2,27 +2,28 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from converters.bundle import Bundle
 from mobilesam import __version__
-from mobilesam.checkpoints import KNOWN_NAMES
+from mobilesam.checkpoints import KNOWN_NAMES, WeightsInfo
 from mobilesam.errors import BundleError
-from mobilesam.sam import MobileSAM
+from mobilesam.sample_photos import PHOTOS
 from mobilesam.variants import load_model
 from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, Photo, default_photos
 from parity.command import command_line
 from parity.gallery import draw_gallery, first_answers
+from parity.headroom import measure_headroom
 from parity.image_folder import folder_photos
 from parity.judge import Findings, judge
 from parity.latency import measure_bundle, measure_reference
-from parity.photos import PHOTOS
 from parity.progress import Progress, Step
 from parity.references import PhotoReference, reference_answers
 from parity.report.overlays import data_uri, draw_case
@@ -32,6 +33,14 @@ from parity.runners.reference import ReferenceRunner
 from parity.schema import BundleReport, Check, ParityReport
 from parity.thresholds import Row, Thresholds
 from parity.verdict import checks, equality, reasons
+
+
+class Weighted(Protocol):
+    """A model, or what is left of one: it knows where its weights came from."""
+
+    @property
+    def weights(self) -> WeightsInfo | None:
+        """Of the model; None if none were loaded."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def run_parity(
         for origin in dict.fromkeys(Origin.of(entry.bundle, weights) for entry in entries)
     }
     first = next(iter(models.values()))
-    report = _empty_report(photos, limits, first)
+    report = empty_report(photos, limits, first)
     report.command = command_line(
         bundles,
         images=images,
@@ -148,7 +157,7 @@ def _entries(path: Path, limits: Thresholds) -> list[Entry]:
     return [Entry(bundle, runtime, row) for runtime in bundle.runtimes]
 
 
-def check_entry(entry: Entry, model: MobileSAM) -> BundleReport:
+def check_entry(entry: Entry, model: Weighted) -> BundleReport:
     """The beginning of a report: FAIL so far, with reasons why it must not be run, if any."""
     report = _empty_bundle_report(entry)
     report.checks = _integrity(entry, model)
@@ -165,12 +174,23 @@ def judge_entry(
     shown: Progress,
 ) -> None:
     """Judge one intact bundle on one runtime; what it raises becomes the reason of a FAIL."""
-    title = f"{entry.bundle.name} on {entry.runtime}"
+    judge_opened(report, lambda: _open(entry, threads, compute_units), answers, entry.row, shown)
+
+
+def judge_opened(
+    report: BundleReport,
+    opened: Callable[[], BundleRunner],
+    answers: Sequence[PhotoReference],
+    row: Row,
+    shown: Progress,
+) -> None:
+    """Judge the runner that ``opened`` makes; what it raises becomes the reason of a FAIL."""
+    title = f"{report.bundle} on {report.runtime}"
     try:
-        runner = _open(entry, threads, compute_units)
-        with runner, shown.task(title, len(answers)) as step:
+        with opened() as runner, shown.task(title, len(answers)) as step:
             report.engine = runner.engine
-            judge_runner(report, runner, answers, entry.row, step)
+            judge_runner(report, runner, answers, row, step)
+            report.headroom = measure_headroom(runner, answers[0])
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
         report.reasons.append(f"could not be run: {error or type(error).__name__}")
@@ -207,7 +227,7 @@ def judge_runner(
     return findings
 
 
-def _integrity(entry: Entry, model: MobileSAM) -> list[Check]:
+def _integrity(entry: Entry, model: Weighted) -> list[Check]:
     """Whether this is what was exported, from the weights it is compared to; nothing is run."""
     bundle = entry.bundle
     altered = bundle.altered()
@@ -265,15 +285,12 @@ def _empty_bundle_report(entry: Entry) -> BundleReport:
         verdict="FAIL",
         reasons=[],
         checks=[],
-        size_bytes={
-            record.component: record.size_bytes
-            for record in manifest.files
-            if record.runtime == entry.runtime
-        },
+        size_bytes=bundle.component_sizes(entry.runtime),
     )
 
 
-def _empty_report(photos: Sequence[Photo], limits: Thresholds, model: MobileSAM) -> ParityReport:
+def empty_report(photos: Sequence[Photo], limits: Thresholds, model: Weighted) -> ParityReport:
+    """A report of this machine that has no bundle yet; its weights are the model's."""
     return ParityReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,

@@ -40,12 +40,20 @@ class MaskLimits(Limits):
     iou_prediction: Positive
 
 
+class LayerLimits(Limits):
+    """For a single op that is fed PyTorch's values; see :mod:`parity.bisect.measure`."""
+
+    excess: Positive
+    relative_l2: Positive
+
+
 class Row(Limits):
-    """The limits of one scheme."""
+    """The limits of one scheme; without ``layers`` its ops are ranked, none is called wrong."""
 
     encoder: EncoderLimits
     decoder: MaskLimits
     end_to_end: MaskLimits
+    layers: LayerLimits | None = None
 
 
 class Thresholds:

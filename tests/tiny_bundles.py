@@ -7,6 +7,7 @@ import pytest
 from conftest import shared_folder
 from converters.bundle import Bundle
 from converters.contract import Contract
+from converters.coreml_compression import minimum_ios
 from converters.export import export_all
 from converters.schemes import schemes_of
 from mobilesam.sam import MobileSAM
@@ -45,8 +46,13 @@ def tiny_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "f
     for module in REQUIRED[target]:
         pytest.importorskip(module, reason=f"{module} is not installed")
     root = shared_folder(temporary, "tiny-bundles")
-    # All schemes at once: what one leaves, the next can use.
-    folders = {(target, each): root / f"{target}-{each}" for each in schemes_of(target)}
+    # All schemes of a system at once: what one leaves, the next can use.
+    ios = minimum_ios(scheme)
+    folders = {
+        (target, each): root / f"{target}-{each}"
+        for each in schemes_of(target)
+        if minimum_ios(each) == ios
+    }
     if not folders[target, scheme].exists():
-        export_all(tiny_model(), Contract.of(tiny_model()), folders)
+        export_all(tiny_model(), Contract.of(tiny_model()), folders, ios=ios)
     return Bundle(folders[target, scheme])

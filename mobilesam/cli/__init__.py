@@ -1,4 +1,4 @@
-"""The command line: `mobilesam export | parity | evaluate | train | distill | ...`.
+"""The command line: `mobilesam export | parity | bisect | evaluate | train | distill | ...`.
 
 Only this package imports the other rooms, and only inside functions, so that ``--help`` is quick
 and ``import mobilesam`` loads no converter.
@@ -11,15 +11,18 @@ import typer
 from typer.core import TyperGroup
 
 from mobilesam import __version__
+from mobilesam.cli.bisect import bisect
 from mobilesam.cli.common import say
 from mobilesam.cli.demo import demo
 from mobilesam.cli.distill import distill
 from mobilesam.cli.doctor import doctor
 from mobilesam.cli.evaluate import evaluate
 from mobilesam.cli.export import export
+from mobilesam.cli.golden import golden
 from mobilesam.cli.inspect import inspect
 from mobilesam.cli.parity import parity
 from mobilesam.cli.predict import predict
+from mobilesam.cli.replay import replay
 from mobilesam.cli.scenes import scenes
 from mobilesam.cli.train import train
 from mobilesam.errors import MobileSAMError
@@ -96,17 +99,20 @@ def _options(
 COMMANDS = (
     export,
     parity,
+    bisect,
     evaluate,
     train,
     distill,
     scenes,
     predict,
     inspect,
+    golden,
     doctor,
     demo,
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(replay)
 
 
 def main() -> None:

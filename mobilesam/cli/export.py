@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from mobilesam.cli.common import (
+    ComputeUnits,
     ImageSize,
     Json,
     Weights,
@@ -37,7 +38,37 @@ def export(
     slots: Annotated[
         int, typer.Option(min=2, max=64, help="Point slots of the decoder; a box takes two.")
     ] = 8,
-    ios: Annotated[int, typer.Option(help="Core ML: oldest iOS served, 16, 17 or 18.")] = 16,
+    ios: Annotated[
+        int | None,
+        typer.Option(
+            help="Core ML: oldest iOS served, 16, 17 or 18.", show_default="oldest possible"
+        ),
+    ] = None,
+    coreml_input: Annotated[
+        Literal["tensor", "image"],
+        typer.Option(help="Core ML: the image as a multi-array or as an RGB pixel buffer."),
+    ] = "tensor",
+    coreml_slots: Annotated[
+        Literal["fixed", "range", "enumerated"],
+        typer.Option(
+            help="Core ML: a decoder of K point slots, of any number up to K (RangeDim), or of "
+            "some (EnumeratedShapes, iOS 18)."
+        ),
+    ] = "fixed",
+    coreml_package: Annotated[
+        Literal["separate", "multifunction"],
+        typer.Option(help="Core ML: two packages, or one with two functions (iOS 18)."),
+    ] = "separate",
+    compute_units: Annotated[
+        ComputeUnits,
+        typer.Option(case_sensitive=False, help="Core ML: what it is meant to run on; recorded."),
+    ] = "all",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of photos to calibrate w8a8 on.", show_default="scikit-image's photos"
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Export again what is unchanged.")] = False,
     jobs: Annotated[
         int | None,
@@ -47,6 +78,7 @@ def export(
 ) -> None:
     """Export encoder and decoder to bundles, one folder for each target and scheme."""
     from converters.bundle import Bundle
+    from converters.coreml_options import CoreMLOptions
     from converters.export import export as run_export
     from converters.schemes import resolve
 
@@ -62,7 +94,14 @@ def export(
         image_size=image_size,
         input_variant=input_variant,
         slots=slots,
-        ios=ios,
+        coreml=CoreMLOptions(
+            ios=ios,
+            input=coreml_input,
+            slots=coreml_slots,
+            package=coreml_package,
+            compute_units=compute_units,
+        ),
+        calibration=calibration,
         force=force,
         progress=not as_json,
         jobs=jobs,

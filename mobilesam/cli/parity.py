@@ -1,11 +1,11 @@
 """`mobilesam parity`: does what ships still draw PyTorch's masks?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilesam.cli.common import Json, Threads, require_writable_folder, say
+from mobilesam.cli.common import ComputeUnits, Json, Threads, require_writable_folder, say
 from mobilesam.errors import BundleError, InputError
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 FAILED = 1
 ALTERED = 2
-
-ComputeUnits = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
 
 
 def parity(

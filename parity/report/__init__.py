@@ -1,7 +1,7 @@
 """What the suite found, as a table on the terminal and as files for people and for machines."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,23 @@ def write_report(report: ParityReport, folder: Path) -> dict[str, Path]:
     }
     # All are made before the first is written, so that an error leaves earlier files as they were.
     contents = {kind: make() for kind, make in makers.items()}
-    paths = {kind: folder / name for kind, name in FILES.items()}
+    return write_files(folder, FILES, contents)
+
+
+def write_files(
+    folder: Path, names: Mapping[str, str], contents: Mapping[str, bytes]
+) -> dict[str, Path]:
+    """Write files to a folder, each whole or not at all.
+
+    Args:
+        folder: created if it does not exist.
+        names: of the files, by kind.
+        contents: by kind.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    paths = {kind: folder / name for kind, name in names.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for kind, path in paths.items():

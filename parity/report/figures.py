@@ -115,6 +115,11 @@ def decibels(value: float | None) -> str:
     return f"{value:.1f}" if math.isfinite(value) else NOT_FINITE
 
 
+def bits(value: float | None) -> str:
+    """Headroom, one digit after the point, rounded down."""
+    return MISSING if value is None else f"{math.floor(value * 10 + 1e-9) / 10:.1f}"
+
+
 def words(name: str) -> str:
     """A name of the code as words: ``end_to_end`` as "end to end"."""
     return name.replace("_", " ")

@@ -1,25 +1,30 @@
 """The report as one page that needs nothing else: no network, no scripts, no other file."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mobilesam.errors import MissingDependencyError
 from parity.report import charts, figures
 from parity.report.aggregate import channel_rows, prompt_rows, spread
+from parity.report.profile import Profile, headroom_profile
 from parity.report.summary import (
     EMULATED_NOTE,
     counts,
     demo_note,
     headline,
+    headroom_line,
     reference_line,
     summarise,
 )
-from parity.schema import BundleReport, CaseMetrics, ParityReport
+from parity.schema import BundleReport, CaseMetrics, Headroom, ParityReport
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).with_name("templates")
 FILTERS = (
     *("share", "error", "exact", "limit", "percent", "ratio", "count", "decibels"),
-    *("megabytes", "milliseconds", "seconds", "words", "metric"),
+    *("megabytes", "milliseconds", "seconds", "words", "metric", "bits"),
 )
 """Functions of ``parity.report.figures`` that templates use by name."""
 
@@ -33,38 +38,51 @@ def html(report: ParityReport) -> str:
     Raises:
         MissingDependencyError: Jinja2 is not installed.
     """
+    lines = summarise(report)
+    passing, total = counts(report)
+    page = (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            lines=lines,
+            details=[_details(line.bundle) for line in lines],
+            reference=reference_line(report),
+            headline=headline(report),
+            passing=passing,
+            total=total,
+            threads=sorted({m.threads for m in _measurements(report)}),
+            chart=charts.disagreement(lines),
+            demo_note=demo_note(report),
+            drawn_with=_weights(report),
+            emulated_note=EMULATED_NOTE if any(line.emulated for line in lines) else "",
+        )
+    )
+    return page + "\n"
+
+
+def environment() -> "Environment":
+    """Jinja2 with the templates here and their filters; what is undefined is an error.
+
+    Raises:
+        MissingDependencyError: Jinja2 is not installed.
+    """
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError:
         raise MissingDependencyError(
             'the page needs Jinja2, which is not installed: pip install "mobilesam-export[report]"'
         ) from None
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update({name: getattr(figures, name) for name in FILTERS})
-    environment.filters["sign"] = figures.SIGNS.__getitem__
-    lines = summarise(report)
-    passing, total = counts(report)
-    page = environment.get_template("report.html.jinja").render(
-        report=report,
-        lines=lines,
-        details=[_details(line.bundle) for line in lines],
-        reference=reference_line(report),
-        headline=headline(report),
-        passing=passing,
-        total=total,
-        threads=sorted({m.threads for m in _measurements(report)}),
-        chart=charts.disagreement(lines),
-        demo_note=demo_note(report),
-        drawn_with=_weights(report),
-        emulated_note=EMULATED_NOTE if any(line.emulated for line in lines) else "",
-    )
-    return page + "\n"
+    made.filters.update({name: getattr(figures, name) for name in FILTERS})
+    made.filters["sign"] = figures.SIGNS.__getitem__
+    return made
 
 
 def _weights(report: ParityReport) -> str:
@@ -93,11 +111,18 @@ def _details(bundle: BundleReport) -> dict[str, Any]:
             (case for case in bundle.cases if case.stage == "end_to_end"), key=_worst_iou
         )[:WORST_CASES],
         "least": _least,
+        "headroom": headroom_line(bundle),
+        "profiles": [(part, _profile(part)) for part in bundle.headroom],
         "encoder": {
             "relative_l2": spread(m.relative_l2 for m in bundle.encoder),
             "max_abs_error": spread(m.max_abs_error for m in bundle.encoder),
         },
     }
+
+
+def _profile(part: Headroom) -> Profile:
+    names = [op.name for op in part.ops]
+    return headroom_profile(names, names, [op.headroom_bits for op in part.ops])
 
 
 def _paired(decoder: list[Any], end_to_end: list[Any]) -> list[list[Any]]:

@@ -10,6 +10,7 @@ from parity.report.summary import (
     Line,
     demo_note,
     headline,
+    headroom_line,
     reference_line,
     summarise,
 )
@@ -138,6 +139,8 @@ def _bundle(bundle: BundleReport) -> Iterable[str]:
     rows = [*prompt_rows(bundle.cases, "decoder"), *prompt_rows(bundle.cases, "end_to_end")]
     if rows:
         yield _table(_PROMPTS, map(_prompt, rows), left=2)
+    if bundle.headroom:
+        yield _escape(headroom_line(bundle))
     if bundle.worst_case:
         yield f"Worst case: {_escape(bundle.worst_case)}"
 

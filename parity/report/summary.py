@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mobilesam.demo_weights import DEMO, DEMO_NOTE
+from parity.report import figures
 from parity.report.aggregate import Spread, agreement, spread
 from parity.schema import BundleReport, Measurement, ParityReport
 
@@ -91,6 +92,16 @@ def demo_note(report: ParityReport) -> str:
     return f"{DEMO_NOTE[0].upper()}{DEMO_NOTE[1:]}." if DEMO in names else ""
 
 
+def headroom_line(bundle: BundleReport) -> str:
+    """The least headroom of each float16 file in a sentence; empty where none was measured."""
+    found = [
+        f"{part.component} {figures.bits(op.headroom_bits)} bits at {op.name}"
+        for part in bundle.headroom
+        if (op := part.least) is not None
+    ]
+    return f"Least float16 headroom: {', '.join(found)}." if found else ""
+
+
 EMULATED_NOTE = (
     "–: this machine emulates the runtime, so time and memory would say nothing of a device."
 )
@@ -122,6 +133,9 @@ def _cost(
         return Cost(size_mb=size_mb)
     if not taken.representative:
         return Cost(size_mb=size_mb, partitions=taken.delegate_partitions)
+    memory = None
+    if taken.peak_memory_mb is not None and taken.baseline_memory_mb is not None:
+        memory = taken.peak_memory_mb - taken.baseline_memory_mb
     same = next(
         (m for m in reference if m.component == component and m.threads == taken.threads), None
     )
@@ -132,6 +146,6 @@ def _cost(
         p90_s=taken.timing.p90_s,
         ratio=ratio,
         load_s=taken.load_s,
-        memory_mb=taken.peak_memory_mb - taken.baseline_memory_mb,
+        memory_mb=memory,
         partitions=taken.delegate_partitions,
     )

@@ -13,6 +13,7 @@ from parity.report.summary import (
     counts,
     demo_note,
     headline,
+    headroom_line,
     reference_line,
     summarise,
 )
@@ -30,6 +31,10 @@ def print_table(report: ParityReport, console: Console) -> None:
     for line in lines:
         if not line.passed:
             console.print(_reasons(line))
+    for line in lines:
+        if line.bundle.headroom:
+            text = f"{line.bundle.bundle} on {line.bundle.runtime}: {headroom_line(line.bundle)}"
+            console.print(Text(text, style="dim"))
     if any(line.emulated for line in lines):
         console.print(Text(EMULATED_NOTE, style="dim"))
     if demo_note(report):

@@ -4,10 +4,10 @@ import importlib.metadata
 import os
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from converters.bundle import TensorRecord
 from converters.contract import Component
 from mobilesam.errors import BundleError, InputError
 from parity.runners.base import Arrays, BundleRunner
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Shapes = Mapping[str, tuple[int | None, ...]]
 """By name; None is a side that may vary."""
@@ -94,6 +97,21 @@ class CheckedRunner(BundleRunner):
         """Pieces of the graph that a delegate took over; None where the runtime cannot say."""
         return None
 
+    def watch_half(
+        self, component: Component, inputs: Arrays, observe: "Callable[[str, Tensor], None]"
+    ) -> bool:
+        """Run one component of a float16 file and hand over what each op gives, by name, in order.
+
+        Args:
+            component, inputs: as of :meth:`run`.
+            observe: called with each op's name and value.
+
+        Returns:
+            False, and nothing is run, where the runtime cannot be looked into or no op of the
+            file computes in float16.
+        """
+        return False
+
     @abstractmethod
     def open_file(self, component: Component, path: Path) -> object:
         """Load one file; what is returned is kept as ``self._opened[component]``."""
@@ -146,15 +164,16 @@ def shapes_of(arrays: Arrays) -> dict[str, tuple[int, ...]]:
 
 def difference(found: Shapes, specs: Iterable[TensorRecord]) -> str:
     """The first way in which tensors differ from what they should be; empty if they do not."""
-    expected = {spec.name: spec.shape for spec in specs}
+    expected = {spec.name: spec for spec in specs}
     for name in expected:
         if name not in found:
             return f"'{name}' is missing, there is {', '.join(found) or 'nothing'}"
     for name, shape in found.items():
         if name not in expected:
             return f"'{name}' is not one of {', '.join(expected)}"
-        if shape != expected[name]:
-            return f"'{name}' has shape {list(shape)}, not {list(expected[name])}"
+        if shape not in expected[name].shapes:
+            wanted = " or ".join(str(list(each)) for each in expected[name].shapes)
+            return f"'{name}' has shape {list(shape)}, not {wanted}"
     return ""
 
 

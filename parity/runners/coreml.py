@@ -1,13 +1,17 @@
 """Core ML packages: Core ML itself on a Mac, elsewhere the same file evaluated in PyTorch."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
+from torch import Tensor
 
 from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component
-from coreml_evaluator import CoreMLProgram, TensorType
+from coreml_evaluator import CoreMLProgram, Evaluation, TensorType
 from coreml_evaluator.reading import quiet
 from mobilesam.errors import InputError
 from parity.runners.base import Arrays
@@ -23,7 +27,8 @@ class CoreMLRunner(CheckedRunner):
     """``MLModel`` on macOS; elsewhere :mod:`coreml_evaluator`.
 
     Args:
-        compute_units: one of :data:`COMPUTE_UNITS`; means nothing to the evaluator.
+        compute_units: one of :data:`COMPUTE_UNITS`, by default what the bundle was made for; means
+            nothing to the evaluator.
     """
 
     name = "coreml"
@@ -41,7 +46,8 @@ class CoreMLRunner(CheckedRunner):
             raise InputError(
                 f"unknown compute units '{compute_units}', known: {', '.join(COMPUTE_UNITS)}"
             )
-        self.compute_units = compute_units or "ALL"
+        meant = bundle.manifest.options.get("compute_units", "all").upper()
+        self.compute_units = compute_units or meant
 
     @property
     def on_device(self) -> bool:
@@ -65,20 +71,52 @@ class CoreMLRunner(CheckedRunner):
         return f"Core ML evaluator in PyTorch ({rounding}), not a Mac"
 
     def open_file(self, component: Component, path: Path) -> object:
+        function = self.bundle.record(component, self.name).function or None
         if self.on_device:
             units = getattr(ct.ComputeUnit, self.compute_units)
-            return ct.models.MLModel(str(path), compute_units=units)
-        program = CoreMLProgram(path)
-        self.check_declared(component, path, _shapes(program.inputs), _shapes(program.outputs))
+            return ct.models.MLModel(str(path), compute_units=units, function_name=function)
+        program = CoreMLProgram(path, function)
+        specs = self.bundle.manifest.signatures[component].inputs
+        # A flexible input is as the manifest says if it takes every shape that the manifest lists.
+        flexible = {
+            spec.name: spec.shape
+            for spec in specs
+            if spec.slot_counts and all(program.takes(spec.name, shape) for shape in spec.shapes)
+        }
+        inputs = _shapes(program.inputs) | flexible
+        self.check_declared(component, path, inputs, _shapes(program.outputs))
         return program
 
     def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
         opened = self._opened[component]
         if not isinstance(opened, CoreMLProgram):
-            predicted: dict[str, np.ndarray] = opened.predict(arrays)
+            predicted: dict[str, np.ndarray] = opened.predict(self._features(component, arrays))
             return predicted
         with torch_threads(self.threads):
             return {name: value.numpy() for name, value in opened.run(arrays).items()}
+
+    def _features(self, component: Component, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """What ``MLModel.predict`` takes: arrays, and an image where the package wants one."""
+        if component != "encoder" or self.bundle.manifest.options.get("input") != "image":
+            return arrays
+        pixels = arrays["image"][0].transpose(1, 2, 0).astype(np.uint8)
+        return {**arrays, "image": Image.fromarray(pixels)}
+
+    def watch_half(
+        self, component: Component, inputs: Arrays, observe: Callable[[str, Tensor], None]
+    ) -> bool:
+        program = self._opened[component]
+        if not isinstance(program, CoreMLProgram) or program.precision != "fp16":
+            return False
+
+        def tell(evaluated: Evaluation) -> None:
+            outputs = program.ops[evaluated.place].outputs
+            for tensor, value in zip(outputs, evaluated.outputs, strict=True):
+                observe(tensor.name, value)
+
+        with torch_threads(self.threads):
+            program.run(inputs, tell)
+        return True
 
 
 def _shapes(tensors: tuple[TensorType, ...]) -> dict[str, tuple[int | None, ...]]:

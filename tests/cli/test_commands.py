@@ -22,8 +22,8 @@ from parity.runners.coreml import COMPUTE_UNITS
 from tests.cli.conftest import Run
 
 COMMANDS = (
-    *("export", "parity", "evaluate", "train", "distill", "scenes"),
-    *("predict", "inspect", "doctor", "demo"),
+    *("export", "parity", "replay", "evaluate", "train", "distill", "scenes"),
+    *("predict", "inspect", "golden", "doctor", "demo"),
 )
 SMALL = ("--image-size", "128")
 
@@ -206,6 +206,24 @@ def test_export_reports_what_it_wrote(exports: Path, run: Run) -> None:
     assert (row["target"], row["scheme"]) == ("torchscript", "fp32")
     assert set(row["size_bytes"]) == {"torchscript", "lite_interpreter"}
     assert Path(row["path"]) == exports / "torchscript-fp32"
+
+
+def test_golden_writes_vectors_and_refuses_what_it_cannot(
+    exports: Path, run: Run, refused: Callable[..., str], photo: Path, here: Path
+) -> None:
+    bundle = exports / "torchscript-fp32"
+    (here / "mine").mkdir()
+    (here / "mine" / "kept.txt").write_text("kept")
+    assert "'mine' is not empty" in refused("golden", bundle, "--out", "mine", "--image", photo)
+    missing = refused("golden", bundle, "--out", "new", "--image", "none.jpg")
+    assert "none.jpg" in missing
+    result = run("golden", bundle, "--out", "golden", "--image", photo)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "golden: 8 prompts on photo.png, for torchscript-fp32\n"
+    index = json.loads((here / "golden" / "golden.json").read_text("utf-8"))
+    assert (index["original_size"], index["image_size"]) == ([64, 96], 128)
+    embedding = index["encoder"]["outputs"][0]
+    assert (here / "golden" / embedding["file"]).stat().st_size == 4 * 256 * 8 * 8
 
 
 def test_predict_with_a_bundle(exports: Path, run: Run, photo: Path, here: Path) -> None:

@@ -17,6 +17,7 @@ from converters import export as export_module
 from converters import workspace
 from converters.bundle import LOG_NAME, MANIFEST_NAME, Bundle, Manifest
 from converters.contract import COMPONENTS, CONTRACT_VERSION, Contract
+from converters.coreml_options import CoreMLOptions
 from converters.export import export, export_one
 from converters.process import ConversionError
 from converters.schemes import TARGETS
@@ -32,6 +33,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {root!r})
 from converters.contract import Contract
+from converters.coreml_options import CoreMLOptions
 from converters.export import export_one
 from tests.tiny_bundles import make_tiny_model
 model = make_tiny_model()
@@ -142,20 +144,26 @@ def test_an_unchanged_bundle_is_skipped_and_a_changed_one_is_not(
     assert Bundle(folder).manifest.weights.sha256 == tensors_sha256(model.state_dict())
 
 
-@pytest.mark.parametrize("change", ["slots", "variant", "ios", "target", "scheme"])
+@pytest.mark.parametrize("change", ["slots", "variant", "ios", "input", "target", "scheme"])
 def test_the_export_key_sees_every_choice(tiny_model: MobileSAM, change: str) -> None:
     from converters.provenance import export_key, weights_record
 
     weights = weights_record(tiny_model)
 
-    def key(target: str = "coreml", scheme: str = "fp32", ios: int = 16, **contract: object) -> str:
+    def key(
+        target: str = "coreml",
+        scheme: str = "fp32",
+        coreml: CoreMLOptions = CoreMLOptions(),  # noqa: B008 - frozen
+        **contract: object,
+    ) -> str:
         made = Contract.of(tiny_model, **contract)  # type: ignore[arg-type]
-        return export_key(tiny_model, weights, made, target, scheme, ios)
+        return export_key(tiny_model, weights, made, target, scheme, coreml)
 
     changed = {
         "slots": lambda: key(slots=9),
         "variant": lambda: key(input_variant="normalized"),
-        "ios": lambda: key(ios=17),
+        "ios": lambda: key(coreml=CoreMLOptions(ios=17)),
+        "input": lambda: key(coreml=CoreMLOptions(input="image")),
         "target": lambda: key(target="onnx"),
         "scheme": lambda: key(scheme="fp16"),
     }
@@ -339,7 +347,7 @@ def test_a_worker_that_ran_out_of_space_says_so(
     [
         ({"targets": ["tflight"]}, "did you mean 'tflite'"),
         ({"targets": ["torchscript"], "schemes": ["fp16"]}, "no scheme 'fp16'"),
-        ({"ios": 15, "targets": ["torchscript"]}, "ios must be one of 16, 17, 18, not 15"),
+        ({"coreml": CoreMLOptions(ios=15)}, "ios must be one of 16, 17, 18, not 15"),
         ({"slots": 1}, "slots must be 2 to 64, not 1"),
         ({"slots": 65}, "slots must be 2 to 64, not 65"),
         ({"input_variant": "raw"}, "input_variant must be one of pixels, normalized"),

@@ -8,6 +8,7 @@ import pytest
 
 from converters import schemes
 from converters.base import converter_of
+from converters.coreml_options import CoreMLOptions
 from converters.schemes import TARGETS, combinations, markdown_table, require, resolve, schemes_of
 from mobilesam.errors import InputError, MissingDependencyError
 
@@ -17,7 +18,9 @@ def test_every_target_is_one_row_and_one_module() -> None:
         module = converter_of(target)
         for name in ("options", "convert", "ports"):
             assert callable(getattr(module, name))
-        assert all(isinstance(value, str) for value in module.options("fp32", 16).values())
+        assert all(
+            isinstance(value, str) for value in module.options("fp32", CoreMLOptions()).values()
+        )
 
 
 def test_all_five_formats_have_fp32() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from converters.base import Conversion, Port, check_ports
 from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component, Contract, Signature
+from converters.coreml_options import CoreMLOptions
 from converters.modules import build_module, example_inputs
 from converters.provenance import weights_record
 from converters.schemes import combinations
@@ -161,7 +162,7 @@ def make_job(
         signature=contract.signature(component),
         example=example_inputs(contract, component),
         weights=weights_record(model),
-        **{"scheme": "fp32", "ios": 16, "shared": other["folder"], **other},
+        **{"scheme": "fp32", "coreml": CoreMLOptions(), "shared": other["folder"], **other},
     )
 
 
@@ -172,8 +173,9 @@ def test_coreml_packages_for_newer_systems(
     ct = pytest.importorskip("coremltools")
     from converters import coreml
 
+    made = CoreMLOptions(ios=ios)
     contract = Contract.of(tiny_model, slots=4)
-    job = make_job(tiny_model, contract, "decoder", folder=tmp_path, ios=ios, scheme="fp16")
+    job = make_job(tiny_model, contract, "decoder", folder=tmp_path, coreml=made, scheme="fp16")
     coreml.convert(job)
     path = job.path(".mlpackage")
     inputs, outputs = coreml.ports(path, job)
@@ -181,7 +183,7 @@ def test_coreml_packages_for_newer_systems(
     check_ports(path, "output", outputs, job.signature.outputs)
     spec = ct.models.MLModel(str(path), skip_model_load=True).get_spec()
     assert spec.specificationVersion == version
-    assert coreml.options("fp16", ios) == {"minimum_deployment_target": f"iOS{ios}"}
+    assert coreml.options("fp16", made)["minimum_deployment_target"] == f"iOS{ios}"
 
 
 def test_the_normalized_variant_has_one_input(tiny_model: MobileSAM, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilesam.sample_photos import PHOTOS, ShippedPhoto
 from parity.cases import default_photos
 from parity.gallery import MAX_SIDE, draw_gallery
-from parity.photos import PHOTOS, ShippedPhoto
 from parity.report.html import html
 from parity.runners.reference import ReferenceRunner
 from parity.schema import GalleryPhoto, GalleryPicture, ParityReport

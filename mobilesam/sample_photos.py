@@ -1,6 +1,7 @@
 """The photos inside scikit-image's wheel: what to point at in each, written down by looking at it.
 
-The suite judges bundles on some of them, the report's gallery shows masks on all.
+The suite judges bundles on some of them, the others calibrate, and the report's gallery shows
+masks on all.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class ShippedPhoto:
         subject: the object, in words.
         box: x1, y1, x2, y2 around the object, in pixels of the crop.
         clicks: x, y on the object, in pixels of the crop.
-        judged: the suite judges bundles on it.
+        judged: the suite judges bundles on it; on the others static schemes are calibrated.
     """
 
     name: str
@@ -63,7 +64,7 @@ def data_folder() -> Traversable:
     except ModuleNotFoundError:
         raise MissingDependencyError(
             'the built-in photos come with scikit-image: pip install "mobilesam-export[report]", '
-            "or give a folder of images and no gallery"
+            "or give a folder of images"
         ) from None
 
 

@@ -1,0 +1,81 @@
+"""What an export to Core ML can be asked for, beside the scheme."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from mobilesam.errors import InputError
+
+IOS_VERSIONS = (16, 17, 18)
+
+Input = Literal["tensor", "image"]
+Package = Literal["separate", "multifunction"]
+Slots = Literal["fixed", "range", "enumerated"]
+ComputeUnits = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "input": get_args(Input),
+    "package": get_args(Package),
+    "slots": get_args(Slots),
+    "compute_units": get_args(ComputeUnits),
+}
+
+NEEDS = {("package", "multifunction"): 18, ("slots", "enumerated"): 18}
+"""The lowest iOS of choices that need more than the lowest of all. Sources: Apple's "Creating a
+multifunction Core ML model"; coremltools refuses enumerated shapes of two inputs before iOS 18."""
+
+
+class CoreMLOptions(BaseModel):
+    """Options of Core ML packages.
+
+    Attributes:
+        ios: lowest iOS that the package must run on, 16 to 18 (macOS 13 to 15); None: the lowest
+            that the scheme and the other options need.
+        input: ``tensor``: ``image`` is a float32 multi-array [1, 3, S, S]; ``image``: an RGB pixel
+            buffer of S x S, 8 bits a channel. The graph normalises per channel either way.
+        package: ``separate``: ``encoder.mlpackage`` and ``decoder.mlpackage``; ``multifunction``:
+            one ``model.mlpackage`` with the functions ``encode`` and ``decode``.
+        slots: ``fixed``: K point slots; ``range``: any number from 2 to K (``RangeDim``);
+            ``enumerated``: some numbers up to K (``EnumeratedShapes``).
+        compute_units: what the package is meant to run on: recorded, and what parity asks
+            ``MLModel`` for unless told otherwise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ios: int | None = None
+    input: Input = "tensor"
+    package: Package = "separate"
+    slots: Slots = "fixed"
+    compute_units: ComputeUnits = "all"
+
+    def deployment_target(self, scheme: str, scheme_needs: int = IOS_VERSIONS[0]) -> int:
+        """The iOS that a package of a scheme is written for.
+
+        Raises:
+            InputError: ``ios`` is lower than the scheme or an option needs.
+        """
+        needed = {f"scheme {scheme}": scheme_needs} | {
+            f"{choice} {option}": version
+            for (option, choice), version in NEEDS.items()
+            if getattr(self, option) == choice
+        }
+        what = max(needed, key=lambda name: needed[name])
+        if self.ios is None:
+            return needed[what]
+        if self.ios < needed[what]:
+            raise InputError(f"Core ML's {what} needs iOS {needed[what]}, not iOS {self.ios}")
+        return self.ios
+
+    def slot_counts(self, slots: int) -> tuple[int, ...]:
+        """The numbers of point slots that a decoder of K = ``slots`` accepts, ascending.
+
+        Two is the least: a single point takes one, and SAM's padding point another.
+        """
+        if self.slots == "range":
+            return tuple(range(2, slots + 1))
+        if self.slots == "enumerated":
+            powers = [2**power for power in range(1, slots.bit_length())]
+            return tuple(sorted({*powers, slots}))
+        return ()

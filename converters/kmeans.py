@@ -1,0 +1,63 @@
+"""K-means in one dimension, over distinct values: what palettized weights are made with.
+
+Weights in float16 have at most some ten thousand distinct values, so that a tensor of any size
+is clustered in milliseconds, and the same way on every run.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+_MOST_ROUNDS = 1000
+"""Far more than were ever needed; rounds stop when no centre moves."""
+
+
+def palette(values: npt.NDArray[np.floating], bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """The 2^bits values that stand best for all given ones, by squared error, and who takes which.
+
+    Lloyd's algorithm, started where an optimal quantizer of many levels has its own: as dense as
+    the cube root of the values' density (Panter and Dite, Proc. IRE 1951). With no more distinct
+    values than entries the palette holds exactly those.
+
+    Args:
+        values: of any shape, finite.
+        bits: 1 to 8.
+
+    Returns:
+        The palette [2^bits] of the values' dtype, ascending, and each value's index into it, flat,
+        uint8.
+    """
+    distinct, member, counts = np.unique(values, return_inverse=True, return_counts=True)
+    size = 1 << bits
+    if len(distinct) <= size:
+        unused = np.repeat(distinct[-1:], size - len(distinct))
+        return np.concatenate([distinct, unused]), member.reshape(-1).astype(np.uint8)
+    points = distinct.astype(np.float64)
+    centres = _start(points, counts, size)
+    total = np.concatenate([[0.0], np.cumsum(counts)])
+    weighted = np.concatenate([[0.0], np.cumsum(counts * points)])
+    for _ in range(_MOST_ROUNDS):
+        ends = np.concatenate([[0], _cuts(points, centres), [len(points)]])
+        taken = np.diff(total[ends])
+        moved = np.divide(np.diff(weighted[ends]), taken, out=centres.copy(), where=taken > 0)
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    rounded = centres.astype(values.dtype)
+    owner = np.searchsorted(
+        _cuts(points, rounded.astype(np.float64)), np.arange(len(points)), "right"
+    )
+    return rounded, owner[member.reshape(-1)].astype(np.uint8)
+
+
+def _start(
+    points: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], size: int
+) -> npt.NDArray[np.float64]:
+    """Centres spread by the cube root of the density, which is a point's count over its gap."""
+    gaps = np.gradient(points)
+    mass = np.cumsum(np.cbrt(counts * gaps**2))
+    return np.interp((np.arange(size) + 0.5) / size * mass[-1], mass, points)
+
+
+def _cuts(points: npt.NDArray[np.float64], centres: npt.NDArray[np.float64]) -> np.ndarray:
+    """Index of the first point beyond each middle between neighbouring centres."""
+    return np.searchsorted(points, (centres[1:] + centres[:-1]) / 2)

@@ -1,0 +1,123 @@
+"""`mobilesam bisect`: at which op does an exported file leave PyTorch?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mobilesam.cli.common import Json, numbers, require_writable_folder, say, say_demo
+from mobilesam.cli.predict import listed_all
+from mobilesam.demo_weights import DEMO
+from mobilesam.errors import InputError
+
+if TYPE_CHECKING:
+    from converters.contract import Component
+    from parity.bisect.run import Subject
+
+FAULT = 1
+
+
+def bisect(
+    bundle: Annotated[Path, typer.Argument(help="The bundle.", show_default=False)],
+    image: Annotated[Path, typer.Option(help="A photo.", show_default=False)],
+    point: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y", help="A point in pixels of the photo; may be repeated."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="1|0",
+            help="1 foreground, 0 background; one for each point.",
+            show_default="all 1",
+        ),
+    ] = None,
+    box: Annotated[
+        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
+    ] = None,
+    component: Annotated[
+        Literal["encoder", "decoder", "both"], typer.Option(help="Which files to look into.")
+    ] = "both",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoint of the PyTorch model to compare with.",
+            show_default="the one the manifest names",
+        ),
+    ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(help="TOML file.", show_default="parity/thresholds.toml")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Ops to list, the worst of each file.")] = 10,
+    every: Annotated[bool, typer.Option("--all", help="List every op, in order.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for bisect.html and bisect.json.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold every op of a bundle's files against PyTorch, and name the first that is wrong.
+
+    Exit status 0 without a fault, 1 with one.
+    """
+    if report is not None:
+        require_writable_folder(report)
+    if thresholds is not None and not thresholds.is_file():
+        raise InputError(f"there is no thresholds file at '{thresholds}'")
+
+    from converters.bundle import Bundle
+    from converters.contract import COMPONENTS
+    from mobilesam.variants import load_model
+    from parity.bisect.report import print_report, write_report
+    from parity.bisect.run import bisect as run
+    from parity.progress import Progress
+    from parity.suite import Origin
+    from parity.thresholds import Thresholds
+
+    opened = Bundle(bundle)
+    opened.require_files()
+    manifest = opened.manifest
+    limits = Thresholds(thresholds).row(manifest.target, manifest.scheme.name).layers
+    subject = _subject(image, point, label, box, manifest.image_size)
+    origin = Origin.of(opened, weights)
+    model = load_model(origin.weights, origin.variant, origin.image_size)
+    chosen: tuple[Component, ...] = COMPONENTS if component == "both" else (component,)
+    with Progress(not as_json) as progress:
+        found = run(opened, model, subject, limits, components=chosen, progress=progress)
+    written = {} if report is None else write_report(found, report)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        from rich.console import Console
+
+        print_report(found, Console(), top=None if every else top)
+    if found.weights == DEMO:
+        say_demo()
+    if "html" in written:
+        typer.echo(f"report: {written['html']}", err=as_json)
+    for note in found.notes:
+        say("note", note)
+    if found.verdict == "fault":
+        raise typer.Exit(FAULT)
+
+
+def _subject(
+    image: Path, point: list[str] | None, label: list[str] | None, box: str | None, image_size: int
+) -> "Subject":
+    """Photo and prompt, checked."""
+    from mobilesam.images import load_image
+    from mobilesam.prompts import make_prompt
+    from parity.bisect.run import Subject
+
+    points = [numbers(text, "x,y", "--point") for text in point or ()]
+    labels = [numbers(text, "1 or 0", "--label")[0] for text in listed_all(label)]
+    corners = None if box is None else numbers(box, "x1,y1,x2,y2", "--box")
+    pixels = load_image(image)
+    height, width = pixels.shape[:2]
+    prompt = make_prompt(
+        points or None,
+        labels or ([1.0] * len(points) or None),
+        corners,
+        original_size=(height, width),
+        low_res_size=image_size // 4,
+    )
+    return Subject(image.name, pixels, prompt)

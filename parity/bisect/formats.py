@@ -1,0 +1,73 @@
+"""How a bundle's file is opened for ``bisect``, and aligned: one row a target."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import NamedTuple
+
+from torch import nn
+from torch.export import ExportedProgram
+
+from converters import coreml
+from converters.bundle import Bundle
+from converters.contract import Component
+from mobilesam.errors import BundleError, InputError
+from parity.bisect.alignment import Aligned
+from parity.runners import runner_class
+
+
+class Format(NamedTuple):
+    """One target.
+
+    Attributes:
+        module: the one here that has a function ``open_aligned`` of a path and a captured program.
+        prepare: what the target's converter makes of a contract's module, in place, for a scheme.
+    """
+
+    module: str
+    prepare: Callable[[nn.Module, str], nn.Module]
+
+
+def _as_it_is(module: nn.Module, scheme: str) -> nn.Module:
+    return module
+
+
+FORMATS = {"coreml": Format("coreml", coreml.prepare), "onnx": Format("onnx", _as_it_is)}
+"""By target; of others the values inside a file cannot be read."""
+
+
+def prepared(bundle: Bundle, module: nn.Module) -> nn.Module:
+    """A contract's module, changed in place into the one that the bundle was converted from."""
+    manifest = bundle.manifest
+    row = FORMATS.get(manifest.target)
+    return row.prepare(module, manifest.scheme.name) if row else module
+
+
+def open_engine(
+    bundle: Bundle, component: Component, runtime: str, program: ExportedProgram
+) -> Aligned:
+    """A component's file, opened, beside the captured model.
+
+    Raises:
+        InputError: the target is not one of :data:`FORMATS`.
+        MissingDependencyError: its runtime is not installed.
+        BundleError: the file cannot be read, or none of its values can be told.
+    """
+    target = bundle.manifest.target
+    if target not in FORMATS:
+        raise InputError(
+            f"the values inside a file of target '{target}' cannot be read, only of "
+            f"{', '.join(FORMATS)}: give a bundle of one of these"
+        )
+    runner_class(runtime)  # refuses in words where the library is not installed
+    module = import_module(f"parity.bisect.{FORMATS[target].module}")
+    path = bundle.file(component, runtime)
+    function = bundle.record(component, runtime).function
+    opened: Aligned = module.open_aligned(
+        path, program, **({"function": function} if function else {})
+    )
+    values = (value.name for op in opened.engine.operations for value in op.outputs)
+    if not any(name in opened.matches for name in values):
+        raise BundleError(
+            f"{path} names none of its values after the model's layers: export the bundle again"
+        )
+    return opened

@@ -1,0 +1,228 @@
+"""Golden vectors of a bundle: one photo's inputs and PyTorch's answers, for a host without Python.
+
+A folder of raw tensors (little-endian float32, row-major) and ``golden.json``, which names them and
+holds the limits of the bundle's row in ``thresholds.toml``. A test on a phone feeds the inputs to
+the bundle's files and compares what comes out.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from converters.bundle import Bundle
+from converters.contract import CONTRACT_VERSION, InputVariant
+from mobilesam.errors import BundleError, InputError
+from mobilesam.images import load_image
+from mobilesam.sam import MobileSAM
+from mobilesam.variants import load_model
+from parity.cases import Photo, PromptType, default_photos, middle
+from parity.references import Answer, PhotoReference, reference_answers
+from parity.runners import open_runner
+from parity.runners.base import BundleRunner
+from parity.runners.reference import ReferenceRunner
+from parity.suite import Origin
+from parity.thresholds import Row, Thresholds
+
+INDEX_NAME = "golden.json"
+FORMAT = "1.0"
+
+
+class Record(BaseModel):
+    """Base of everything in the index: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorFile(Record):
+    """One tensor: its name in the contract, its shape, and its file relative to the index."""
+
+    name: str
+    shape: tuple[int, ...]
+    file: str
+
+
+class Call(Record):
+    """What goes into a component and what PyTorch answers."""
+
+    inputs: tuple[TensorFile, ...]
+    outputs: tuple[TensorFile, ...]
+
+
+class GoldenCase(Call):
+    """One prompt. The decoder's image embedding is the encoder's output.
+
+    Attributes:
+        ambiguous: a lone point, which is offered three masks to choose from.
+        chosen: the mask to show, by PyTorch's answer.
+        degenerate: of each mask, whether its IoU is not judged.
+    """
+
+    name: str
+    prompt_type: PromptType
+    ambiguous: bool
+    chosen: int
+    degenerate: tuple[bool, ...]
+
+
+class Golden(Record):
+    """The index.
+
+    Attributes:
+        bundle: target and scheme.
+        files: SHA-256 of each of the bundle's files, by path.
+        image: name of the photo; original_size: its height and width.
+        limits: the row of the thresholds file that the bundle must meet.
+    """
+
+    format: str
+    contract_version: str
+    bundle: str
+    files: dict[str, str]
+    weights: str
+    image: str
+    image_size: int
+    original_size: tuple[int, int]
+    input_variant: InputVariant
+    encoder: Call
+    cases: tuple[GoldenCase, ...]
+    limits: Row
+
+
+def golden_vectors(
+    folder: Path,
+    out: Path,
+    *,
+    image: Path | None = None,
+    weights: str | None = None,
+    thresholds: Path | None = None,
+) -> Golden:
+    """Write the golden vectors of a bundle, after verifying its digests.
+
+    Args:
+        folder: of the bundle.
+        out: a folder that is not there yet, or is empty.
+        image: photo to ask about, its middle; None takes the first built-in one and its subject.
+        weights: of the PyTorch model; None takes what the manifest names.
+        thresholds: TOML file instead of ``parity/thresholds.toml``.
+
+    Raises:
+        BundleError: it is none, or a file was altered.
+        InputError: the photo, the weights or the output folder cannot be used.
+    """
+    _require_new(out)
+    bundle = Bundle(folder)
+    bundle.verify()
+    row = Thresholds(thresholds).row(bundle.manifest.target, bundle.manifest.scheme.name)
+    photo = default_photos()[0] if image is None else _photo(image)
+    origin = Origin.of(bundle, weights)
+    model = load_model(origin.weights, origin.variant, origin.image_size)
+    if model.weights is None or model.weights.sha256 != bundle.manifest.weights.sha256:
+        raise InputError(
+            f"'{origin.weights}' is not the checkpoint that {folder} was exported from: give that "
+            "one with --weights"
+        )
+    return write_golden(bundle, model, photo, row, out)
+
+
+def write_golden(bundle: Bundle, model: MobileSAM, photo: Photo, row: Row, out: Path) -> Golden:
+    """Write the folder, all or nothing; without prompts that need more slots than the bundle has.
+
+    Args:
+        bundle: an intact one.
+        model: the PyTorch model it was exported from.
+        photo: with its subject.
+        row: limits of the bundle.
+        out: a folder that is not there yet, or is empty.
+
+    Raises:
+        InputError: the folder cannot be used.
+        BundleError: the bundle's decoder has no slots for any prompt.
+    """
+    _require_new(out)
+    # Only prepares inputs: nothing of the bundle is loaded.
+    runner = open_runner(bundle, bundle.runtimes[0])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        ReferenceRunner(model) as reference,
+        reference_answers(reference, [photo]) as (answers,),
+        TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch,
+    ):
+        made = Path(scratch) / out.name
+        made.mkdir()
+        golden = _write(made, bundle, runner, answers, row)
+        if out.exists():
+            out.rmdir()
+        made.rename(out)
+    return golden
+
+
+def _write(
+    folder: Path, bundle: Bundle, runner: BundleRunner, photo: PhotoReference, row: Row
+) -> Golden:
+    rgb = photo.photo.load()
+    answers = [a for a in photo.answers() if a.case.slots <= runner.contract.slots]
+    if not answers:
+        raise BundleError(
+            f"{bundle.path} has {runner.contract.slots} slot(s), too few for any prompt: export "
+            "with more slots"
+        )
+    manifest = bundle.manifest
+    golden = Golden(
+        format=FORMAT,
+        contract_version=CONTRACT_VERSION,
+        bundle=bundle.name,
+        files={record.path: record.sha256 for record in manifest.files},
+        weights=manifest.weights.name,
+        image=photo.photo.name,
+        image_size=manifest.image_size,
+        original_size=rgb.shape[:2],
+        input_variant=manifest.input_variant,
+        encoder=Call(
+            inputs=_save(folder, "encoder", runner.prepare_image(rgb)),
+            outputs=_save(folder, "encoder", {"image_embeddings": photo.embedding()}),
+        ),
+        cases=tuple(
+            _case(folder, f"case-{number}", runner, answer)
+            for number, answer in enumerate(answers, start=1)
+        ),
+        limits=row,
+    )
+    (folder / INDEX_NAME).write_text(golden.model_dump_json(indent=2) + "\n", "utf-8")
+    return golden
+
+
+def _case(folder: Path, place: str, runner: BundleRunner, answer: Answer) -> GoldenCase:
+    case = answer.case
+    outputs = {"low_res_masks": answer.low_res[None], "iou_predictions": answer.iou[None]}
+    return GoldenCase(
+        name=case.name,
+        prompt_type=case.prompt_type,
+        ambiguous=case.prompt.is_ambiguous,
+        inputs=_save(folder, place, runner.prepare_prompt(case.prompt, case.frame)),
+        outputs=_save(folder, place, outputs),
+        chosen=answer.chosen,
+        degenerate=answer.degenerate,
+    )
+
+
+def _save(folder: Path, place: str, arrays: Mapping[str, np.ndarray]) -> tuple[TensorFile, ...]:
+    (folder / place).mkdir(exist_ok=True)
+    records = []
+    for name, array in arrays.items():
+        record = TensorFile(name=name, shape=array.shape, file=f"{place}/{name}.bin")
+        np.ascontiguousarray(array, "<f4").tofile(folder / record.file)
+        records.append(record)
+    return tuple(records)
+
+
+def _photo(path: Path) -> Photo:
+    load_image(path)  # refused before a model is loaded
+    return Photo(path.name, lambda: load_image(path), middle)
+
+
+def _require_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"'{out}' is not empty: give a folder that is not there yet")

@@ -1,0 +1,294 @@
+"""Write a replay folder: all that another machine needs to answer every case."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from converters.bundle import MANIFEST_NAME, Bundle
+from converters.contract import Contract
+from mobilesam import __version__
+from mobilesam.errors import BundleError, InputError
+from mobilesam.sam import MobileSAM
+from mobilesam.variants import load_model
+from parity.cases import Case, default_photos
+from parity.command import joined
+from parity.image_folder import folder_photos
+from parity.progress import Progress
+from parity.references import PhotoReference, reference_answers
+from parity.replay import run
+from parity.replay.runner import ReplayRunner
+from parity.replay.schema import (
+    PackedBundle,
+    PackedCase,
+    PackedPhoto,
+    PackedReference,
+    PackIndex,
+)
+from parity.runners.reference import ReferenceRunner
+from parity.suite import Origin
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class Packed:
+    """A replay folder that was written.
+
+    Attributes:
+        size_bytes: by the first part of the path: ``bundles``, ``answers``, ...
+    """
+
+    folder: Path
+    index: PackIndex
+    size_bytes: dict[str, int] = field(default_factory=dict)
+
+
+def pack(
+    bundles: Sequence[Path],
+    out: Path,
+    *,
+    images: Path | None = None,
+    weights: str | Path | None = None,
+    progress: bool = True,
+) -> Packed:
+    """Ask the reference every case, and write what it answers with the bundles and their inputs.
+
+    Args:
+        bundles: folders that hold a ``manifest.json``.
+        out: folder that does not exist yet, or is empty.
+        images: folder of photos instead of the built-in ones.
+        weights: of the reference; None takes what each manifest names.
+        progress: show progress on the terminal.
+
+    Raises:
+        BundleError: no bundle was given, one was altered or is not of the reference's weights, or
+            ``run.py`` knows none of its runtimes.
+        CheckpointError: the reference's weights cannot be loaded.
+        InputError: ``out`` has something in it or cannot be written, or the images cannot be used.
+    """
+    if not bundles:
+        raise BundleError("no bundle was given: name the folder of at least one")
+    opened = [Bundle(path) for path in bundles]
+    runtimes = [_replayable(bundle) for bundle in opened]
+    origins = [Origin.of(bundle, weights) for bundle in opened]
+    photos = default_photos() if images is None else folder_photos(images)
+    models = {
+        origin: load_model(origin.weights, origin.variant, origin.image_size)
+        for origin in dict.fromkeys(origins)
+    }
+    for bundle, origin in zip(opened, origins, strict=True):
+        _require_intact(bundle, models[origin])
+    command = joined(
+        ["replay", "pack", *(str(path) for path in bundles)],
+        {"--out": out, "--images": images, "--weights": weights},
+    )
+    with _new_folder(out) as folder, Progress(progress) as shown:
+        writer = _Writer(folder)
+        index = PackIndex(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            tool_version=__version__,
+            command=command,
+            photos=[],
+            references=[],
+            bundles=[],
+            files={},
+        )
+        for origin, model in models.items():
+            with (
+                ReferenceRunner(model) as reference,
+                shown.task("PyTorch reference", len(photos)) as step,
+                reference_answers(reference, photos, step) as answers,
+            ):
+                if not index.photos:
+                    index.photos = [writer.photo(i, kept) for i, kept in enumerate(answers)]
+                place = len(index.references)
+                index.references.append(writer.reference(place, origin, model, answers))
+                index.bundles += [
+                    writer.bundle(bundle, runtime, place, answers)
+                    for bundle, runtime, own in zip(opened, runtimes, origins, strict=True)
+                    if own == origin
+                ]
+        shutil.copyfile(run.__file__, folder / "run.py")
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        index.files = {p.relative_to(folder).as_posix(): run.sha256(p) for p in paths}
+        (folder / run.INDEX).write_text(index.model_dump_json(indent=1) + "\n", "utf-8")
+        sizes: dict[str, int] = {}
+        for path in paths:
+            kind = path.relative_to(folder).parts[0]
+            sizes[kind] = sizes.get(kind, 0) + path.stat().st_size
+    return Packed(out, index, sizes)
+
+
+class _Writer:
+    """Writes the parts of a replay folder; what several bundles share is written once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._names: set[str] = set()
+        self._contracts: list[Contract] = []
+
+    def photo(self, place: int, kept: PhotoReference) -> PackedPhoto:
+        rgb = kept.photo.load()
+        humans = [case.human_mask for case in kept.cases if case.human_mask is not None]
+        arrays = {"rgb": rgb} | ({"human_mask": humans[0]} if humans else {})
+        height, width = rgb.shape[:2]
+        return PackedPhoto(
+            name=kept.photo.name,
+            height=height,
+            width=width,
+            file=self._save(f"photos/{place}.npz", arrays),
+            cases=[_packed_case(case) for case in kept.cases],
+        )
+
+    def reference(
+        self, place: int, origin: Origin, model: MobileSAM, answers: Sequence[PhotoReference]
+    ) -> PackedReference:
+        files = []
+        for index, kept in enumerate(answers):
+            own = list(kept.answers())
+            arrays = {
+                "image_embeddings": kept.embedding(),
+                "low_res_masks": np.stack([answer.low_res for answer in own]),
+                "iou_predictions": np.stack([answer.iou for answer in own]),
+            }
+            files.append(self._save(f"answers/{place}/{index}.npz", arrays, compressed=False))
+        return PackedReference(
+            weights=model.weights,
+            variant=origin.variant,
+            image_size=origin.image_size,
+            answers=files,
+        )
+
+    def bundle(
+        self, bundle: Bundle, runtimes: list[str], reference: int, answers: Sequence[PhotoReference]
+    ) -> PackedBundle:
+        name = _unused(bundle.name, self._names)
+        self._names.add(name)
+        folder = self.folder / "bundles" / name
+        folder.mkdir(parents=True)
+        for path in (MANIFEST_NAME, *(record.path for record in bundle.manifest.files)):
+            source, target = bundle.path / path, folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(source, target)
+        runner = ReplayRunner(bundle)
+        contract = bundle.manifest.contract
+        frames = f"images/{contract.image_size}-{contract.input_variant}"
+        if contract not in self._contracts:
+            self._contracts.append(contract)
+        prompts = f"prompts/{reference}-{self._contracts.index(contract)}"
+        files: dict[str, list[str]] = {"images": [], "prompts": []}
+        fitting = []
+        for index, kept in enumerate(answers):
+            cases = [i for i, case in enumerate(kept.cases) if case.slots <= contract.slots]
+            fitting.append(cases)
+            image = f"{frames}/{index}.npz"
+            if not (self.folder / image).exists():
+                self._save(image, _narrowed(runner.prepare_image(kept.photo.load())))
+            prompt = f"{prompts}/{index}.npz"
+            if not (self.folder / prompt).exists():
+                self._save(
+                    prompt,
+                    {
+                        f"{i}.{name}": value
+                        for i in cases
+                        for name, value in runner.prepare_prompt(
+                            kept.cases[i].prompt, kept.cases[i].frame
+                        ).items()
+                    },
+                )
+            files["images"].append(image)
+            files["prompts"].append(prompt)
+        return PackedBundle(
+            name=name,
+            folder=f"bundles/{name}",
+            runtimes=runtimes,
+            reference=reference,
+            cases=fitting,
+            images=files["images"],
+            prompts=files["prompts"],
+        )
+
+    def _save(self, name: str, arrays: Arrays, *, compressed: bool = True) -> str:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save = np.savez_compressed if compressed else np.savez
+        save(path, allow_pickle=False, **arrays)
+        return name
+
+
+def _packed_case(case: Case) -> PackedCase:
+    prompt = case.prompt
+    return PackedCase.model_validate(
+        {
+            "name": case.name,
+            "prompt_type": case.prompt_type,
+            "point_coords": prompt.point_coords.tolist(),
+            "point_labels": prompt.point_labels.tolist(),
+            "box": None if prompt.box is None else prompt.box.tolist(),
+            "human": case.human_mask is not None,
+            "refines": prompt.mask_input is not None,
+        }
+    )
+
+
+def _narrowed(arrays: Arrays) -> Arrays:
+    """The same, as uint8 where every value is one: a photo's pixels take a quarter of the room."""
+    narrow = {name: np.clip(value, 0, 255).astype(np.uint8) for name, value in arrays.items()}
+    return {
+        name: narrow[name] if np.array_equal(narrow[name], value) else value
+        for name, value in arrays.items()
+    }
+
+
+def _replayable(bundle: Bundle) -> list[str]:
+    """The bundle's runtimes that ``run.py`` knows."""
+    found = [runtime for runtime in bundle.runtimes if runtime in run.RUNTIMES]
+    if not found:
+        raise BundleError(
+            f"{bundle.path} runs on {', '.join(bundle.runtimes)}, and a replay folder knows only "
+            f"{', '.join(run.RUNTIMES)}"
+        )
+    return found
+
+
+def _require_intact(bundle: Bundle, model: MobileSAM) -> None:
+    """Refuse now what would fail unrun when the results are judged."""
+    bundle.verify()
+    stated, actual = bundle.manifest.weights.sha256, model.weights and model.weights.sha256
+    if stated != actual:
+        raise BundleError(
+            f"{bundle.path} was exported from the weights {stated[:12]}…, and the reference has "
+            f"{(actual or 'none')[:12]}…: name its own with --weights"
+        )
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """The name, with a number if it is taken."""
+    names = (name if count == 1 else f"{name}-{count}" for count in range(1, len(taken) + 2))
+    return next(each for each in names if each not in taken)
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """An empty folder that becomes ``out`` at the end; on any error it vanishes."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"'{out}' exists: results in it would be lost, name a new folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    partial.mkdir()
+    try:
+        yield partial
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,399 @@
+#!/usr/bin/env python3
+"""Answer every case of a replay folder on this machine; what is answered is judged elsewhere.
+
+Every replay folder has a copy of this file. It needs Python 3.9 or newer, numpy and the runtime of
+the bundles: coremltools on a Mac, onnxruntime or ai-edge-litert anywhere. Pillow is imported only
+for a Core ML package that takes an image. Nothing of mobilesam-export is needed.
+
+Each bundle on each choice of compute units becomes ``results/<name>/``: raw outputs as npz, and
+``result.json``. Encoder and decoder each run in a process of their own: the memory reported is
+theirs, and a runtime that crashes is one sentence in a result.
+
+Exit status 0 when all was answered, 1 when a runtime failed, 2 when it cannot be run as asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SCHEMA_VERSION = "1.0"
+INDEX, RESULTS, RESULT = "replay.json", "results", "result.json"
+COMPONENTS, STAGES = ("encoder", "decoder"), ("decoder", "end_to_end")
+COMPUTE_UNITS = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
+MIN_RUNS, MAX_RUNS, BUDGET_S = 3, 50, 3.0
+ONE_COMPONENT = "--one-component"
+
+Arrays = dict[str, np.ndarray]
+Job = dict[str, Any]
+Run = Callable[[Arrays], Arrays]
+
+
+class ReplayError(Exception):
+    """Why something cannot be run, in one sentence."""
+
+
+def open_onnxruntime(path: Path, job: Job) -> Run:
+    """An inference session on the CPU with every graph optimisation."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    if job["threads"]:
+        options.intra_op_num_threads = job["threads"]
+        options.inter_op_num_threads = 1
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda arrays: dict(zip(names, session.run(names, arrays)))
+
+
+def open_litert(path: Path, job: Job) -> Run:
+    """The interpreter with its default delegate, called by signature name."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=job["threads"])
+    called = interpreter.get_signature_runner(job["signature"]["name"])
+    return lambda arrays: dict(called(**arrays))
+
+
+def open_coreml(path: Path, job: Job) -> Run:
+    """``MLModel`` on the job's compute units; of a multifunction package, the job's function."""
+    import coremltools as ct
+
+    options: dict[str, Any] = {"compute_units": getattr(ct.ComputeUnit, job["compute_units"])}
+    if job["function"]:
+        options["function_name"] = job["function"]
+    model = ct.models.MLModel(str(path), **options)
+    pictures = picture_inputs(model.get_spec().description, job["function"])
+
+    def run(arrays: Arrays) -> Arrays:
+        given = {k: as_picture(v) if k in pictures else v for k, v in arrays.items()}
+        return dict(model.predict(given))
+
+    return run
+
+
+def picture_inputs(description: Any, function: str) -> set[str]:
+    """Names of the inputs that a package wants as images (coremltools' ``ImageType``)."""
+    own = [f for f in description.functions if f.name == function] if function else [description]
+    return {i.name for d in own for i in d.input if i.type.WhichOneof("Type") == "imageType"}
+
+
+def as_picture(array: np.ndarray) -> Any:
+    """Values 0 to 255, [1, 3, H, W], as the RGB image that ``predict`` takes."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ReplayError("this package takes an image: pip install pillow") from None
+    return Image.fromarray(array[0].transpose(1, 2, 0).astype(np.uint8))
+
+
+class Runtime(NamedTuple):
+    """The module to import, the engine's name in reports, and how a file is opened."""
+
+    module: str
+    title: str
+    open: Callable[[Path, Job], Run]
+
+    @property
+    def package(self) -> str:
+        """What pip installs."""
+        return self.module.replace("_", "-")
+
+
+RUNTIMES = {
+    "coreml": Runtime("coremltools", "Core ML (coremltools {version}, {units})", open_coreml),
+    "onnxruntime": Runtime("onnxruntime", "ONNX Runtime {version} (CPU)", open_onnxruntime),
+    "litert": Runtime("ai_edge_litert", "LiteRT {version} (XNNPACK)", open_litert),
+}
+
+
+def why_not(name: str) -> str:
+    """Why this machine cannot run a runtime; empty if it can."""
+    runtime = RUNTIMES[name]
+    if name == "coreml" and sys.platform != "darwin":
+        return "Core ML predicts on macOS only: copy this folder to a Mac and run it there"
+    if importlib.util.find_spec(runtime.module) is None:
+        return f"{runtime.package} is not installed here: pip install {runtime.package}"
+    return ""
+
+
+def run_component(job: Job) -> dict[str, Any]:
+    """Load a component alone in this process, time it, and answer every photo or case.
+
+    Answers go into npz files in ``job["out"]``. Returns fields of ``parity.schema.Measurement``.
+    """
+    importlib.import_module(RUNTIMES[job["runtime"]].module)
+    baseline = peak_memory_mb()
+    begun = time.perf_counter()
+    run = checked(RUNTIMES[job["runtime"]].open(Path(job["file"]), job), job["signature"])
+    loaded = time.perf_counter() - begun
+    _, first = next(asked(job, 0))
+    seconds = timed(lambda: run(first))
+    median, p90 = (float(value) for value in np.percentile(seconds, (50, 90)))
+    peak = peak_memory_mb()
+    for photo in range(len(job["images"])):
+        answers: Job = {
+            prefix + name: value
+            for prefix, inputs in asked(job, photo)
+            for name, value in run(inputs).items()
+        }
+        np.savez(Path(job["out"]) / f"{job['component']}-{photo}.npz", **answers)
+    return {
+        "component": job["component"],
+        "load_s": loaded,
+        "timing": {"median_s": median, "p90_s": p90, "runs": len(seconds)},
+        "peak_memory_mb": peak,
+        "baseline_memory_mb": baseline,
+        "threads": job["threads"] or os.cpu_count() or 1,
+    }
+
+
+def asked(job: Job, photo: int) -> Iterator[tuple[str, Arrays]]:
+    """What a component is asked about a photo: a prefix for the answer's names, and the inputs.
+
+    The encoder once; the decoder every case with the reference's embedding and with the one that
+    this machine's encoder made (``<case>.decoder.`` and ``<case>.end_to_end.``).
+    """
+    folder = Path(job["folder"])
+    if job["component"] == "encoder":
+        with np.load(folder / job["images"][photo]) as image:
+            yield "", dict(image)
+        return
+    with np.load(folder / job["answers"][photo]) as reference:
+        given = reference["image_embeddings"]
+    with np.load(Path(job["out"]) / f"encoder-{photo}.npz") as answered:
+        own = answered["image_embeddings"]
+    with np.load(folder / job["prompts"][photo]) as stored:
+        names = [spec["name"] for spec in job["signature"]["inputs"][1:]]
+        for case in job["cases"][photo]:
+            prompt = {name: stored[f"{case}.{name}"] for name in names}
+            for stage, embedding in zip(STAGES, (given, own)):
+                yield f"{case}.{stage}.", {"image_embeddings": embedding, **prompt}
+
+
+def checked(run: Run, signature: Job) -> Run:
+    """The same with inputs and outputs as the manifest has them, in its order, float32."""
+    inputs, outputs = ([spec["name"] for spec in signature[way]] for way in ("inputs", "outputs"))
+
+    def run_checked(given: Arrays) -> Arrays:
+        found = run({name: np.ascontiguousarray(given[name], np.float32) for name in inputs})
+        missing = [name for name in outputs if name not in found]
+        if missing:
+            raise ReplayError(f"there is no output '{missing[0]}', only {', '.join(found)}")
+        # Copies: some runtimes write their next answer to the same memory.
+        return {name: np.array(found[name], np.float32) for name in outputs}
+
+    return run_checked
+
+
+def timed(run: Callable[[], object]) -> list[float]:
+    """Seconds of each run after a warm-up, for BUDGET_S but at least MIN_RUNS."""
+    run()
+    seconds: list[float] = []
+    while len(seconds) < MIN_RUNS or len(seconds) < MAX_RUNS and sum(seconds) < BUDGET_S:
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def peak_memory_mb() -> float | None:
+    """Most memory this process ever had resident, in MB (10^6 bytes); None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6
+
+
+def replay(folder: Path, bundles: list[str], units: list[str], threads: int | None) -> bool:
+    """Run bundles one after the other; whether all were answered.
+
+    Raises :class:`ReplayError` when the folder was altered, or what was asked for cannot be run.
+    """
+    index = read_index(folder)
+    names = [bundle["name"] for bundle in index["bundles"]]
+    unknown = ", ".join(name for name in bundles if name not in names)
+    if unknown:
+        raise ReplayError(f"this folder has no bundle '{unknown}', only {', '.join(names)}")
+    jobs, skipped = [], []
+    for bundle in index["bundles"]:
+        if bundles and bundle["name"] not in bundles:
+            continue
+        for runtime in bundle["runtimes"]:
+            reason = why_not(runtime)
+            if reason:
+                skipped.append(f"{bundle['name']}: {reason}")
+                continue
+            for unit in units if runtime == "coreml" else [None]:
+                choice = {"runtime": runtime, "compute_units": unit, "threads": threads}
+                jobs.append((bundle, choice))
+    if skipped and (bundles or not jobs):
+        raise ReplayError("; ".join(skipped))
+    for sentence in skipped:
+        print(f"skipped {sentence}", flush=True)
+    return all([run_bundle(folder, index, bundle, choice) for bundle, choice in jobs])
+
+
+def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job) -> bool:
+    """Run a bundle on one runtime into a folder of results; whether it could be run."""
+    units = choice["compute_units"]
+    name = ".".join(part for part in (bundle["name"], choice["runtime"], units) if part)
+    final = folder / RESULTS / name
+    partial, old = final.with_name(f".{name}.partial"), final.with_name(f".{name}.old")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
+    kind = RUNTIMES[choice["runtime"]]
+    result = {
+        **{"schema_version": SCHEMA_VERSION, "pack": sha256(folder / INDEX)},
+        **{"bundle": bundle["name"], **choice},
+        "engine": kind.title.format(version=metadata.version(kind.package), units=units),
+        "machine": machine(),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "error": "",
+        "measurements": [],
+    }
+    try:
+        for component in COMPONENTS:
+            print(f"{name}: {component} ...", end=" ", flush=True)
+            job = component_job(folder, index, bundle, component, choice["runtime"])
+            taken = in_own_process({**job, **choice, "out": str(partial)})
+            result["measurements"].append(taken)
+            timing = taken["timing"]
+            print(f"median {timing['median_s'] * 1000:.1f} ms of {timing['runs']} runs", flush=True)
+    except ReplayError as error:
+        result["error"] = str(error)
+        print(f"failed: {error}", flush=True)
+    except BaseException:  # interrupted
+        shutil.rmtree(partial)
+        raise
+    result["files"] = {path.name: sha256(path) for path in sorted(partial.glob("*.npz"))}
+    (partial / RESULT).write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        final.rename(old)
+    partial.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    return not result["error"]
+
+
+def component_job(folder: Path, index: Job, bundle: Job, component: str, runtime: str) -> Job:
+    """Everything a child has to know of a component."""
+    manifest = json.loads((folder / bundle["folder"] / "manifest.json").read_text("utf-8"))
+    wanted = (component, runtime)
+    record = next(f for f in manifest["files"] if (f["component"], f["runtime"]) == wanted)
+    return {
+        "component": component,
+        "file": str(folder / bundle["folder"] / record["path"]),
+        "function": record.get("function", ""),
+        "signature": manifest["signatures"][component],
+        "folder": str(folder),
+        "answers": index["references"][bundle["reference"]]["answers"],
+        **{key: bundle[key] for key in ("images", "prompts", "cases")},
+    }
+
+
+def in_own_process(job: Job) -> Job:
+    """What :func:`run_component` returns, run in a child; its last line if it fails."""
+    command = [sys.executable, str(Path(__file__).resolve()), ONE_COMPONENT]
+    done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True)
+    if done.returncode < 0:
+        raise ReplayError(f"the {job['component']} was killed by signal {-done.returncode}")
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ReplayError(f"the {job['component']} failed: {reason}")
+    taken: Job = json.loads(done.stdout.strip().splitlines()[-1])
+    return taken
+
+
+def read_index(folder: Path) -> Job:
+    """``replay.json``; raises :class:`ReplayError` unless every file is as it was packed."""
+    try:
+        index: Job = json.loads((folder / INDEX).read_text("utf-8"))
+        version, files = index["schema_version"], index["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ReplayError(f"{folder} has no readable {INDEX}: pack it again") from None
+    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise ReplayError(f"{INDEX} is of version {version}, this script reads {SCHEMA_VERSION}")
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file() or sha256(path) != expected:
+            problem = "not as it was packed" if path.is_file() else "missing"
+            raise ReplayError(f"'{name}' is {problem}: copy the folder again")
+    return index
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            total.update(piece)
+    return total.hexdigest()
+
+
+def machine() -> dict[str, str]:
+    """Where this runs, for the report."""
+    processor = platform.processor() or platform.machine()
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        processor = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return {
+        "system": platform.platform(),
+        "processor": processor,
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def main() -> int:
+    """The command line; with :data:`ONE_COMPONENT`, the child that reads its job from stdin."""
+    if sys.argv[1:] == [ONE_COMPONENT]:
+        try:
+            taken = run_component(json.loads(sys.stdin.read()))
+        except Exception as error:  # native runtimes raise types of their own
+            print(f"\n{' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+            return 1
+        print("\n" + json.dumps(taken))  # runtimes print as they like; the answer is the last line
+        return 0
+    units = f"one result for each of {', '.join(COMPUTE_UNITS)}, of Core ML (default: ALL)"
+    parser = argparse.ArgumentParser(description="Answer every case of this replay folder.")
+    add = parser.add_argument
+    add("--compute-units", nargs="+", type=str.upper, choices=COMPUTE_UNITS, help=units)
+    add("--bundle", nargs="+", default=[], metavar="NAME", help="only these (default: all)")
+    add("--threads", type=int, help="of the runtime (default: its own choice)")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the child ends too
+    folder = Path(__file__).resolve().parent
+    try:
+        done = replay(folder, given.bundle, given.compute_units or ["ALL"], given.threads)
+    except ReplayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    return 0 if done else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
