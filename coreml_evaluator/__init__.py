@@ -5,7 +5,8 @@ see :mod:`coreml_evaluator.precision` for what it can and cannot know about a de
 """
 
 from coreml_evaluator.arguments import UnknownOpError
-from coreml_evaluator.program import CoreMLProgram, Evaluation, TensorType
+from coreml_evaluator.program import CoreMLProgram
 from coreml_evaluator.reading import functions_of
+from coreml_evaluator.records import Evaluation, TensorType
 
 __all__ = ["CoreMLProgram", "Evaluation", "TensorType", "UnknownOpError", "functions_of"]

@@ -114,7 +114,10 @@ class Op(NamedTuple):
         function: arguments to one tensor, or to one for each output.
         exact: every output value is one of the input values (moved, copied or selected), so that
             it needs no rounding.
+        overwriting: the same, writing the result over the memory of the argument ``x``, which then
+            has the result's shape; None where that is not to be had.
     """
 
     function: Callable[[Arguments], Result]
     exact: bool = False
+    overwriting: Callable[[Arguments], Tensor] | None = None

@@ -11,56 +11,16 @@ import torch
 from torch import Tensor
 
 from coreml_evaluator.arguments import Argument, Arguments, Op, UnknownOpError, Value
+from coreml_evaluator.memory import address, addresses, can_hold_result
 from coreml_evaluator.ops import OPS
 from coreml_evaluator.ops.elementwise import STORED_AS
 from coreml_evaluator.precision import round_to_half, round_to_half_
 from coreml_evaluator.reading import dtype_name, read_function
+from coreml_evaluator.records import Evaluation, Operand, OpInfo, TensorType
 from mobilesam.errors import BundleError, InputError
 
 _HALF = "fp16"
 _CONSTANT = "constexpr_"  # begins the type of an op whose inputs are constants: compressed weights
-
-
-class TensorType(NamedTuple):
-    """Name, shape and Core ML dtype (``fp16``, ``fp32``, ``int32``, ...) of a tensor.
-
-    A side that depends on the shape of a flexible input is None.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-
-
-class Operand(NamedTuple):
-    """A tensor that an op reads."""
-
-    tensor: TensorType
-    constant: bool
-
-
-class OpInfo(NamedTuple):
-    """One op of a program; an argument that is a list gives one operand for each item."""
-
-    name: str
-    op_type: str
-    inputs: tuple[Operand, ...]
-    outputs: tuple[TensorType, ...]
-
-
-class Evaluation(NamedTuple):
-    """One op as it was just evaluated, for an observer of a run.
-
-    Attributes:
-        place: of the op in :attr:`CoreMLProgram.ops`.
-        inputs, outputs: values, in the order of the op's. They must not be changed.
-        again: evaluates the op with other inputs, rounding as the program does; its outputs.
-    """
-
-    place: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    again: Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
 
 
 class _Step(NamedTuple):
@@ -179,11 +139,13 @@ class CoreMLProgram:
             UnknownOpError: a form of an op that the evaluator does not know.
             BundleError: an op whose arguments do not fit together.
         """
-        values: dict[int, Value] = dict(self._constants)
-        values.update(self._take(inputs))
+        values: dict[int, Value] = {**self._constants, **dict(self._take(inputs))}
+        lent = addresses(values.values())
         for place, step in enumerate(self._steps):
-            self._evaluate(step, values)
-            if observe is not None:
+            if observe is None:
+                self._evaluate(step, values, self._may_overwrite(step, values, lent))
+            else:
+                self._evaluate(step, values)
                 observe(self._evaluation(place, step, values))
             for slot in step.freed:
                 del values[slot]
@@ -234,13 +196,21 @@ class CoreMLProgram:
     def _tensors_read(self, step: _Step) -> list[int]:
         return [slot for slot in _slots_read(step) if slot in self._types]
 
-    def _evaluate(self, step: _Step, values: dict[int, Value]) -> None:
-        arguments: dict[str, Argument] = {
-            name: values[slot] if isinstance(slot, int) else [values[item] for item in slot]
-            for name, slot in step.arguments.items()
-        }
+    def _may_overwrite(self, step: _Step, values: Mapping[int, Value], lent: set[int]) -> bool:
+        """Whether an op may write over its argument ``x``, which no step and no caller needs."""
+        slot = step.arguments.get("x")
+        if step.op.overwriting is None or not isinstance(slot, int) or slot not in step.freed:
+            return False
+        others = (v for s, v in values.items() if s != slot and s not in self._constants)
+        return can_hold_result(values[slot], _gathered(step, values), lent | addresses(others))
+
+    def _evaluate(self, step: _Step, values: dict[int, Value], overwrite: bool = False) -> None:
+        """Put an op's outputs among the values; ``overwrite`` if ``x`` may be lost."""
+        arguments = _gathered(step, values)
+        function = step.op.overwriting if overwrite else step.op.function
+        assert function is not None
         try:
-            result = step.op.function(Arguments(step.op_type, step.name, arguments, self._opset))
+            result = function(Arguments(step.op_type, step.name, arguments, self._opset))
         except (RuntimeError, IndexError, ValueError, TypeError) as error:
             raise BundleError(
                 f"{self.path}: Core ML op '{step.op_type}' named '{step.name}' cannot be "
@@ -255,8 +225,8 @@ class CoreMLProgram:
                     f"says {list(tensor.shape)} and {tensor.dtype}"
                 )
             if tensor.dtype == _HALF and not step.op.exact:
-                fresh = not _shares_memory(part, arguments)
-                part = round_to_half_(part) if fresh else round_to_half(part)
+                own = overwrite or address(part) not in addresses(arguments.values())
+                part = round_to_half_(part) if own else round_to_half(part)
             values[slot] = part
 
     def _step(self, operation: Any, slots: dict[int, int]) -> _Step:
@@ -296,6 +266,14 @@ class CoreMLProgram:
             kept.update(used)
 
 
+def _gathered(step: _Step, values: Mapping[int, Value]) -> dict[str, Argument]:
+    """The values of an op's arguments."""
+    return {
+        name: values[slot] if isinstance(slot, int) else [values[item] for item in slot]
+        for name, slot in step.arguments.items()
+    }
+
+
 def _slots_read(step: _Step) -> Iterator[int]:
     for slot in step.arguments.values():
         yield from [slot] if isinstance(slot, int) else slot
@@ -333,13 +311,3 @@ def _fits(value: Tensor, declared: TensorType) -> bool:
     sides = zip(value.shape, declared.shape, strict=False)
     same = value.dim() == len(declared.shape) and all(d is None or s == d for s, d in sides)
     return same and value.dtype == STORED_AS[declared.dtype]
-
-
-def _shares_memory(value: Tensor, arguments: Mapping[str, Argument]) -> bool:
-    """Whether a value lies in the memory of one of the tensors it was computed from."""
-    start = value.untyped_storage().data_ptr()
-    for given in arguments.values():
-        for item in (given,) if isinstance(given, Tensor | str) else given:
-            if isinstance(item, Tensor) and item.untyped_storage().data_ptr() == start:
-                return True
-    return False

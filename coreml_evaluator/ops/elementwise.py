@@ -31,32 +31,61 @@ STORED_AS = {
 """Torch type in which values of a Core ML type are kept."""
 
 
-def unary(function: Callable[[Tensor], Tensor], *, exact: bool = False) -> Op:
+def unary(
+    function: Callable[[Tensor], Tensor],
+    overwriting: Callable[[Tensor], Tensor] | None = None,
+    *,
+    exact: bool = False,
+) -> Op:
     """An op of the one parameter ``x``."""
-    return Op(lambda a: function(a.tensor("x")), exact)
+    over = None if overwriting is None else lambda a: overwriting(a.tensor("x"))
+    return Op(lambda a: function(a.tensor("x")), exact, over)
 
 
-def binary(function: Callable[[Tensor, Tensor], Tensor], *, exact: bool = False) -> Op:
+def binary(
+    function: Callable[[Tensor, Tensor], Tensor],
+    overwriting: Callable[[Tensor, Tensor], Tensor] | None = None,
+    *,
+    exact: bool = False,
+) -> Op:
     """An op of ``x`` and ``y``, with NumPy's broadcasting."""
-    return Op(lambda a: function(a.tensor("x"), a.tensor("y")), exact)
+    over = None if overwriting is None else lambda a: overwriting(a.tensor("x"), a.tensor("y"))
+    return Op(lambda a: function(a.tensor("x"), a.tensor("y")), exact, over)
 
 
 def gelu(a: Arguments) -> Tensor:
     x, mode = a.tensor("x"), a.text("mode", "EXACT")
-    if mode == "EXACT":
-        return F.gelu(x)
-    if mode == "TANH_APPROXIMATION":
-        return F.gelu(x, approximate="tanh")
     if mode == "SIGMOID_APPROXIMATION":
         return x * torch.sigmoid(GELU_SIGMOID_SCALE * x)
-    a.refuse(f"has mode '{mode}'")
+    return F.gelu(x, approximate=_approximation(a, mode))
 
 
-def real_div(a: Arguments) -> Tensor:
-    x, y = a.tensor("x"), a.tensor("y")
-    if not (x.is_floating_point() and y.is_floating_point()):
-        a.refuse("divides integers")
-    return x / y
+def gelu_overwriting(a: Arguments) -> Tensor:
+    x, mode = a.tensor("x"), a.text("mode", "EXACT")
+    if mode == "SIGMOID_APPROXIMATION":
+        return x.mul_(torch.sigmoid(GELU_SIGMOID_SCALE * x))
+    result: Tensor = torch.ops.aten.gelu_(x, approximate=_approximation(a, mode))
+    return result
+
+
+def _approximation(a: Arguments, mode: str) -> str:
+    """PyTorch's name of a mode."""
+    names = {"EXACT": "none", "TANH_APPROXIMATION": "tanh"}
+    if mode not in names:
+        a.refuse(f"has mode '{mode}'")
+    return names[mode]
+
+
+def divided(divide: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Arguments], Tensor]:
+    """Division of floats, new or overwriting."""
+
+    def evaluate(a: Arguments) -> Tensor:
+        x, y = a.tensor("x"), a.tensor("y")
+        if not (x.is_floating_point() and y.is_floating_point()):
+            a.refuse("divides integers")
+        return divide(x, y)
+
+    return evaluate
 
 
 def clip(a: Arguments) -> Tensor:
@@ -97,7 +126,7 @@ def cast(a: Arguments) -> Tensor:
 OPS = {
     "abs": unary(torch.abs, exact=True),
     "acos": unary(torch.acos),
-    "add": binary(torch.add),
+    "add": binary(torch.add, Tensor.add_),
     "asin": unary(torch.asin),
     "atan": unary(torch.atan),
     "cast": Op(cast),
@@ -110,7 +139,7 @@ OPS = {
     "exp2": unary(torch.exp2),
     "floor": unary(torch.floor),
     "floor_div": binary(torch.floor_divide),
-    "gelu": Op(gelu),
+    "gelu": Op(gelu, overwriting=gelu_overwriting),
     "greater": binary(torch.gt),
     "greater_equal": binary(torch.ge),
     "inverse": Op(inverse),
@@ -125,11 +154,11 @@ OPS = {
     "maximum": binary(torch.maximum, exact=True),
     "minimum": binary(torch.minimum, exact=True),
     "mod": binary(torch.remainder),
-    "mul": binary(torch.mul),
+    "mul": binary(torch.mul, Tensor.mul_),
     "not_equal": binary(torch.ne),
     "pow": binary(torch.pow),
-    "real_div": Op(real_div),
-    "relu": unary(torch.relu, exact=True),
+    "real_div": Op(divided(torch.div), overwriting=divided(Tensor.div_)),
+    "relu": unary(torch.relu, torch.relu_, exact=True),
     "relu6": unary(F.relu6, exact=True),
     "round": unary(torch.round),
     "rsqrt": Op(rsqrt),
@@ -141,7 +170,7 @@ OPS = {
     "softplus": unary(F.softplus),
     "sqrt": unary(torch.sqrt),
     "square": unary(torch.square),
-    "sub": binary(torch.sub),
+    "sub": binary(torch.sub, Tensor.sub_),
     "tan": unary(torch.tan),
     "tanh": unary(torch.tanh),
 }

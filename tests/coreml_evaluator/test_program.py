@@ -12,9 +12,11 @@ from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component, Contract
 from converters.modules import build_module, example_inputs
 from coreml_evaluator import CoreMLProgram, UnknownOpError, program
+from coreml_evaluator.arguments import Op
+from coreml_evaluator.ops import OPS
 from coreml_evaluator.precision import round_to_half, round_to_half_
 from mobilesam.errors import BundleError, InputError
-from tests.coreml_evaluator.mil_programs import ct, mb, save_program
+from tests.coreml_evaluator.mil_programs import mb, save_program
 from tests.live_bundles import live_model
 from tests.parity.conftest import BundleOf
 
@@ -54,27 +56,6 @@ def test_program_agrees_with_pytorch(
         assert error <= limit
         # A float16 program that is this close was never rounded.
         assert scheme == "fp32" or error > 1e-4
-
-
-@pytest.mark.parametrize("ios", [17, 18])
-def test_later_systems_programs_agree_too(tmp_path: Path, ios: int) -> None:
-    contract = Contract.of(live_model())
-    module = build_module(live_model(), "decoder", contract)
-    inputs = example_inputs(contract, "decoder")
-    model = ct.convert(
-        torch.jit.trace(module, tuple(inputs.values())),
-        inputs=[ct.TensorType(name=name, shape=x.shape) for name, x in inputs.items()],
-        outputs=[ct.TensorType(name=s.name) for s in contract.signature("decoder").outputs],
-        minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
-        compute_precision=ct.precision.FLOAT32,
-        skip_model_load=True,
-    )
-    model.save(str(tmp_path / "decoder.mlpackage"))
-    opened = CoreMLProgram(tmp_path / "decoder.mlpackage")
-    assert opened.spec_version == {17: 8, 18: 9}[ios]
-    found = opened.run(inputs)
-    for name, value in reference(contract, "decoder").items():
-        assert relative_l2(found[name], value) <= 1e-5
 
 
 def test_inputs_survive_and_constants_are_loaded_once(bundle_of: BundleOf) -> None:
@@ -155,14 +136,61 @@ def test_intermediates_are_freed_after_their_last_use(
     opened = CoreMLProgram(save_program(tmp_path, build, [X]))
     evaluate = CoreMLProgram._evaluate
 
-    def counting(self: CoreMLProgram, step: Any, values: dict[int, Any]) -> None:
-        evaluate(self, step, values)
+    def counting(self: CoreMLProgram, step: Any, values: dict[int, Any], *rest: Any) -> None:
+        evaluate(self, step, values, *rest)
         alive.append(len(values) - len(self._constants))
 
     monkeypatch.setattr(program.CoreMLProgram, "_evaluate", counting)
     (found,) = opened.run({"in0": X}).values()
     np.testing.assert_allclose(found.numpy(), X + 6, rtol=1e-6)
     assert alive == [2] * 6  # an op's argument and its output, nothing older
+
+
+OVERWRITING = [op for op, known in OPS.items() if known.overwriting]
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("op", OVERWRITING)
+def test_overwriting_op_gives_the_same(tmp_path: Path, op: str, half: bool) -> None:
+    """Also where it must not: an input, a value still needed, one that is seen through another."""
+    given = {} if op in ("gelu", "relu") else {"y": np.float32([[1.5], [2.0], [-0.5]])}
+
+    def apply(x: Any) -> Any:
+        return getattr(mb, op)(x=x, **given)
+
+    def build(x: Any) -> list[Any]:
+        fresh = mb.exp(x=x)
+        needed = mb.exp(x=fresh)
+        seen = mb.reshape(x=needed, shape=[6, 4])
+        return [
+            apply(x),
+            apply(mb.reshape(x=x, shape=[2, 3, 4])),
+            apply(fresh),
+            apply(needed),
+            seen,
+        ]
+
+    opened = CoreMLProgram(save_program(tmp_path, build, [X], half=half))
+    before = X.copy()
+    found = list(opened.run({"in0": X}).values())
+    np.testing.assert_array_equal(X, before)
+    observed = list(opened.run({"in0": X}, observe=lambda _: None).values())  # overwrites nothing
+    for one, other in zip(found, observed, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_memory_of_a_dead_argument_is_used_again(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        return mb.relu(x=mb.add(x=mb.exp(x=x), y=np.float32(1)))
+
+    opened = CoreMLProgram(save_program(tmp_path, build, [X]))
+    made: list[torch.Tensor] = []
+    exp = OPS["exp"].function
+    opened._steps[0] = opened._steps[0]._replace(
+        op=Op(lambda a: made.append(exp(a)) or made[0])  # type: ignore[func-returns-value]
+    )
+    (found,) = opened.run({"in0": X}).values()
+    assert found.data_ptr() == made[0].data_ptr()
 
 
 def test_unknown_op_is_named(tmp_path: Path) -> None:
