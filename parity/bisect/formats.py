@@ -20,6 +20,20 @@ FORMATS = {"coreml": "coreml", "onnx": "onnx"}
 the values inside a file cannot be read."""
 
 
+def require_format(bundle: Bundle) -> None:
+    """Check that a bundle's files can be looked into.
+
+    Raises:
+        InputError: the target is not one of :data:`FORMATS`.
+    """
+    target = bundle.manifest.target
+    if target not in FORMATS:
+        raise InputError(
+            f"the values inside a file of target '{target}' cannot be read, only of "
+            f"{', '.join(FORMATS)}: give a bundle of one of these"
+        )
+
+
 def open_engine(
     bundle: Bundle, component: Component, runtime: str, program: ExportedProgram
 ) -> Aligned:
@@ -30,14 +44,9 @@ def open_engine(
         MissingDependencyError: its runtime is not installed.
         BundleError: the file cannot be read, or none of its values can be told.
     """
-    target = bundle.manifest.target
-    if target not in FORMATS:
-        raise InputError(
-            f"the values inside a file of target '{target}' cannot be read, only of "
-            f"{', '.join(FORMATS)}: give a bundle of one of these"
-        )
+    require_format(bundle)
     runner_class(runtime)  # refuses in words where the library is not installed
-    module = import_module(f"parity.bisect.{FORMATS[target]}")
+    module = import_module(f"parity.bisect.{FORMATS[bundle.manifest.target]}")
     open_aligned: Opener = module.open_aligned
     path = bundle.file(component, runtime)
     opened = open_aligned(path, program)
