@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from conftest import THREADS, shared_folder
 from converters.bundle import Bundle
 from converters.export import export
-from mobile_runtime_tests.helpers import OTHERS, SIZE, Change, Judge
+from converters.schemes import schemes_of
+from mobile_runtime_tests.helpers import FLOAT, OTHERS, SIZE, Change, Judge
 from mobilesam.sam import MobileSAM
 from mobilesam.variants import build, load_model
 from parity import suite
@@ -56,8 +57,8 @@ def photos(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def bundles(exports: Path) -> dict[str, Path]:
-    """Every target in every scheme, demo weights, small frame; by name, to be read only."""
-    results = export(out=exports / "demo", image_size=SIZE, progress=False)
+    """Every target in its float schemes, demo weights, small frame; by name, to be read only."""
+    results = export(schemes=FLOAT, out=exports / "demo", image_size=SIZE, progress=False)
     return {f"{r.target}-{r.scheme}": r.path for r in results}
 
 
@@ -86,6 +87,7 @@ def other_bundle(exports: Path, random_weights: Callable[[int], Path]) -> Callab
         settings = next(dict(v) for name, v in OTHERS.items() if name.startswith(target))
         results = export(
             targets=[target],
+            schemes=[scheme for scheme in FLOAT if scheme in schemes_of(target)],
             weights=random_weights(settings.pop("seed")),
             out=exports / "other",
             image_size=SIZE,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from converters.modules import HIDDEN
 from parity.references import PhotoReference
-from parity.runners.checked import CheckedRunner
+from parity.runners.base import BundleRunner
 from parity.schema import Headroom, OpRange
 
 HALF_MAX = 65504.0
@@ -36,7 +36,7 @@ def largest_of(value: Tensor) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def measure_headroom(runner: CheckedRunner, reference: PhotoReference) -> list[Headroom]:
+def measure_headroom(runner: BundleRunner, reference: PhotoReference) -> list[Headroom]:
     """The largest values of each op on one photo with its first prompt.
 
     Args:

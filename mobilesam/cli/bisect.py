@@ -67,6 +67,7 @@ def bisect(
     from converters.bundle import Bundle
     from converters.contract import COMPONENTS
     from mobilesam.variants import load_model
+    from parity.bisect.formats import require_format
     from parity.bisect.report import print_report, write_report
     from parity.bisect.run import bisect as run
     from parity.progress import Progress
@@ -78,6 +79,7 @@ def bisect(
     manifest = opened.manifest
     limits = Thresholds(thresholds).row(manifest.target, manifest.scheme.name).layers
     subject = _subject(image, point, label, box, manifest.image_size)
+    require_format(opened)
     origin = Origin.of(opened, weights)
     model = load_model(origin.weights, origin.variant, origin.image_size)
     chosen: tuple[Component, ...] = COMPONENTS if component == "both" else (component,)

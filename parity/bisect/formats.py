@@ -42,6 +42,20 @@ def prepared(bundle: Bundle, module: nn.Module) -> nn.Module:
     return row.prepare(module, manifest.scheme.name) if row else module
 
 
+def require_format(bundle: Bundle) -> None:
+    """Check that a bundle's files can be looked into.
+
+    Raises:
+        InputError: the target is not one of :data:`FORMATS`.
+    """
+    target = bundle.manifest.target
+    if target not in FORMATS:
+        raise InputError(
+            f"the values inside a file of target '{target}' cannot be read, only of "
+            f"{', '.join(FORMATS)}: give a bundle of one of these"
+        )
+
+
 def open_engine(
     bundle: Bundle, component: Component, runtime: str, program: ExportedProgram
 ) -> Aligned:
@@ -52,14 +66,9 @@ def open_engine(
         MissingDependencyError: its runtime is not installed.
         BundleError: the file cannot be read, or none of its values can be told.
     """
-    target = bundle.manifest.target
-    if target not in FORMATS:
-        raise InputError(
-            f"the values inside a file of target '{target}' cannot be read, only of "
-            f"{', '.join(FORMATS)}: give a bundle of one of these"
-        )
+    require_format(bundle)
     runner_class(runtime)  # refuses in words where the library is not installed
-    module = import_module(f"parity.bisect.{FORMATS[target].module}")
+    module = import_module(f"parity.bisect.{FORMATS[bundle.manifest.target].module}")
     path = bundle.file(component, runtime)
     function = bundle.record(component, runtime).function
     opened: Aligned = module.open_aligned(

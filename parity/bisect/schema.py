@@ -90,6 +90,9 @@ class ComponentRecord(Record):
     @property
     def worst(self) -> OpRecord | None:
         """The op with the largest local error, or with the largest jump where none is known."""
+        known = [op for op in self.ops if op.local_error is not None]
+        if known:
+            return max(known, key=lambda op: op.local_error or 0.0)
         return max((op for op in self.ops if op.aligned), key=lambda op: op.rank, default=None)
 
 

@@ -79,7 +79,7 @@ def _quiet_sentence(part: ComponentRecord) -> str:
     words = [f"{part.component}"]
     worst, tightest = part.worst, part.tightest
     if worst is not None and worst.local_error is not None:
-        words.append(f"worst local error {figures.error(worst.local_error)} at {worst.name}")
+        words.append(f"largest local error {figures.error(worst.local_error)} at {worst.name}")
     elif worst is not None:
         words.append(f"largest jump to {figures.error(worst.error_after)} at {worst.name}")
     if tightest is not None and tightest.headroom_bits is not None:

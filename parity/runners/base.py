@@ -1,9 +1,9 @@
 """What every runner answers: an image embedding for an image, logits for a prompt."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component, Contract, pack_prompt
 from mobilesam.prompts import Prompt
 from mobilesam.transforms import Frame, normalized_input, pixels_input
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -112,6 +115,21 @@ class BundleRunner(Runner):
     @abstractmethod
     def run(self, component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
         """Run one component on raw contract tensors, named as in the contract, float32."""
+
+    def watch_half(
+        self, component: Component, inputs: Arrays, observe: "Callable[[str, Tensor], None]"
+    ) -> bool:
+        """Run one component of a float16 file and hand over what each op gives, by name, in order.
+
+        Args:
+            component, inputs: as of :meth:`run`.
+            observe: called with each op's name and value.
+
+        Returns:
+            False, and nothing is run, where the runtime cannot be looked into or no op of the
+            file computes in float16.
+        """
+        return False
 
     def prepare_image(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """The encoder's inputs for an image, by the bundle's preprocessing variant."""

@@ -4,10 +4,10 @@ import importlib.metadata
 import os
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from converters.bundle import TensorRecord
 from converters.contract import Component
 from mobilesam.errors import BundleError, InputError
 from parity.runners.base import Arrays, BundleRunner
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Shapes = Mapping[str, tuple[int | None, ...]]
 """By name; None is a side that may vary."""
@@ -96,21 +93,6 @@ class CheckedRunner(BundleRunner):
     def delegate_partitions(self, component: Component) -> int | None:
         """Pieces of the graph that a delegate took over; None where the runtime cannot say."""
         return None
-
-    def watch_half(
-        self, component: Component, inputs: Arrays, observe: "Callable[[str, Tensor], None]"
-    ) -> bool:
-        """Run one component of a float16 file and hand over what each op gives, by name, in order.
-
-        Args:
-            component, inputs: as of :meth:`run`.
-            observe: called with each op's name and value.
-
-        Returns:
-            False, and nothing is run, where the runtime cannot be looked into or no op of the
-            file computes in float16.
-        """
-        return False
 
     @abstractmethod
     def open_file(self, component: Component, path: Path) -> object:

@@ -16,7 +16,7 @@ from parity.report.html import html
 from parity.report.junit import junit_xml
 from parity.report.markdown import markdown
 from parity.report.summary import counts, headline, summarise
-from parity.schema import ParityReport
+from parity.schema import Headroom, OpRange, ParityReport
 from tests.parity.report_samples import (
     PIXEL,
     altered,
@@ -85,7 +85,7 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     back = ParityReport.model_validate_json(text)
     assert back.model_dump_json() == mixed().model_dump_json()
     values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert values["schema_version"] == "1.0"
+    assert values["schema_version"] == "1.1"
     assert values["bundles"][1]["encoder"][0]["relative_l2"] is None
     assert "NaN" not in text
 
@@ -239,3 +239,21 @@ def test_terminal_keeps_names_and_figures_whole(width: int) -> None:
     assert text.rstrip().endswith("2 of 3 bundles pass")
     assert max(map(len, text.splitlines())) <= width
     assert ("5th" in text) == (width >= 132)
+
+
+def test_headroom_of_a_float16_file_is_drawn_and_its_least_stated() -> None:
+    ops = [
+        OpRange(name="image_to_fp16", largest=255.0, headroom_bits=8.0),
+        OpRange(name="image_encoder_neck_1__square", largest=9410.0, headroom_bits=2.799),
+        OpRange(name="image_encoder_neck_1__equal", largest=None, headroom_bits=None),
+    ]
+    own = bundle("coreml", "fp16", headroom=[Headroom(component="encoder", image="x", ops=ops)])
+    made = report(own, bundle())
+    line = "Least float16 headroom: encoder 2.7 bits at image_encoder_neck_1__square."
+    page = html(made)
+    Page(page)
+    assert page.count(line) == 1 and page.count('aria-label="float16 headroom') == 2
+    assert line in markdown(made).replace("\\", "")
+    console = Console(file=io.StringIO(), width=140)
+    print_report(made, console)
+    assert f"coreml-fp16 on litert: {line}" in console.file.getvalue()  # type: ignore[attr-defined]
