@@ -22,7 +22,7 @@ from parity.runners.coreml import COMPUTE_UNITS
 from tests.cli.conftest import Run
 
 COMMANDS = (
-    *("export", "parity", "evaluate", "train", "distill", "scenes"),
+    *("export", "parity", "replay", "evaluate", "train", "distill", "scenes"),
     *("predict", "inspect", "doctor", "demo"),
 )
 SMALL = ("--image-size", "128")
