@@ -7,11 +7,11 @@ from parity.runners.base import BundleRunner
 from parity.schema import BundleReport
 
 SIZE = 256
+"""Side of the frame where a test needs no full size."""
 
 FLOAT = ("fp32", "fp16")
 """Schemes that are judged at this size; those that compress have tests of their own, and limits
 set at full size."""
-"""Side of the frame where a test needs no full size."""
 
 Change = Callable[[BundleRunner], None]
 Judge = Callable[..., BundleReport]

@@ -66,7 +66,7 @@ def test_what_run_hands_on(run: Run, here: Path, capfd: pytest.CaptureFixture[st
 
 
 def test_bad_input(refused: Refused, here: Path, bundle: Path, tmp_path: Path) -> None:
-    assert "is not a bundle" in refused("replay", "pack", tmp_path, "--out", "pack")
+    assert "is not a bundle" in refused("replay", "pack", here, "--out", "pack")
     asked = ("replay", "pack", bundle, "--out", "pack")
     assert "runs on torchscript, and a replay folder knows only coreml" in refused(*asked)
     assert "'nowhere' is not a folder" in refused(*asked, "--images", "nowhere")
