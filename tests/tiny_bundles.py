@@ -7,7 +7,7 @@ import pytest
 from conftest import shared_folder
 from converters.bundle import Bundle
 from converters.contract import Contract
-from converters.coreml_compression import minimum_ios
+from converters.coreml_compression import COMPRESSIONS, minimum_ios
 from converters.coreml_options import CoreMLOptions
 from converters.export import export_all
 from converters.schemes import schemes_of
@@ -47,12 +47,13 @@ def tiny_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "f
     for module in REQUIRED[target]:
         pytest.importorskip(module, reason=f"{module} is not installed")
     root = shared_folder(temporary, "tiny-bundles")
-    # All schemes of a system at once: what one leaves, the next can use.
+    # Several schemes at once: what one leaves, the next can use. Compressing takes longer, and few
+    # tests need it.
     ios = minimum_ios(scheme)
     folders = {
         (target, each): root / f"{target}-{each}"
         for each in schemes_of(target)
-        if minimum_ios(each) == ios
+        if minimum_ios(each) == ios and (each in COMPRESSIONS) == (scheme in COMPRESSIONS)
     }
     if not folders[target, scheme].exists():
         export_all(tiny_model(), Contract.of(tiny_model()), folders, coreml=CoreMLOptions(ios=ios))

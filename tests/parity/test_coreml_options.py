@@ -1,5 +1,6 @@
 """Every package that an export to Core ML can write loads, and answers as PyTorch does."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,20 @@ def test_one_package_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
             assert record.meaning in features[record.name].shortDescription
     image = description.functions[0].input[0].type.imageType
     assert (image.width, image.height) == (SIZE, SIZE)
+
+
+def test_an_image_gives_what_the_tensor_gives(
+    tmp_path: Path, tiny_bundle: Callable[..., Bundle]
+) -> None:
+    model = tiny_model()
+    options = CoreMLOptions(input="image")
+    export_all(model, Contract.of(model), {(COREML, "fp16"): tmp_path / "b"}, coreml=options)
+    photo = np.random.default_rng(1).integers(0, 256, (*PHOTO_SIZE, 3), np.uint8)
+    found = []
+    for bundle in (Bundle(tmp_path / "b"), tiny_bundle(COREML, "fp16")):
+        with open_runner(bundle, COREML, components=("encoder",)) as runner:
+            found.append(runner.encode(photo))
+    assert np.array_equal(*found)
 
 
 def test_a_mac_is_given_the_function_the_units_and_an_image(
