@@ -15,7 +15,7 @@ from parity.runners import runner_class
 Opener = Callable[[Path, ExportedProgram], Aligned]
 
 
-FORMATS = {"coreml": "coreml", "onnx": "onnx"}
+FORMATS = {"coreml": "coreml", "onnx": "onnx", "tflite": "tflite"}
 """By target the module here that has an :data:`Opener` named ``open_aligned``; of other targets
 the values inside a file cannot be read."""
 
