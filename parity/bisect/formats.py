@@ -31,7 +31,11 @@ def _as_it_is(module: nn.Module, scheme: str) -> nn.Module:
     return module
 
 
-FORMATS = {"coreml": Format("coreml", coreml.prepare), "onnx": Format("onnx", _as_it_is)}
+FORMATS = {
+    "coreml": Format("coreml", coreml.prepare),
+    "onnx": Format("onnx", _as_it_is),
+    "tflite": Format("tflite", _as_it_is),
+}
 """By target; of others the values inside a file cannot be read."""
 
 

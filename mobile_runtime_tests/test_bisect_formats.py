@@ -1,0 +1,122 @@
+"""`bisect` looks into ONNX and TFLite too: a wrong weight is found, a right file has no fault.
+
+There not every op is aligned; a fault is then located as one of a few ops in a row.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters.contract import COMPONENTS, Component, Contract
+from mobile_runtime_tests.test_bisect_faults import REAL, change, outputs_of, subject
+from parity.bisect.formats import FORMATS
+from parity.bisect.run import Sides, bisect, examine
+from parity.bisect.verdict import find_fault
+from parity.thresholds import Thresholds
+from tests.tiny_bundles import tiny_bundle, tiny_model
+
+OF_EACH = 4
+"""Faults planted in each component."""
+
+ALIGNED = {"onnx": 0.85, "tflite": 0.2}
+"""The least share of a file's ops that can be told to be nodes of the model."""
+
+
+@pytest.fixture(scope="module")
+def sides() -> Sides:
+    return Sides(tiny_model(), Contract.of(tiny_model()), subject())
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "fp16"])
+@pytest.mark.parametrize("target", ALIGNED)
+def test_good_files_have_no_fault(
+    target: str, scheme: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    limits = Thresholds().row(target, scheme).layers
+    bundle = tiny_bundle(tmp_path_factory, target, scheme)
+    report = bisect(bundle, tiny_model(), subject(), limits)
+    print(f"\n{bundle.name}: {report.conclusion}")
+    assert report.verdict == "no fault", report.conclusion
+    for part in report.components:
+        excess = max(op.excess or 0.0 for op in part.ops)
+        print(f"{part.component}: aligned {part.aligned} of {len(part.ops)}, excess {excess:.2f}")
+        assert part.aligned >= ALIGNED[target] * len(part.ops)
+
+
+def wrong_onnx(path: Path, name: str, copy: Path) -> None:
+    """A tenth of a constant's values change their sign."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(str(path))
+    (stored,) = (c for c in model.graph.initializer if c.name == name)
+    values = numpy_helper.to_array(stored).copy()
+    values.reshape(-1)[::10] *= -1
+    stored.CopyFrom(numpy_helper.from_array(values, name))
+    onnx.save_model(model, str(copy))
+
+
+def wrong_tflite(path: Path, name: str, copy: Path) -> None:
+    """The same of a TFLite tensor, whose number begins its name, byte for byte."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = path.read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    tensor = model.subgraphs[0].tensors[int(name.partition(":")[0])]
+    before = np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
+    values = np.frombuffer(before, np.float32).copy()
+    values[::10] *= -1
+    assert content.count(before) == 1
+    copy.write_bytes(content.replace(before, values.tobytes()))
+
+
+WRONG: dict[str, Callable[[Path, str, Path], None]] = {"onnx": wrong_onnx, "tflite": wrong_tflite}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("target", WRONG)
+def test_wrong_weights_are_located(
+    target: str,
+    component: Component,
+    sides: Sides,
+    tmp_path_factory: pytest.TempPathFactory,
+    scratch: Path,
+) -> None:
+    from importlib import import_module
+
+    open_aligned = import_module(f"parity.bisect.{FORMATS[target]}").open_aligned
+    bundle = tiny_bundle(tmp_path_factory, target)
+    path = bundle.file(component, bundle.runtimes[0])
+    limits = Thresholds().row(target, "fp32").layers
+    engine = open_aligned(path, sides.program(component)).engine
+    good = outputs_of(engine, sides, component)
+    readers: dict[str, str] = {}
+    for operation in engine.operations:
+        for operand in operation.inputs:
+            size = int(np.prod([side or 1 for side in operand.value.shape]))
+            if operand.constant and operand.value.dtype == "float32" and size >= 64:
+                readers.setdefault(operand.value.name, operation.name)
+    candidates = list(readers.items())
+    random.Random(0).shuffle(candidates)
+    exact = planted = 0
+    for number, (constant, reader) in enumerate(candidates):
+        if planted == OF_EACH:
+            break
+        copy = scratch / f"{number}{path.suffix}"
+        WRONG[target](path, constant, copy)
+        opened = open_aligned(copy, sides.program(component))
+        bad = outputs_of(opened.engine, sides, component)
+        if change(good[reader], bad[reader]) < REAL["fp32"]:
+            continue  # the constant does not matter for this prompt
+        planted += 1
+        records = examine(opened, sides.inputs(component))
+        located = find_fault(opened.engine, records, limits)
+        assert located is not None, f"{constant} at {reader}"
+        assert reader in located.span, f"{reader} taken for {located.op.name}"
+        exact += located.op.name == reader
+        print(f"\n{reader}: located, among {len(located.span)}")
+    assert planted == OF_EACH
+    print(f"{target} {component}: {exact} of {planted} exactly")
