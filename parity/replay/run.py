@@ -9,8 +9,7 @@ Each bundle on each choice of compute units becomes ``results/<name>/``: raw out
 ``result.json``. Encoder and decoder each run in a process of their own: the memory reported is
 theirs, and a runtime that crashes is one sentence in a result.
 
-Exit status 0 when all that was asked for was answered, 1 when a runtime failed, 2 when it cannot
-be run as asked.
+Exit status 0 when all was answered, 1 when a runtime failed, 2 when it cannot be run as asked.
 """
 
 from __future__ import annotations
@@ -228,14 +227,13 @@ def peak_memory_mb() -> float | None:
 def replay(folder: Path, bundles: list[str], units: list[str], threads: int | None) -> bool:
     """Run bundles one after the other; whether all were answered.
 
-    Raises :class:`ReplayError` when the folder is not as it was packed, a bundle that was asked for
-    cannot be run here, or none can.
+    Raises :class:`ReplayError` when the folder was altered, or what was asked for cannot be run.
     """
     index = read_index(folder)
     names = [bundle["name"] for bundle in index["bundles"]]
-    for name in bundles:
-        if name not in names:
-            raise ReplayError(f"this folder has no bundle '{name}', only {', '.join(names)}")
+    unknown = ", ".join(name for name in bundles if name not in names)
+    if unknown:
+        raise ReplayError(f"this folder has no bundle '{unknown}', only {', '.join(names)}")
     jobs, skipped = [], []
     for bundle in index["bundles"]:
         if bundles and bundle["name"] not in bundles:
@@ -260,16 +258,13 @@ def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job) -> bool:
     units = choice["compute_units"]
     name = ".".join(part for part in (bundle["name"], choice["runtime"], units) if part)
     final = folder / RESULTS / name
-    partial, old = (final.with_name(f".{name}.{word}") for word in ("partial", "old"))
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    partial, old = final.with_name(f".{name}.partial"), final.with_name(f".{name}.old")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     partial.mkdir(parents=True)
     kind = RUNTIMES[choice["runtime"]]
     result = {
-        "schema_version": SCHEMA_VERSION,
-        "pack": sha256(folder / INDEX),
-        "bundle": bundle["name"],
-        **choice,
+        **{"schema_version": SCHEMA_VERSION, "pack": sha256(folder / INDEX)},
+        **{"bundle": bundle["name"], **choice},
         "engine": kind.title.format(version=metadata.version(kind.package), units=units),
         "machine": machine(),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -287,9 +282,13 @@ def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job) -> bool:
     except ReplayError as error:
         result["error"] = str(error)
         print(f"failed: {error}", flush=True)
+    except BaseException:  # interrupted
+        shutil.rmtree(partial)
+        raise
     result["files"] = {path.name: sha256(path) for path in sorted(partial.glob("*.npz"))}
     (partial / RESULT).write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
         final.rename(old)
     partial.rename(final)
     shutil.rmtree(old, ignore_errors=True)
