@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 
 from conftest import THREADS, shared_folder
 from converters.bundle import Bundle
-from converters.export import export
+from converters.coreml_compression import minimum_ios
+from converters.export import IOS_VERSIONS, export
+from converters.schemes import combinations
 from mobile_runtime_tests.helpers import OTHERS, SIZE, Change, Judge
 from mobilesam.sam import MobileSAM
 from mobilesam.variants import build, load_model
@@ -57,7 +59,17 @@ def photos(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def bundles(exports: Path) -> dict[str, Path]:
     """Every target in every scheme, demo weights, small frame; by name, to be read only."""
-    results = export(out=exports / "demo", image_size=SIZE, progress=False)
+    results = [
+        result
+        for ios in IOS_VERSIONS
+        for result in export(
+            schemes=[scheme for _, scheme in combinations() if minimum_ios(scheme) == ios],
+            out=exports / "demo",
+            image_size=SIZE,
+            ios=ios,
+            progress=False,
+        )
+    ]
     return {f"{r.target}-{r.scheme}": r.path for r in results}
 
 
@@ -83,9 +95,11 @@ def other_bundle(exports: Path, random_weights: Callable[[int], Path]) -> Callab
 
     @cache
     def of_target(target: str) -> dict[str, Path]:
-        settings = next(dict(v) for name, v in OTHERS.items() if name.startswith(target))
+        own = {name: dict(v) for name, v in OTHERS.items() if name.startswith(target)}
+        settings = next(iter(own.values()))
         results = export(
             targets=[target],
+            schemes=[name.partition("-")[2] for name in own],
             weights=random_weights(settings.pop("seed")),
             out=exports / "other",
             image_size=SIZE,

@@ -34,7 +34,9 @@ def report(folder: Path) -> ParityReport:
     return run_parity(paths, measure=False, progress=False, threads=THREADS)
 
 
-@pytest.mark.parametrize(("target", "scheme"), combinations())
+@pytest.mark.parametrize(
+    ("target", "scheme"), [pair for pair in combinations() if pair[1] in ENCODER_L2]
+)
 def test_no_limit_is_looser(target: str, scheme: str) -> None:
     row = Thresholds().row(target, scheme)
     assert row.encoder.relative_l2 <= ENCODER_L2[scheme]
