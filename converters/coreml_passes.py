@@ -30,8 +30,14 @@ class name_ops_after_values(AbstractGraphPass):  # noqa: N801 - the class's name
 
 
 QUANTIZED = ("conv", "linear")
-"""Ops whose input is quantized: those for which the Neural Engine has integer arithmetic. Attention
+"""Ops whose input is quantized: those that coremltools quantizes and that have weights. Attention
 products, softmax, norms, GELU, residual sums and transposed convolutions stay float."""
+
+FLOAT_LAYERS = ("image_encoder_patch_embed", "image_encoder_layers_0_")
+"""How the names of ops begin whose input stays float all the same: the convolutions of the patch
+embedding and the first stage, a sixth of the encoder's arithmetic. Measured with the demo weights
+at 512: relative L2 of the embedding 0.019 with them quantized, 0.011 without, 0.005 with ``linear``
+alone (w8: 0.005)."""
 
 _LOW, _HIGH = -128, 127
 
@@ -40,7 +46,8 @@ class quantize_inputs(AbstractGraphPass):  # noqa: N801 - as coremltools calls i
     """Put ``quantize`` and ``dequantize`` before the input of each op of :data:`QUANTIZED`.
 
     Int8 with one scale and one zero point a tensor, so that the range's ends and zero are kept. A
-    tensor that several ops read is quantized once.
+    tensor that several ops read is quantized once. Float32 tensors stay as they are: they are
+    coordinates.
 
     Args:
         ranges: least and greatest value of each tensor by name; those without stay float.
@@ -57,10 +64,10 @@ class quantize_inputs(AbstractGraphPass):  # noqa: N801 - as coremltools calls i
     def _quantize(self, block: Function) -> None:
         made: dict[str, Var] = {}
         for operation in list(block.operations):
-            if operation.op_type not in QUANTIZED:
+            if operation.op_type not in QUANTIZED or operation.name.startswith(FLOAT_LAYERS):
                 continue
             x = operation.inputs["x"]
-            if x.name in self.ranges:
+            if x.dtype == types.fp16 and x.name in self.ranges:
                 if x.name not in made:
                     made[x.name] = self._rounded(x, operation)
                 operation.set_inputs(x=made[x.name])

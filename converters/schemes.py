@@ -77,21 +77,32 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "fp32": FP32,
                 "fp16": "float16 weights, computed in float16; coordinates, their positional "
                 "encoding and the valid size stay float32",
-                "w8": "fp16 with int8 weights, symmetric, one scale an output channel; biases, "
-                "norms and tensors of up to 2048 elements stay float16",
-                "w4": "fp16 with int4 weights, symmetric, one scale for 32 input channels of an "
-                "output channel; tables that are added stay at int8, other weights float16; "
-                "from iOS 18 on",
-                "p8": "fp16 with weights of 8 bits that index a k-means palette of 256 float16 "
-                "values a tensor; tensors of up to 2048 elements stay float16",
-                "p6": "as p8 with 6 bits and 64 values; tables that are added keep 8 bits",
-                "p4": "as p6 with 4 bits and 16 values; from iOS 18 on 8 output channels share a "
-                "palette",
-                "w8a8": "w8, and int8 inputs of convolutions and linear layers, one scale and "
-                "zero point a tensor, from ranges over calibration photos; attention, softmax, "
-                "norms, GELU and sums stay float16; from iOS 17 on",
+                "w8": "fp16 with int8 weights, symmetric, one float16 scale per output channel; "
+                "offsets, norms and constants of at most 2048 elements stay float16",
+                "w4": "as w8, but linear layers in int4, one scale per 32 input channels of an "
+                "output channel; convolutions, tables and the decoder's image-to-token attention "
+                "stay int8; iOS 18",
+                "p8": "fp16 with weights of 8 bits, indices into a k-means palette of 256 float16 "
+                "values per tensor; offsets, norms and constants of at most 2048 elements stay "
+                "float16",
+                "p6": "as p8 with 6 bits and 64 values; convolutions and the decoder's "
+                "image-to-token attention keep 8 bits",
+                "p4": "as p6 with 4 bits and 16 values, from iOS 18 on with a palette per 8 "
+                "output channels",
+                "w8a8": "as w8, and the inputs of linear layers and convolutions in int8, one "
+                "scale and zero point per tensor, calibrated on photos; what enters the patch "
+                "embedding, the first stage, attention, softmax, norms, GELU and sums stays "
+                "float; iOS 17",
             },
             calibrated=("w8a8",),
+            refused={
+                "s50": "with half of the weights pruned by magnitude the embedding was off by a "
+                "relative L2 of 0.52 and the decoder's masks had a mean IoU of 0.75, in files "
+                "larger than w8's",
+                "s30": "with 30 % of the weights pruned by magnitude the embedding was off by a "
+                "relative L2 of 0.12 and the decoder's masks had a mean IoU of 0.91, in files "
+                "larger than w8's",
+            },
             seconds=20,
         ),
         "tflite": Target(

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from conftest import THREADS, shared_folder
 from converters.bundle import Bundle
 from converters.export import export
-from converters.schemes import schemes_of
 from mobile_runtime_tests.helpers import FLOAT, OTHERS, SIZE, Change, Judge
 from mobilesam.sam import MobileSAM
 from mobilesam.variants import build, load_model
@@ -84,10 +83,11 @@ def other_bundle(exports: Path, random_weights: Callable[[int], Path]) -> Callab
 
     @cache
     def of_target(target: str) -> dict[str, Path]:
-        settings = next(dict(v) for name, v in OTHERS.items() if name.startswith(target))
+        own = {name: dict(v) for name, v in OTHERS.items() if name.startswith(target)}
+        settings = next(iter(own.values()))
         results = export(
             targets=[target],
-            schemes=[scheme for scheme in FLOAT if scheme in schemes_of(target)],
+            schemes=[name.partition("-")[2] for name in own],
             weights=random_weights(settings.pop("seed")),
             out=exports / "other",
             image_size=SIZE,

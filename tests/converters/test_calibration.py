@@ -1,0 +1,101 @@
+"""Calibration samples: real photos, prompts of several types, and a record of what was used."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from converters.calibration import Calibration, calibration_photos, calibration_record
+from converters.contract import Contract
+from mobilesam.errors import InputError
+from mobilesam.predictor import Predictor
+from mobilesam.sam import MobileSAM
+from mobilesam.sample_photos import PHOTOS
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A wide photo and a tall one."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name, size in (("wide.png", (40, 90, 3)), ("tall.png", (90, 40, 3))):
+        Image.fromarray(random.integers(0, 256, size, np.uint8)).save(folder / name)
+    return folder
+
+
+def test_the_built_in_photos_are_those_that_bundles_are_not_judged_on() -> None:
+    pytest.importorskip("skimage")
+    names = [photo.name for photo in calibration_photos(None)]
+    assert names == [photo.file for photo in PHOTOS if not photo.judged]
+    assert len(names) >= 4
+
+
+@pytest.mark.parametrize("variant", ["pixels", "normalized"])
+def test_encoder_samples_are_photos_prepared_as_the_contract_says(
+    photos: Path, variant: str, tiny_model: MobileSAM
+) -> None:
+    contract = Contract.of(tiny_model, input_variant=variant)  # type: ignore[arg-type]
+    samples = list(Calibration(tiny_model, contract, photos).samples("encoder"))
+    assert len(samples) == 2
+    for sample in samples:
+        assert {n: v.shape for n, v in sample.items()} == {
+            spec.name: spec.shape for spec in contract.signature("encoder").inputs
+        }
+    tall = samples[0]["image"]  # by name: tall.png comes first
+    assert not tall[..., 57:].any() and tall[..., :57].all(axis=1).mean() > 0.9
+    if variant == "pixels":
+        assert samples[0]["valid_size"].tolist() == [128, 57]
+        assert tall.max() > 200 and tall.min() == 0
+
+
+def test_decoder_samples_are_embeddings_with_prompts_of_every_type(
+    photos: Path, tiny_model: MobileSAM
+) -> None:
+    contract = Contract.of(tiny_model)
+    samples = list(Calibration(tiny_model, contract, photos).samples("decoder"))
+    assert len(samples) == 2 * 5
+    used = [tuple(s["point_labels"][0][s["point_labels"][0] > -2].astype(int)) for s in samples]
+    assert used[:5] == [(1, -1), (1, 0, -1), (2, 3), (1, 2, 3), (1, -1)]
+    assert [float(s["has_mask_input"][0]) for s in samples[:5]] == [0, 0, 0, 0, 1]
+    predictor = Predictor(tiny_model)
+    predictor.set_image(str(photos / "tall.png"))
+    assert np.array_equal(samples[0]["image_embeddings"], predictor.embedding.numpy())
+    # The mask that goes in is the one the first prompt drew, the best of the three.
+    click = torch.from_numpy(samples[0]["point_coords"][:, :1])
+    _, iou, low_res = predictor.predict_torch(click, torch.ones(1, 1))
+    best = low_res[0, int(iou[0].argmax())].numpy()
+    np.testing.assert_allclose(samples[4]["mask_input"][0, 0], best, rtol=1e-5, atol=1e-5)
+
+
+def test_prompts_that_need_more_slots_than_there_are_are_left_out(
+    photos: Path, tiny_model: MobileSAM
+) -> None:
+    contract = Contract.of(tiny_model, slots=2)
+    samples = list(Calibration(tiny_model, contract, photos).samples("decoder"))
+    assert len(samples) == 2 * 3
+    assert calibration_record(contract, photos)["decoder_samples"] == "6"
+
+
+def test_the_record_names_source_counts_and_content(photos: Path, tiny_model: MobileSAM) -> None:
+    contract = Contract.of(tiny_model)
+    record = calibration_record(contract, photos)
+    assert record["source"] == "folder 'photos'"
+    assert (record["photos"], record["encoder_samples"], record["decoder_samples"]) == (
+        "2",
+        "2",
+        "10",
+    )
+    assert record == calibration_record(contract, photos)
+    Image.new("RGB", (50, 50)).save(photos / "wide.png")
+    changed = calibration_record(contract, photos)
+    assert changed["photos_sha256"] != record["photos_sha256"]
+
+
+def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no image files"):
+        calibration_photos(tmp_path)
+    with pytest.raises(InputError, match="is not a folder"):
+        calibration_photos(tmp_path / "none")
