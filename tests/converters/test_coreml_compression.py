@@ -20,6 +20,7 @@ from converters.coreml_compression import (
     compress,
     minimum_ios,
 )
+from converters.coreml_options import CoreMLOptions
 from converters.modules import build_module, example_inputs
 from converters.schemes import TARGETS, schemes_of
 from coreml_evaluator import CoreMLProgram
