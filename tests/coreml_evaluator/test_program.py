@@ -246,6 +246,22 @@ class Doubled(torch.nn.Module):
         return torch.cat([x * 2, x], dim=1).reshape(1, -1)
 
 
+def test_every_value_can_be_observed(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        parts = mb.split(x=mb.relu(x=x, name="positive"), num_splits=3, axis=1)
+        return mb.add(x=parts[0], y=parts[2], name="total")
+
+    seen: dict[str, torch.Tensor] = {}
+    opened = CoreMLProgram(save_program(tmp_path, build, [X]))
+    (found,) = opened.run({"in0": X}, lambda t, v: seen.update({t.name: v.clone()})).values()
+    positive = torch.from_numpy(X).relu()
+    assert torch.equal(seen["positive"], positive)
+    assert torch.equal(seen["total"], positive[:, :1] + positive[:, 2:])
+    assert torch.equal(found, seen["total"])
+    parts = [name for name in seen if name not in ("positive", "total")]
+    assert [torch.equal(seen[n], positive[:, i : i + 1]) for i, n in enumerate(parts)] == [True] * 3
+
+
 def flexible_program(folder: Path, shape: Any) -> CoreMLProgram:
     model = ct.convert(
         torch.jit.trace(Doubled(), torch.zeros(1, 5, 2)),
