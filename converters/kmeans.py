@@ -15,7 +15,8 @@ def palette(values: npt.NDArray[np.floating], bits: int) -> tuple[np.ndarray, np
     """The 2^bits values that stand best for all given ones, by squared error, and who takes which.
 
     Lloyd's algorithm, started where an optimal quantizer of many levels has its own: as dense as
-    the cube root of the values' density (Panter and Dite, Proc. IRE 1951). With no more distinct
+    the cube root of the values' density (Panter and Dite, Proc. IRE 1951). An entry that nobody
+    takes moves to the outermost value of the entry with the greatest error. With no more distinct
     values than entries the palette holds exactly those.
 
     Args:
@@ -39,6 +40,8 @@ def palette(values: npt.NDArray[np.floating], bits: int) -> tuple[np.ndarray, np
         ends = np.concatenate([[0], _cuts(points, centres), [len(points)]])
         taken = np.diff(total[ends])
         moved = np.divide(np.diff(weighted[ends]), taken, out=centres.copy(), where=taken > 0)
+        if not taken.all():
+            moved = np.sort(_without_idle(points, counts, moved, ends))
         if np.array_equal(moved, centres):
             break
         centres = moved
@@ -56,6 +59,25 @@ def _start(
     gaps = np.gradient(points)
     mass = np.cumsum(np.cbrt(counts * gaps**2))
     return np.interp((np.arange(size) + 0.5) / size * mass[-1], mass, points)
+
+
+def _without_idle(
+    points: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.int64],
+    centres: npt.NDArray[np.float64],
+    ends: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """The centres, those without a point moved to where the error is greatest."""
+    sizes = np.diff(ends)
+    distance = points - np.repeat(centres, sizes)
+    sums = np.concatenate([[0.0], np.cumsum(counts * distance**2)])
+    idle = np.flatnonzero(sizes == 0)
+    worst = np.argsort(-np.diff(sums[ends]))[: len(idle)]
+    first, last = points[ends[worst]], points[ends[worst + 1] - 1]
+    centre = centres[worst]
+    moved = centres.copy()
+    moved[idle] = np.where(centre - first > last - centre, first, last)
+    return moved
 
 
 def _cuts(points: npt.NDArray[np.float64], centres: npt.NDArray[np.float64]) -> np.ndarray:

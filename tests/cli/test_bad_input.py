@@ -175,6 +175,8 @@ def test_name(fault: str, refused: Refused) -> None:
 SIZES = [
     (["--image-size", "100"], "multiple of 16"),
     (["--ios", "15"], "16, 17"),
+    (["--scheme", "w8a8", "--ios", "17", "--calibration", "no"], "no is not a folder of images"),
+    (["--scheme", "s50"], "coreml has no scheme 's50' (with half of the weights pruned"),
 ]
 
 

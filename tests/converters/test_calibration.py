@@ -9,6 +9,7 @@ from PIL import Image
 
 from converters.calibration import Calibration, calibration_photos, calibration_record
 from converters.contract import Contract
+from converters.provenance import export_key, weights_record
 from mobilesam.errors import InputError
 from mobilesam.predictor import Predictor
 from mobilesam.sam import MobileSAM
@@ -92,6 +93,25 @@ def test_the_record_names_source_counts_and_content(photos: Path, tiny_model: Mo
     Image.new("RGB", (50, 50)).save(photos / "wide.png")
     changed = calibration_record(contract, photos)
     assert changed["photos_sha256"] != record["photos_sha256"]
+
+
+def test_other_photos_make_another_export_of_calibrated_schemes_alone(
+    photos: Path, tiny_model: MobileSAM
+) -> None:
+    pytest.importorskip("coremltools")
+    contract, weights = Contract.of(tiny_model), weights_record(tiny_model)
+
+    def keys() -> list[str]:
+        return [
+            export_key(tiny_model, weights, contract, "coreml", scheme, 17, photos)
+            for scheme in ("w8", "w8a8")
+        ]
+
+    before = keys()
+    Image.new("RGB", (50, 50)).save(photos / "another.png")
+    after = keys()
+    assert after[0] == before[0]
+    assert after[1] != before[1]
 
 
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:

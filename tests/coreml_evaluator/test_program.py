@@ -11,7 +11,7 @@ import torch
 from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component, Contract
 from converters.modules import build_module, example_inputs
-from coreml_evaluator import CoreMLProgram, UnknownOpError, program
+from coreml_evaluator import CoreMLProgram, Evaluation, UnknownOpError, program
 from coreml_evaluator.arguments import Op
 from coreml_evaluator.ops import OPS
 from coreml_evaluator.precision import round_to_half, round_to_half_
@@ -254,3 +254,24 @@ def test_damaged_package_gives_one_sentence(tmp_path: Path, damage: str) -> None
         CoreMLProgram(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_value_can_be_observed(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        parts = mb.split(x=mb.relu(x=x, name="positive"), num_splits=3, axis=1)
+        return mb.add(x=parts[0], y=parts[2], name="total")
+
+    opened = CoreMLProgram(save_program(tmp_path, build, [X]))
+    seen: dict[str, torch.Tensor] = {}
+
+    def keep(evaluated: Evaluation) -> None:
+        outputs = opened.ops[evaluated.place].outputs
+        seen.update((t.name, v.clone()) for t, v in zip(outputs, evaluated.outputs, strict=True))
+
+    (found,) = opened.run({"in0": X}, keep).values()
+    positive = torch.from_numpy(X).relu()
+    assert torch.equal(seen["positive"], positive)
+    assert torch.equal(seen["total"], positive[:, :1] + positive[:, 2:])
+    assert torch.equal(found, seen["total"])
+    parts = [name for name in seen if name not in ("positive", "total")]
+    assert [torch.equal(seen[n], positive[:, i : i + 1]) for i, n in enumerate(parts)] == [True] * 3
