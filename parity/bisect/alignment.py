@@ -141,6 +141,16 @@ def _align_copies(engine: Engine, found: Matches) -> None:
                 found[operation.outputs[0].name] = source
 
 
+def _read_by(node: Node, moved: bool) -> list[Node]:
+    """What a node reads; for an op that only moves values, also one node further up.
+
+    A converter makes one transposition of two in a row.
+    """
+    nearest = node.all_input_nodes
+    further = [source for each in nearest for source in each.all_input_nodes] if moved else []
+    return [*nearest, *further]
+
+
 def _by_readers(engine: Engine, found: Matches) -> Iterator[tuple[Value, Node]]:
     """Unmatched values that can be only one node: it reads what their op reads, and is read by
     what a reader of theirs computes."""
@@ -166,7 +176,7 @@ def _by_readers(engine: Engine, found: Matches) -> Iterator[tuple[Value, Node]]:
                 for node in found[output.name].node.all_input_nodes
                 if node not in taken
                 and shape_of(node) == value.shape
-                and not sources.isdisjoint(node.all_input_nodes)
+                and not sources.isdisjoint(_read_by(node, operation.op_type in engine.moving))
             }
             rivals = {
                 operand.value.name

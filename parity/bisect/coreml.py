@@ -26,6 +26,7 @@ class CoreMLEngine:
     """The evaluator's view of a package; see :class:`parity.bisect.engine.Engine`."""
 
     copying = frozenset({"cast", "identity"})
+    moving = frozenset({"reshape", "transpose"})
 
     def __init__(self, path: Path, function: str | None = None) -> None:
         self._program = CoreMLProgram(path, function)

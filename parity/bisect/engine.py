@@ -67,6 +67,7 @@ class Engine(Protocol):
         outputs: names of the program's outputs, in the contract's order.
         operations: in the order in which they are run.
         copying: op types whose output is their first input, in another dtype at most.
+        moving: op types that only put values elsewhere.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Engine(Protocol):
     outputs: tuple[str, ...]
     operations: tuple[Operation, ...]
     copying: frozenset[str]
+    moving: frozenset[str]
 
     def run(self, inputs: Mapping[str, np.ndarray], observe: Observer) -> None:
         """Evaluate the program, and call ``observe`` after each op.

@@ -60,6 +60,7 @@ class ONNXEngine:
     """
 
     copying = frozenset({"Cast", "Identity"})
+    moving = frozenset({"Reshape", "Transpose"})
 
     def __init__(self, path: Path) -> None:
         try:

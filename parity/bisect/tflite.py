@@ -50,6 +50,7 @@ class TFLiteEngine:
     """
 
     copying = frozenset({"CAST", "QUANTIZE"})
+    moving = frozenset({"RESHAPE", "TRANSPOSE"})
 
     def __init__(self, path: Path) -> None:
         content = path.read_bytes()

@@ -40,6 +40,7 @@ class SmallEngine:
 
     title = "small"
     copying = frozenset({"cast"})
+    moving: frozenset[str] = frozenset()
     inputs = (Value("x", (4, 8), "float32"),)
     outputs = ("answer",)
 
