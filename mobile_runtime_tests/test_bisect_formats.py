@@ -91,7 +91,8 @@ def test_wrong_weights_are_located(
     bundle = tiny_bundle(tmp_path_factory, target)
     path = bundle.file(component, bundle.runtimes[0])
     limits = Thresholds().row(target, "fp32").layers
-    engine = open_aligned(path, sides.program(component)).engine
+    model = sides.program(component), sides.outputs(component)
+    engine = open_aligned(path, *model).engine
     good = outputs_of(engine, sides, component)
     readers: dict[str, str] = {}
     for operation in engine.operations:
@@ -107,7 +108,7 @@ def test_wrong_weights_are_located(
             break
         copy = scratch / f"{number}{path.suffix}"
         WRONG[target](path, constant, copy)
-        opened = open_aligned(copy, sides.program(component))
+        opened = open_aligned(copy, *model)
         bad = outputs_of(opened.engine, sides, component)
         if change(good[reader], bad[reader]) < REAL["fp32"]:
             continue  # the constant does not matter for this prompt

@@ -1,6 +1,6 @@
 """A saved Core ML package as an engine: :mod:`coreml_evaluator` with an observer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,10 @@ from parity.bisect.engine import Evaluation, Observer, Operand, Operation, Value
 _DTYPES = {"fp16": "float16", "fp32": "float32"}
 
 
-def open_aligned(path: Path, program: ExportedProgram) -> Aligned:
+def open_aligned(path: Path, program: ExportedProgram, outputs: Sequence[str]) -> Aligned:
     """A package beside the captured model, whose layers name its values."""
     engine = CoreMLEngine(path)
-    return Aligned(engine, align_by_layer(engine, program), program)
+    return Aligned(engine, align_by_layer(engine, program, outputs), program)
 
 
 class CoreMLEngine:
@@ -31,7 +31,6 @@ class CoreMLEngine:
         rounding = {"fp16": "float16, rounded after every op", "fp32": "float32"}
         self.title = f"Core ML evaluator in PyTorch ({rounding[self._program.precision]})"
         self.inputs = tuple(map(_value, self._program.inputs))
-        self.outputs = tuple(tensor.name for tensor in self._program.outputs)
         self.operations = tuple(
             Operation(
                 op.outputs[0].name,

@@ -1,6 +1,6 @@
 """How a bundle's file is opened for ``bisect``, and aligned: one row a target."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mobilesam.errors import BundleError, InputError
 from parity.bisect.alignment import Aligned
 from parity.runners import runner_class
 
-Opener = Callable[[Path, ExportedProgram], Aligned]
+Opener = Callable[[Path, ExportedProgram, Sequence[str]], Aligned]
 
 
 FORMATS = {"coreml": "coreml", "onnx": "onnx", "tflite": "tflite"}
@@ -49,7 +49,8 @@ def open_engine(
     module = import_module(f"parity.bisect.{FORMATS[bundle.manifest.target]}")
     open_aligned: Opener = module.open_aligned
     path = bundle.file(component, runtime)
-    opened = open_aligned(path, program)
+    outputs = [spec.name for spec in bundle.manifest.signatures[component].outputs]
+    opened = open_aligned(path, program, outputs)
     values = (value.name for op in opened.engine.operations for value in op.outputs)
     if not any(name in opened.matches for name in values):
         raise BundleError(
