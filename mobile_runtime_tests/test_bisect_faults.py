@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 pytest.importorskip("coremltools", reason="coremltools is not installed")
 from converters.bundle import Bundle  # noqa: E402
 from converters.contract import COMPONENTS, Component  # noqa: E402
+from mobile_runtime_tests.helpers import Judge  # noqa: E402
 from mobile_runtime_tests.planting import (  # noqa: E402
     Fault,
     Package,
@@ -26,6 +27,7 @@ from mobilesam.cli import app  # noqa: E402
 from mobilesam.errors import BundleError  # noqa: E402
 from mobilesam.prompts import make_prompt  # noqa: E402
 from mobilesam.variants import load_model  # noqa: E402
+from parity.bisect.alignment import Aligned  # noqa: E402
 from parity.bisect.coreml import open_aligned  # noqa: E402
 from parity.bisect.engine import Engine, Evaluation  # noqa: E402
 from parity.bisect.run import Sides, Subject, bisect, examine  # noqa: E402
@@ -129,8 +131,13 @@ class Search:
         self.package, self.component, self.scheme = package, component, scheme
         self.sides, self.found = sides, found
         self.limits = Thresholds().row("coreml", scheme).layers
-        opened = open_aligned(package.path, sides.program(component))
+        opened = self.open(package.path)
         self.good = outputs_of(opened.engine, sides, component)
+
+    def open(self, path: Path) -> Aligned:
+        """A package beside the model."""
+        component = self.component
+        return open_aligned(path, self.sides.program(component), self.sides.outputs(component))
 
     def plant(self, fault: Fault, folder: Path) -> None:
         """Plant one in a copy; what does not fit, or changes no more than rounding, is skipped."""
@@ -138,7 +145,7 @@ class Search:
         fault.plant(edited)
         copy = edited.save(folder / self.package.path.name)
         try:
-            opened = open_aligned(copy, self.sides.program(self.component))
+            opened = self.open(copy)
             bad = outputs_of(opened.engine, self.sides, self.component)
         except BundleError:
             self.found.skipped["does not fit the shapes"] += 1
@@ -226,3 +233,16 @@ def test_the_command_names_the_op(bundles: dict[str, Path], photos: Path, scratc
     status, out = ask(path)
     assert status == 0
     assert "no fault" in out
+
+
+def test_parity_measures_the_headroom_of_float16_files(
+    bundles: dict[str, Path], judge: Judge
+) -> None:
+    parts = judge(bundles["coreml-fp16"], "coreml").headroom
+    assert [part.component for part in parts] == list(COMPONENTS)
+    for part in parts:
+        assert part.least is not None and part.least.headroom_bits is not None
+        print(f"\n{part.component}: {part.least.headroom_bits:.1f} bits at {part.least.name}")
+        assert 0 < part.least.headroom_bits < 16
+        assert part.least.largest == max(op.largest or 0.0 for op in part.ops)
+    assert judge(bundles["coreml-fp32"], "coreml").headroom == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.contract import COMPONENTS, Component, Contract
+from converters.contract import COMPONENTS, Component
 from mobile_runtime_tests.test_bisect_faults import REAL, change, outputs_of, subject
 from parity.bisect.formats import FORMATS
 from parity.bisect.run import Sides, bisect, examine
@@ -23,11 +23,6 @@ OF_EACH = 4
 
 ALIGNED = {"onnx": 0.85, "tflite": 0.2}
 """The least share of a file's ops that can be told to be nodes of the model."""
-
-
-@pytest.fixture(scope="module")
-def sides() -> Sides:
-    return Sides(tiny_model(), Contract.of(tiny_model()), subject())
 
 
 @pytest.mark.parametrize("scheme", ["fp32", "fp16"])
@@ -81,17 +76,18 @@ WRONG: dict[str, Callable[[Path, str, Path], None]] = {"onnx": wrong_onnx, "tfli
 def test_wrong_weights_are_located(
     target: str,
     component: Component,
-    sides: Sides,
     tmp_path_factory: pytest.TempPathFactory,
     scratch: Path,
 ) -> None:
     from importlib import import_module
 
-    open_aligned = import_module(f"parity.bisect.{FORMATS[target]}").open_aligned
+    open_aligned = import_module(f"parity.bisect.{FORMATS[target].module}").open_aligned
     bundle = tiny_bundle(tmp_path_factory, target)
     path = bundle.file(component, bundle.runtimes[0])
+    sides = Sides(tiny_model(), bundle, subject())
     limits = Thresholds().row(target, "fp32").layers
-    engine = open_aligned(path, sides.program(component)).engine
+    model = sides.program(component), sides.outputs(component)
+    engine = open_aligned(path, *model).engine
     good = outputs_of(engine, sides, component)
     readers: dict[str, str] = {}
     for operation in engine.operations:
@@ -107,7 +103,7 @@ def test_wrong_weights_are_located(
             break
         copy = scratch / f"{number}{path.suffix}"
         WRONG[target](path, constant, copy)
-        opened = open_aligned(copy, sides.program(component))
+        opened = open_aligned(copy, *model)
         bad = outputs_of(opened.engine, sides, component)
         if change(good[reader], bad[reader]) < REAL["fp32"]:
             continue  # the constant does not matter for this prompt

@@ -8,7 +8,7 @@ a wrong value must not be taken for another.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -79,7 +79,11 @@ def match(node: Node, value: Value) -> Match | None:
 
 
 def ports(program: ExportedProgram, outputs: Iterable[str]) -> dict[str, Node]:
-    """The nodes of the program's inputs and outputs, by contract name."""
+    """The nodes of the program's inputs and outputs, by contract name.
+
+    Args:
+        outputs: names of the outputs, in the contract's order, which is the program's.
+    """
     named = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     results = next(node for node in program.graph.nodes if node.op == "output").args[0]
     assert isinstance(results, tuple | list)
@@ -106,9 +110,9 @@ _MARKS = re.compile(
 """What coremltools' passes add to the name of a value that stays the same."""
 
 
-def align_by_layer(engine: Engine, program: ExportedProgram) -> Matches:
-    """The matches of a file whose values are named after layers."""
-    nodes = layer_nodes(program) | ports(program, engine.outputs)
+def align_by_layer(engine: Engine, program: ExportedProgram, outputs: Sequence[str]) -> Matches:
+    """The matches of a file whose values are named after layers; outputs as of :func:`ports`."""
+    nodes = layer_nodes(program) | ports(program, outputs)
     return align(engine, lambda value, _: nodes.get(_MARKS.sub("", value.name)))
 
 

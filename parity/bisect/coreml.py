@@ -1,6 +1,6 @@
 """A saved Core ML package as an engine: :mod:`coreml_evaluator` with an observer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,13 @@ from parity.bisect.engine import Evaluation, Observer, Operand, Operation, Value
 _DTYPES = {"fp16": "float16", "fp32": "float32"}
 
 
-def open_aligned(path: Path, program: ExportedProgram, function: str | None = None) -> Aligned:
+def open_aligned(
+    path: Path, program: ExportedProgram, outputs: Sequence[str], function: str | None = None
+) -> Aligned:
     """A package, or one of its functions, beside the model, whose layers name its values."""
     engine = CoreMLEngine(path, function)
     layers = named(program)
-    return Aligned(engine, align_by_layer(engine, layers), layers)
+    return Aligned(engine, align_by_layer(engine, layers, outputs), layers)
 
 
 class CoreMLEngine:
@@ -33,7 +35,6 @@ class CoreMLEngine:
         rounding = {"fp16": "float16, rounded after every op", "fp32": "float32"}
         self.title = f"Core ML evaluator in PyTorch ({rounding[self._program.precision]})"
         self.inputs = tuple(map(_value, self._program.inputs))
-        self.outputs = tuple(tensor.name for tensor in self._program.outputs)
         self.operations = tuple(
             Operation(
                 op.outputs[0].name,

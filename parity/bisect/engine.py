@@ -64,7 +64,6 @@ class Engine(Protocol):
     Attributes:
         title: who computes, in words.
         inputs: of the program.
-        outputs: names of the program's outputs, in the contract's order.
         operations: in the order in which they are run.
         copying: op types whose output is their first input, in another dtype at most.
         moving: op types that only put values elsewhere.
@@ -72,7 +71,6 @@ class Engine(Protocol):
 
     title: str
     inputs: tuple[Value, ...]
-    outputs: tuple[str, ...]
     operations: tuple[Operation, ...]
     copying: frozenset[str]
     moving: frozenset[str]

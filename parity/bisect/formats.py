@@ -1,8 +1,6 @@
 """How a bundle's file is opened for ``bisect``, and aligned: one row a target."""
 
-from collections.abc import Callable
 from importlib import import_module
-from typing import NamedTuple
 
 from torch import nn
 from torch.export import ExportedProgram
@@ -13,18 +11,6 @@ from converters.contract import Component
 from mobilesam.errors import BundleError, InputError
 from parity.bisect.alignment import Aligned
 from parity.runners import runner_class
-
-
-class Format(NamedTuple):
-    """One target.
-
-    Attributes:
-        module: the one here that has a function ``open_aligned`` of a path and a captured program.
-        prepare: what the target's converter makes of a contract's module, in place, for a scheme.
-    """
-
-    module: str
-    prepare: Callable[[nn.Module, str], nn.Module]
 
 
 def _as_it_is(module: nn.Module, scheme: str) -> nn.Module:
@@ -75,9 +61,9 @@ def open_engine(
     module = import_module(f"parity.bisect.{FORMATS[bundle.manifest.target].module}")
     path = bundle.file(component, runtime)
     function = bundle.record(component, runtime).function
-    opened: Aligned = module.open_aligned(
-        path, program, **({"function": function} if function else {})
-    )
+    options = {"function": function} if function else {}
+    outputs = [spec.name for spec in bundle.manifest.signatures[component].outputs]
+    opened: Aligned = module.open_aligned(path, program, outputs, **options)
     values = (value.name for op in opened.engine.operations for value in op.outputs)
     if not any(name in opened.matches for name in values):
         raise BundleError(

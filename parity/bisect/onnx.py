@@ -24,7 +24,7 @@ _CAST = "_to_copy"
 """Begins the names of casts, which are numbered otherwise where there are more of them."""
 
 
-def open_aligned(path: Path, program: ExportedProgram) -> Aligned:
+def open_aligned(path: Path, program: ExportedProgram, outputs: Sequence[str]) -> Aligned:
     """A file beside the captured model.
 
     The exporter calls values after the nodes of the program as it has decomposed it for ONNX.
@@ -37,7 +37,7 @@ def open_aligned(path: Path, program: ExportedProgram) -> Aligned:
         if node.op == "call_function" and shape_of(node) is not None
     }
     nodes = {name: node for name, node in nodes.items() if not name.startswith(_CAST)}
-    borders = ports(decomposed, engine.outputs)
+    borders = ports(decomposed, outputs)
 
     def node_of(value: Value, operation: Operation | None) -> Node | None:
         if value.name in borders:
@@ -86,7 +86,6 @@ class ONNXEngine:
             else:
                 self._nodes.append(node)
         self.inputs = tuple(self._value(i.name) for i in graph.input)
-        self.outputs = tuple(o.name for o in graph.output)
         self.operations = tuple(
             Operation(
                 node.output[0],

@@ -138,6 +138,10 @@ class Sides:
             )
         return self._programs[component]
 
+    def outputs(self, component: Component) -> list[str]:
+        """Names of a component's outputs, in the contract's order."""
+        return [spec.name for spec in self._contract.signature(component).outputs]
+
     def inputs(self, component: Component) -> Arrays:
         """What a component is fed, by contract name, in the contract's order.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from mobilesam.errors import BundleError
-from parity.bisect.alignment import Aligned
+from parity.bisect.alignment import Aligned, ports
 from parity.bisect.engine import Evaluation, Observer, Operand, Operation, Value
 from parity.bisect.tflite_alignment import align_by_scope, module_of
 from parity.runners.checked import first_line, version_of
@@ -31,10 +31,11 @@ _ACTIVATIONS = {
 }
 
 
-def open_aligned(path: Path, program: ExportedProgram) -> Aligned:
+def open_aligned(path: Path, program: ExportedProgram, outputs: Sequence[str]) -> Aligned:
     """A file beside the captured model, whose modules name its values."""
     engine = TFLiteEngine(path)
-    return Aligned(engine, align_by_scope(engine, engine.labels, program), program)
+    matches = align_by_scope(engine, engine.labels, ports(program, outputs), program)
+    return Aligned(engine, matches, program)
 
 
 class TFLiteEngine:
@@ -80,7 +81,6 @@ class TFLiteEngine:
             else:
                 self._steps.append(step)
         self.inputs = tuple(self._value(port.tensorIndex) for port in signature.inputs)
-        self.outputs = tuple(port.name.decode() for port in signature.outputs)
         self.operations = tuple(
             Operation(
                 self._value(step.outputs[0]).name,

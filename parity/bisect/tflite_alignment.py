@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from converters.layer_names import computing_nodes
-from parity.bisect.alignment import Match, Matches, ports, shape_of
+from parity.bisect.alignment import Match, Matches, shape_of
 from parity.bisect.engine import Engine, Operation, Value
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -72,10 +72,16 @@ def _scope_of(node: Node) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def align_by_scope(engine: Engine, labels: Mapping[str, str], program: ExportedProgram) -> Matches:
-    """The matches of a file whose values are labelled with modules; labels are by name."""
+def align_by_scope(
+    engine: Engine, labels: Mapping[str, str], named: Mapping[str, Node], program: ExportedProgram
+) -> Matches:
+    """The matches of a file whose values are labelled with modules.
+
+    Args:
+        labels: of the values, by name.
+        named: nodes of the inputs and outputs, by name.
+    """
     found: Matches = {}
-    named = ports(program, engine.outputs)
     for value in engine.inputs:
         _add(found, named[value.name], value)
     nodes: defaultdict[tuple[str, ...], list[Node]] = defaultdict(list)

@@ -42,7 +42,6 @@ class SmallEngine:
     copying = frozenset({"cast"})
     moving: frozenset[str] = frozenset()
     inputs = (Value("x", (4, 8), "float32"),)
-    outputs = ("answer",)
 
     def __init__(self, model: Small, faults: Mapping[str, Callable[[Tensor], Tensor]]) -> None:
         weight, bias = model.first.weight.half().float(), model.first.bias.half().float()
@@ -94,7 +93,7 @@ X = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
 def measured(small: Small, **faults: Callable[[Tensor], Tensor]) -> dict[str, Measured]:
     engine = SmallEngine(small, faults)
     program = capture(small, (torch.from_numpy(X),))
-    found = measure(Aligned(engine, align_by_layer(engine, program), program), {"x": X})
+    found = measure(Aligned(engine, align_by_layer(engine, program, ["answer"]), program), {"x": X})
     return dict(zip(("x", *NAMES), found, strict=True))
 
 
