@@ -32,7 +32,7 @@ def largest_of(value: Tensor) -> float | None:
     size = value.abs()
     found = float(size.max())
     if found >= _HIDDEN_FROM:
-        found = float(torch.where((value - HIDDEN).abs() <= -HIDDEN / 100, 0.0, size).max())
+        found = float(torch.where((value - HIDDEN).abs() <= -HIDDEN / 16, 0.0, size).max())
     return found if math.isfinite(found) else None
 
 

@@ -1,6 +1,8 @@
 """How a bundle's file is opened for ``bisect``, and aligned: one row a target."""
 
+from collections.abc import Callable
 from importlib import import_module
+from typing import NamedTuple
 
 from torch import nn
 from torch.export import ExportedProgram
@@ -11,6 +13,18 @@ from converters.contract import Component
 from mobilesam.errors import BundleError, InputError
 from parity.bisect.alignment import Aligned
 from parity.runners import runner_class
+
+
+class Format(NamedTuple):
+    """One target.
+
+    Attributes:
+        module: the one here with ``open_aligned``, of a path, a captured program and its outputs.
+        prepare: what the target's converter makes of a contract's module, in place, for a scheme.
+    """
+
+    module: str
+    prepare: Callable[[nn.Module, str], nn.Module]
 
 
 def _as_it_is(module: nn.Module, scheme: str) -> nn.Module:
