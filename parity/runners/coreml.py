@@ -112,7 +112,8 @@ class CoreMLRunner(CheckedRunner):
         def tell(evaluated: Evaluation) -> None:
             outputs = program.ops[evaluated.place].outputs
             for tensor, value in zip(outputs, evaluated.outputs, strict=True):
-                observe(tensor.name, value)
+                if tensor.dtype == "fp16":
+                    observe(tensor.name, value)
 
         with torch_threads(self.threads):
             program.run(inputs, tell)
