@@ -97,11 +97,11 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             calibrated=("w8a8",),
             refused={
                 "s50": "with half of the weights pruned by magnitude the embedding was off by a "
-                "relative L2 of 0.52 at 512 x 512 and the decoder's masks had a mean IoU of 0.75, in files "
-                "larger than w8's",
+                "relative L2 of 0.52 (at 512 x 512) and the decoder's masks had a mean IoU of "
+                "0.75, in files larger than w8's",
                 "s30": "with 30 % of the weights pruned by magnitude the embedding was off by a "
-                "relative L2 of 0.12 at 512 x 512 and the decoder's masks had a mean IoU of 0.91, in files "
-                "larger than w8's",
+                "relative L2 of 0.12 (at 512 x 512) and the decoder's masks had a mean IoU of "
+                "0.91, in files larger than w8's",
             },
             seconds=20,
         ),
