@@ -36,7 +36,8 @@ def test_demo_goes_all_the_way_and_names_the_report(run: Run, asked: dict[str, A
     assert result.exit_code == 0, result.output
     assert asked["export"]["weights"] == "demo"
     assert asked["export"]["out"] == Path("exports/demo")
-    assert "targets" not in asked["export"] and "schemes" not in asked["export"], "all of them"
+    assert "targets" not in asked["export"], "all of them"
+    assert asked["export"]["schemes"] == ("fp32", "fp16")
     assert asked["parity"]["bundles"] == [Path("exports/demo/coreml-fp16")]
     assert asked["parity"].get("measure", True) and "images" not in asked["parity"]
     assert asked["parity"]["gallery"] is True
