@@ -141,6 +141,7 @@ class ONNXEngine:
         )
         model = helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir)
         options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # a session for each node: threads of its own would add up
         options.log_severity_level = 3  # errors only
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         return ort.InferenceSession(
