@@ -36,7 +36,7 @@ from parity.suite import Origin  # noqa: E402
 from parity.thresholds import Thresholds  # noqa: E402
 from tests.tiny_bundles import tiny_bundle, tiny_model  # noqa: E402
 
-OF_EACH = 10
+OF_EACH = 8
 """Faults of weights, and as many of attributes, planted in each of four packages."""
 
 LOCATED = 0.95

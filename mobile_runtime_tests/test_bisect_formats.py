@@ -18,7 +18,7 @@ from parity.bisect.verdict import find_fault
 from parity.thresholds import Thresholds
 from tests.tiny_bundles import tiny_bundle, tiny_model
 
-OF_EACH = 4
+OF_EACH = 2
 """Faults planted in each component."""
 
 ALIGNED = {"onnx": 0.85, "tflite": 0.2}
