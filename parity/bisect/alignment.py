@@ -101,6 +101,8 @@ def layer_nodes(program: ExportedProgram) -> dict[str, Node]:
         for part in node.users:
             if shape_of(node) is None and isinstance(part.args[-1], int):
                 named[f"{node.name}_{part.args[-1]}"] = part
+                if part.args[-1] == 0:  # of a batch norm a file has the first output alone
+                    named.setdefault(node.name, part)
     return named
 
 

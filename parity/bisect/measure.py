@@ -163,11 +163,15 @@ def stored(value: Tensor, dtype: str) -> Tensor:
     return value.half().float() if dtype == "float16" else value
 
 
-def relative(value: Tensor, wanted: Tensor) -> float:
-    """Relative L2; for integers and booleans the share of elements that differ."""
+def relative(value: Tensor, wanted: Tensor, least: float = 0.0) -> float:
+    """Relative L2; for integers and booleans the share of elements that differ.
+
+    Args:
+        least: size of an element below which nothing precise is expected of it.
+    """
     if not wanted.is_floating_point():
         return float((value != wanted).double().mean())
-    size = _norm(wanted)
+    size = max(_norm(wanted), least * math.sqrt(wanted.numel()))
     difference = _norm(value - wanted)
     return difference / size if size > 0 else float(difference > 0)
 
@@ -177,14 +181,14 @@ def _excess(fed: _Forced, wanted: Tensor, output: Value) -> tuple[float, float, 
     value, moved, right = (x.float() for x in (*fed, wanted))
     error = (value - right).abs()
     spread = (moved - value).abs().nan_to_num(0, 0, 0)
-    unit, smallest = rounding_of(output.dtype)
+    unit, smallest, normal = rounding_of(output.dtype)
     size = right.abs()
     own = unit * size + smallest
     allowed = math.hypot(_norm(spread), _norm(own))
     worst = math.hypot(float(spread.max()), float(own.max()))
     total = _norm(size)
     return (
-        relative(fed.value, wanted),
+        relative(fed.value, wanted, normal),
         allowed / total if total > 0 else 0.0,
         max(_ratio(_norm(error), allowed), _ratio(float(error.max()), worst)),
     )

@@ -12,18 +12,20 @@ from torch import Tensor
 
 
 class Rounding(NamedTuple):
-    """A float dtype's half unit in the last place of 1, and half its smallest number."""
+    """A float dtype's half unit in the last place of 1, half its smallest number, and its smallest
+    normal number, below which digits are lost."""
 
     unit: float
     smallest: float
+    normal: float
 
 
 ROUNDING = {
-    "float16": Rounding(2.0**-11, 2.0**-25),
+    "float16": Rounding(2.0**-11, 2.0**-25, 2.0**-14),
     # Twice the half unit: float32 sums are also rounded inside an op, in an order of its own.
-    "float32": Rounding(2.0**-23, 2.0**-126),
+    "float32": Rounding(2.0**-23, 2.0**-126, 2.0**-126),
 }
-EXACT = Rounding(0.0, 0.0)
+EXACT = Rounding(0.0, 0.0, 0.0)
 """Of integers and booleans."""
 
 _FEW_BITS = torch.bfloat16

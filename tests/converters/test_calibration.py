@@ -9,6 +9,7 @@ from PIL import Image
 
 from converters.calibration import Calibration, calibration_photos, calibration_record
 from converters.contract import Contract
+from converters.coreml_options import CoreMLOptions
 from converters.provenance import export_key, weights_record
 from mobilesam.errors import InputError
 from mobilesam.predictor import Predictor
@@ -101,9 +102,11 @@ def test_other_photos_make_another_export_of_calibrated_schemes_alone(
     pytest.importorskip("coremltools")
     contract, weights = Contract.of(tiny_model), weights_record(tiny_model)
 
+    system = CoreMLOptions(ios=17)
+
     def keys() -> list[str]:
         return [
-            export_key(tiny_model, weights, contract, "coreml", scheme, 17, photos)
+            export_key(tiny_model, weights, contract, "coreml", scheme, system, photos)
             for scheme in ("w8", "w8a8")
         ]
 
