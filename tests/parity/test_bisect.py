@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from converters.base import capture
-from converters.layer_names import computing_nodes, layer_name
+from converters.contract import Signature, TensorSpec
+from converters.layer_names import computing_nodes, named
 from converters.modules import HIDDEN
 from parity.bisect.alignment import Aligned, Match, align, align_by_layer, match
 from parity.bisect.engine import Evaluation, Observer, Operand, Operation, Value
@@ -33,6 +35,12 @@ class Small(nn.Module):
 
 
 NAMES = ("first__linear", "add", "sub", "answer")
+
+
+def captured(model: nn.Module) -> ExportedProgram:
+    """As a converter captures it, its nodes named after their layers."""
+    x = TensorSpec("x", (4, 8), "float32", ("row", "column"), "anything")
+    return named(capture(model, (torch.from_numpy(X),), Signature("small", (x,), ())))
 
 
 class SmallEngine:
@@ -92,7 +100,7 @@ X = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
 
 def measured(small: Small, **faults: Callable[[Tensor], Tensor]) -> dict[str, Measured]:
     engine = SmallEngine(small, faults)
-    program = capture(small, (torch.from_numpy(X),))
+    program = captured(small)
     found = measure(Aligned(engine, align_by_layer(engine, program, ["answer"]), program), {"x": X})
     return dict(zip(("x", *NAMES), found, strict=True))
 
@@ -133,8 +141,8 @@ def test_an_overflow_is_not_finite(small: Small) -> None:
 
 
 def test_reference_computes_what_the_model_does_and_frees_the_rest(small: Small) -> None:
-    program = capture(small, (torch.from_numpy(X),))
-    nodes = {layer_name(node): node for node in computing_nodes(program)}
+    program = captured(small)
+    nodes = {node.name: node for node in computing_nodes(program)}
     kept = [nodes["first__linear"], nodes["first__linear"], nodes["softmax"]]
     reference = Reference(program, {"x": torch.from_numpy(X)}, kept)
     for _ in range(2):
@@ -156,8 +164,8 @@ def test_jitter_moves_by_half_a_unit_and_leaves_short_numbers() -> None:
 
 
 def test_values_are_matched_by_name_shape_and_neighbours(small: Small) -> None:
-    program = capture(small, (torch.from_numpy(X),))
-    nodes = {layer_name(node): node for node in computing_nodes(program)}
+    program = captured(small)
+    nodes = {node.name: node for node in computing_nodes(program)}
     assert match(nodes["add"], Value("add", (4, 1, 8), "float32")) is not None
     assert match(nodes["add"], Value("add", (8, 4), "float32")) is None
 
@@ -173,7 +181,7 @@ def test_values_are_matched_by_name_shape_and_neighbours(small: Small) -> None:
 
 
 def test_a_match_lays_a_value_out_as_the_file_does(small: Small) -> None:
-    node = next(iter(capture(small, (torch.from_numpy(X),)).graph.nodes))
+    node = next(iter(captured(small).graph.nodes))
     value = torch.arange(6.0).reshape(1, 2, 3)
     assert torch.equal(Match(node, (3, 2), (0, 2, 1)).arrange(value), value[0].T)
     assert Match(node, (5, 2, 3)).arrange(value).shape == (5, 2, 3)
