@@ -203,12 +203,12 @@ def test_the_normalized_variant_has_one_input(tiny_model: MobileSAM, tmp_path: P
 
 def test_a_trace_that_depends_on_values_is_refused(tiny_model: MobileSAM, tmp_path: Path) -> None:
     class Fickle(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x * 2 if bool(x.sum() > 0) else x
+        def forward(self, image: Tensor, valid_size: Tensor) -> Tensor:
+            return image * 2 if bool(valid_size.sum() > 0) else image
 
     job = make_job(tiny_model, Contract.of(tiny_model), "encoder", folder=tmp_path)
     with pytest.raises(Exception, match="data-dependent"):
-        replace(job, module=Fickle(), example={"x": torch.ones(2)}).trace()
+        replace(job, module=Fickle()).trace()
 
 
 def test_coreml_fp16_keeps_positions_in_float32(tiny_bundle: GetBundle) -> None:
@@ -222,8 +222,12 @@ def test_coreml_fp16_keeps_positions_in_float32(tiny_bundle: GetBundle) -> None:
 
     operations = _coreml_operations(bundle.file("encoder", "coreml"))
     clips = [op for op in operations if op.op_type == "clip"]
-    assert len(clips) == 2
-    assert {op.outputs[0].dtype.__name__ for op in clips} == {"fp32"}
+    positions = [op for op in clips if op.beta.val == 1]
+    assert len(positions) == 2
+    assert {op.outputs[0].dtype.__name__ for op in positions} == {"fp32"}
+    scales = [op for op in clips if op not in positions]
+    assert len(scales) == 2, "one for each LayerNorm2d of the neck"
+    assert {op.outputs[0].dtype.__name__ for op in scales} == {"fp16"}
     convolutions = [op for op in operations if op.op_type == "conv"]
     assert {op.outputs[0].dtype.__name__ for op in convolutions} == {"fp16"}
 

@@ -229,8 +229,8 @@ def test_on_a_mac_core_ml_itself_is_asked(
     asked = []
 
     class Model:
-        def __init__(self, path: str, compute_units: object) -> None:
-            asked.append((Path(path).name, compute_units))
+        def __init__(self, path: str, compute_units: object, function_name: str | None) -> None:
+            asked.append((Path(path).name, compute_units, function_name))
 
         def predict(self, inputs: Arrays) -> Arrays:
             asked.append(sorted(inputs))
@@ -250,7 +250,7 @@ def test_on_a_mac_core_ml_itself_is_asked(
         assert runner.engine == "Core ML (MLModel, CPU_AND_NE)"
         inputs = inputs_of(bundle, "decoder")
         found = runner.run("decoder", inputs)
-    assert asked == [("decoder.mlpackage", "neural engine"), sorted(inputs)]
+    assert asked == [("decoder.mlpackage", "neural engine", None), sorted(inputs)]
     assert found["iou_predictions"].tolist() == [[3.0] * 4]
     assert found["iou_predictions"].dtype == np.float32
 
