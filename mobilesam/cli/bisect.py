@@ -5,10 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mobilesam.cli.common import Json, numbers, require_writable_folder, say, say_demo
-from mobilesam.cli.predict import listed_all
+from mobilesam.cli.common import (
+    Box,
+    Json,
+    Labels,
+    Points,
+    ReferenceWeights,
+    ThresholdsFile,
+    Typed,
+    require_inputs,
+    require_writable_folder,
+    say,
+    say_demo,
+    typed_prompt,
+)
 from mobilesam.demo_weights import DEMO
-from mobilesam.errors import InputError
 
 if TYPE_CHECKING:
     from converters.contract import Component
@@ -20,34 +31,14 @@ FAULT = 1
 def bisect(
     bundle: Annotated[Path, typer.Argument(help="The bundle.", show_default=False)],
     image: Annotated[Path, typer.Option(help="A photo.", show_default=False)],
-    point: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X,Y", help="A point in pixels of the photo; may be repeated."),
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="1|0",
-            help="1 foreground, 0 background; one for each point.",
-            show_default="all 1",
-        ),
-    ] = None,
-    box: Annotated[
-        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
-    ] = None,
+    point: Points = None,
+    label: Labels = None,
+    box: Box = None,
     component: Annotated[
         Literal["encoder", "decoder", "both"], typer.Option(help="Which files to look into.")
     ] = "both",
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Checkpoint of the PyTorch model to compare with.",
-            show_default="the one the manifest names",
-        ),
-    ] = None,
-    thresholds: Annotated[
-        Path | None, typer.Option(help="TOML file.", show_default="parity/thresholds.toml")
-    ] = None,
+    weights: ReferenceWeights = None,
+    thresholds: ThresholdsFile = None,
     top: Annotated[int, typer.Option(min=1, help="Ops to list, the worst of each file.")] = 10,
     every: Annotated[bool, typer.Option("--all", help="List every op, in order.")] = False,
     report: Annotated[
@@ -61,8 +52,7 @@ def bisect(
     """
     if report is not None:
         require_writable_folder(report)
-    if thresholds is not None and not thresholds.is_file():
-        raise InputError(f"there is no thresholds file at '{thresholds}'")
+    require_inputs(thresholds=thresholds)
 
     from converters.bundle import Bundle
     from converters.contract import COMPONENTS
@@ -78,7 +68,7 @@ def bisect(
     opened.require_files()
     manifest = opened.manifest
     limits = Thresholds(thresholds).row(manifest.target, manifest.scheme.name).layers
-    subject = _subject(image, point, label, box, manifest.image_size)
+    subject = _subject(image, typed_prompt(point, label, box), manifest.image_size)
     require_format(opened)
     origin = Origin.of(opened, weights)
     model = load_model(origin.weights, origin.variant, origin.image_size)
@@ -102,23 +92,18 @@ def bisect(
         raise typer.Exit(FAULT)
 
 
-def _subject(
-    image: Path, point: list[str] | None, label: list[str] | None, box: str | None, image_size: int
-) -> "Subject":
+def _subject(image: Path, typed: Typed, image_size: int) -> "Subject":
     """Photo and prompt, checked."""
     from mobilesam.images import load_image
     from mobilesam.prompts import make_prompt
     from parity.bisect.run import Subject
 
-    points = [numbers(text, "x,y", "--point") for text in point or ()]
-    labels = [numbers(text, "1 or 0", "--label")[0] for text in listed_all(label)]
-    corners = None if box is None else numbers(box, "x1,y1,x2,y2", "--box")
     pixels = load_image(image)
     height, width = pixels.shape[:2]
     prompt = make_prompt(
-        points or None,
-        labels or ([1.0] * len(points) or None),
-        corners,
+        typed.points or None,
+        typed.labels or ([1.0] * len(typed.points) or None),
+        typed.box,
         original_size=(height, width),
         low_res_size=image_size // 4,
     )

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -26,6 +26,48 @@ Threads = Annotated[
 ImageSize = Annotated[
     int, typer.Option(min=64, help="Side of the model's square frame, a multiple of 16.")
 ]
+Bundles = Annotated[
+    list[Path], typer.Argument(help="Bundles, or folders that hold bundles.", show_default=False)
+]
+Photos = Annotated[
+    Path | None, typer.Option(help="Folder of photos.", show_default="scikit-image's")
+]
+ReferenceWeights = Annotated[
+    str | None,
+    typer.Option(
+        help="Checkpoint of the PyTorch model to compare with.",
+        show_default="the one the manifest names",
+    ),
+]
+ThresholdsFile = Annotated[
+    Path | None, typer.Option(help="TOML file.", show_default="parity/thresholds.toml")
+]
+ReportFolder = Annotated[
+    Path | None, typer.Option(help="Folder for report.html, .json, .md and junit.xml.")
+]
+Points = Annotated[
+    list[str] | None,
+    typer.Option(metavar="X,Y", help="A point in pixels of the photo; may be repeated."),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="1|0",
+        help="1 foreground, 0 background; one for each point.",
+        show_default="all 1",
+    ),
+]
+Box = Annotated[
+    str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
+]
+
+
+class Typed(NamedTuple):
+    """A prompt as typed: points (x, y), labels, and a box (x1, y1, x2, y2), unchecked numbers."""
+
+    points: list[list[float]]
+    labels: list[float]
+    box: list[float] | None
 
 
 def say(kind: str, sentence: str) -> None:
@@ -67,6 +109,32 @@ def numbers(text: str, names: str, option: str) -> list[float]:
     if len(values) != names.count(",") + 1:
         raise InputError(f"{option} takes numbers as {names}, not '{text}'")
     return values
+
+
+def typed_prompt(point: list[str] | None, label: list[str] | None, box: str | None) -> Typed:
+    """The numbers of ``--point``, ``--label`` and ``--box``.
+
+    Raises:
+        InputError: one of them is not made of as many numbers as it takes.
+    """
+    labels = [part for value in label or () for part in value.split(",")]
+    return Typed(
+        points=[numbers(text, "x,y", "--point") for text in point or ()],
+        labels=[numbers(text, "1 or 0", "--label")[0] for text in labels],
+        box=None if box is None else numbers(box, "x1,y1,x2,y2", "--box"),
+    )
+
+
+def require_inputs(*, images: Path | None = None, thresholds: Path | None = None) -> None:
+    """Check, before long work, that what ``--images`` and ``--thresholds`` name is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if images is not None and not images.is_dir():
+        raise InputError(f"--images takes a folder of photos, and '{images}' is not a folder")
+    if thresholds is not None and not thresholds.is_file():
+        raise InputError(f"there is no thresholds file at '{thresholds}'")
 
 
 def require_writable_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mobilesam.cli.common import require_writable_folder
+from mobilesam.cli.common import ReferenceWeights, ThresholdsFile, require_writable_folder
 
 
 def golden(
@@ -19,15 +19,8 @@ def golden(
             help="Photo; the prompts point at its middle.", show_default="one of scikit-image's"
         ),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Checkpoint of the PyTorch model.", show_default="the one the manifest names"
-        ),
-    ] = None,
-    thresholds: Annotated[
-        Path | None, typer.Option(help="TOML file.", show_default="parity/thresholds.toml")
-    ] = None,
+    weights: ReferenceWeights = None,
+    thresholds: ThresholdsFile = None,
 ) -> None:
     """Write a bundle's golden vectors: raw tensors, what PyTorch answers, and the limits.
 

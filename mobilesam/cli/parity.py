@@ -5,8 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilesam.cli.common import ComputeUnits, Json, Threads, require_writable_folder, say
-from mobilesam.errors import BundleError, InputError
+from mobilesam.cli.common import (
+    Bundles,
+    ComputeUnits,
+    Json,
+    Photos,
+    ReferenceWeights,
+    ReportFolder,
+    Threads,
+    ThresholdsFile,
+    require_inputs,
+    require_writable_folder,
+    say,
+)
+from mobilesam.errors import BundleError
 
 if TYPE_CHECKING:
     from parity.schema import ParityReport
@@ -16,26 +28,11 @@ ALTERED = 2
 
 
 def parity(
-    bundles: Annotated[
-        list[Path],
-        typer.Argument(help="Bundles, or folders that hold bundles.", show_default=False),
-    ],
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of photos.", show_default="scikit-image's")
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for report.html, .json, .md and junit.xml.")
-    ] = None,
-    thresholds: Annotated[
-        Path | None, typer.Option(help="TOML file.", show_default="parity/thresholds.toml")
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Checkpoint of the PyTorch model to compare with.",
-            show_default="the one each manifest names",
-        ),
-    ] = None,
+    bundles: Bundles,
+    images: Photos = None,
+    report: ReportFolder = None,
+    thresholds: ThresholdsFile = None,
+    weights: ReferenceWeights = None,
     threads: Threads = None,
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Take load time, latency and memory.")
@@ -58,10 +55,7 @@ def parity(
     so that its bundle FAILs unrun; else 1.
     """
     found = expand(bundles)
-    if images is not None and not images.is_dir():
-        raise InputError(f"--images takes a folder of photos, and '{images}' is not a folder")
-    if thresholds is not None and not thresholds.is_file():
-        raise InputError(f"there is no thresholds file at '{thresholds}'")
+    require_inputs(images=images, thresholds=thresholds)
     if report is not None:
         require_writable_folder(report)
 

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilesam.cli.common import (
+    Box,
     Json,
+    Labels,
+    Points,
     Threads,
-    numbers,
     require_place,
     say,
     say_demo,
+    typed_prompt,
     written_atomically,
 )
 from mobilesam.demo_weights import DEMO
@@ -28,21 +31,9 @@ OVERLAY_SIDES = 480, 1024
 
 def predict(
     image: Annotated[Path, typer.Argument(help="The photo.", show_default=False)],
-    point: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X,Y", help="A point in pixels of the photo; may be repeated."),
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="1|0",
-            help="1 foreground, 0 background; one for each point.",
-            show_default="all 1",
-        ),
-    ] = None,
-    box: Annotated[
-        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
-    ] = None,
+    point: Points = None,
+    label: Labels = None,
+    box: Box = None,
     mask_input: Annotated[
         Path | None, typer.Option(help="Low-res logits that --logits wrote, to be refined.")
     ] = None,
@@ -82,9 +73,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Segment what a prompt points at, and write the mask."""
-    points = [numbers(text, "x,y", "--point") for text in point or ()]
-    labels = [numbers(text, "1 or 0", "--label")[0] for text in listed_all(label)]
-    corners = None if box is None else numbers(box, "x1,y1,x2,y2", "--box")
+    typed = typed_prompt(point, label, box)
     out = out or Path(f"{image.stem}-mask.png")
     _check_outputs(image, out, overlay, logits)
     if bundle is not None and (weights is not None or image_size is not None):
@@ -96,9 +85,9 @@ def predict(
 
     request = Request(
         image=image,
-        points=points,
-        labels=labels,
-        box=corners,
+        points=typed.points,
+        labels=typed.labels,
+        box=typed.box,
         mask_input=mask_input,
         multimask=multimask,
         threads=threads,
@@ -126,11 +115,6 @@ def predict(
     for name, path in files.items():
         if name != "mask":
             typer.echo(f"{path}: {name}")
-
-
-def listed_all(values: list[str] | None) -> list[str]:
-    """Like ``listed``, but repeats count: labels 1,1,0 are three."""
-    return [part for value in values or () for part in value.split(",")]
 
 
 def _check_outputs(image: Path, out: Path, overlay: Path | None, logits: Path | None) -> None:

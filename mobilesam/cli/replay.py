@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from mobilesam.cli.common import Json, Quiet, Threads, listed, require_writable_folder, say
+from mobilesam.cli.common import (
+    Bundles,
+    Json,
+    Photos,
+    Quiet,
+    ReferenceWeights,
+    ReportFolder,
+    Threads,
+    ThresholdsFile,
+    listed,
+    require_inputs,
+    require_writable_folder,
+    say,
+)
 from mobilesam.cli.parity import expand, finish
 from mobilesam.errors import InputError
 
@@ -20,27 +33,15 @@ replay = typer.Typer(
 
 @replay.command()
 def pack(
-    bundles: Annotated[
-        list[Path],
-        typer.Argument(help="Bundles, or folders that hold bundles.", show_default=False),
-    ],
+    bundles: Bundles,
     out: Annotated[Path, typer.Option(help="The replay folder to write.", show_default=False)],
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of photos.", show_default="scikit-image's")
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Checkpoint of the PyTorch model to compare with.",
-            show_default="the one each manifest names",
-        ),
-    ] = None,
+    images: Photos = None,
+    weights: ReferenceWeights = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a folder with bundles, inputs, PyTorch's answers and run.py."""
     found = expand(bundles)
-    if images is not None and not images.is_dir():
-        raise InputError(f"--images takes a folder of photos, and '{images}' is not a folder")
+    require_inputs(images=images)
     require_writable_folder(out)
 
     from parity.replay.pack import pack as write_pack
@@ -113,20 +114,15 @@ def merge(
             help="The replay folder, and copies of it with further results.", show_default=False
         ),
     ],
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for report.html, .json, .md and junit.xml.")
-    ] = None,
-    thresholds: Annotated[
-        Path | None, typer.Option(help="TOML file.", show_default="parity/thresholds.toml")
-    ] = None,
+    report: ReportFolder = None,
+    thresholds: ThresholdsFile = None,
     as_json: Json = False,
 ) -> None:
     """Judge what run.py answered: one report, with the exit status of `mobilesam parity`."""
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"'{folder}' is not a folder: name a replay folder")
-    if thresholds is not None and not thresholds.is_file():
-        raise InputError(f"there is no thresholds file at '{thresholds}'")
+    require_inputs(thresholds=thresholds)
     if report is not None:
         require_writable_folder(report)
 
