@@ -7,15 +7,14 @@ the bundle's files and compares what comes out.
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
-from converters.bundle import Bundle
+from converters.bundle import Bundle, Record
 from converters.contract import CONTRACT_VERSION, InputVariant
 from mobilesam.errors import BundleError, InputError
 from mobilesam.images import load_image
+from mobilesam.new_folder import new_folder, require_new
 from mobilesam.sam import MobileSAM
 from mobilesam.variants import load_model
 from parity.cases import Photo, PromptType, default_photos, middle
@@ -28,12 +27,6 @@ from parity.thresholds import Row, Thresholds
 
 INDEX_NAME = "golden.json"
 FORMAT = "1.0"
-
-
-class Record(BaseModel):
-    """Base of everything in the index: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TensorFile(Record):
@@ -112,7 +105,7 @@ def golden_vectors(
         BundleError: it is none, or a file was altered.
         InputError: the photo, the weights or the output folder cannot be used.
     """
-    _require_new(out)
+    require_new(out)
     bundle = Bundle(folder)
     bundle.verify()
     row = Thresholds(thresholds).row(bundle.manifest.target, bundle.manifest.scheme.name)
@@ -141,22 +134,14 @@ def write_golden(bundle: Bundle, model: MobileSAM, photo: Photo, row: Row, out: 
         InputError: the folder cannot be used.
         BundleError: the bundle's decoder has no slots for any prompt.
     """
-    _require_new(out)
     # Only prepares inputs: nothing of the bundle is loaded.
     runner = open_runner(bundle, bundle.runtimes[0])
-    out.parent.mkdir(parents=True, exist_ok=True)
     with (
+        new_folder(out) as made,
         ReferenceRunner(model) as reference,
         reference_answers(reference, [photo]) as (answers,),
-        TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch,
     ):
-        made = Path(scratch) / out.name
-        made.mkdir()
-        golden = _write(made, bundle, runner, answers, row)
-        if out.exists():
-            out.rmdir()
-        made.rename(out)
-    return golden
+        return _write(made, bundle, runner, answers, row)
 
 
 def _write(
@@ -221,8 +206,3 @@ def _save(folder: Path, place: str, arrays: Mapping[str, np.ndarray]) -> tuple[T
 def _photo(path: Path) -> Photo:
     load_image(path)  # refused before a model is loaded
     return Photo(path.name, lambda: load_image(path), middle)
-
-
-def _require_new(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"'{out}' is not empty: give a folder that is not there yet")

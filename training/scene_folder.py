@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
-from mobilesam.errors import InputError
 from mobilesam.image_files import named, read_names
 from mobilesam.mask_geometry import deepest, tight_box
 from mobilesam.masked_images import MANIFEST, Entry, ImageManifest, Segment, read_manifest
+from mobilesam.new_folder import new_folder
 from training.samples import Sample
 from training.scenes import SceneMaker
 from training.sources import LabelledPhoto, Photo
@@ -68,20 +67,15 @@ def write_scenes(
         InputError: there is something in the folder already.
         MissingDependencyError: SciPy is not installed.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"'{out}' is not empty: give a folder that is not there yet")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        made = Path(scratch) / out.name
+    with new_folder(out) as made:
         for part in ("images", "masks"):
-            (made / part).mkdir(parents=True)
+            (made / part).mkdir()
         entries = []
         for number in track(range(count), "composing scenes"):
             scene = maker.framed(np.random.default_rng((seed, number)), side)
             entries.append(_write(scene, made, f"scene_{number:04d}"))
         manifest = ImageManifest(images=entries).model_dump_json(indent=1)
         (made / MANIFEST).write_text(manifest, encoding="utf-8")
-        made.replace(out)
 
 
 def _write(scene: Sample, out: Path, name: str) -> Entry:

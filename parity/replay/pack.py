@@ -1,9 +1,7 @@
 """Write a replay folder: all that another machine needs to answer every case."""
 
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +11,8 @@ import numpy as np
 from converters.bundle import MANIFEST_NAME, Bundle
 from converters.contract import Contract
 from mobilesam import __version__
-from mobilesam.errors import BundleError, InputError
+from mobilesam.errors import BundleError
+from mobilesam.new_folder import new_folder
 from mobilesam.sam import MobileSAM
 from mobilesam.variants import load_model
 from parity.cases import Case, default_photos
@@ -88,7 +87,7 @@ def pack(
         ["replay", "pack", *(str(path) for path in bundles)],
         {"--out": out, "--images": images, "--weights": weights},
     )
-    with _new_folder(out) as folder, Progress(progress) as shown:
+    with new_folder(out) as folder, Progress(progress) as shown:
         writer = _Writer(folder)
         index = PackIndex(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -275,20 +274,3 @@ def _unused(name: str, taken: set[str]) -> str:
     """The name, with a number if it is taken."""
     names = (name if count == 1 else f"{name}-{count}" for count in range(1, len(taken) + 2))
     return next(each for each in names if each not in taken)
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """An empty folder that becomes ``out`` at the end; on any error it vanishes."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"'{out}' exists: results in it would be lost, name a new folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    partial.mkdir()
-    try:
-        yield partial
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
