@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from converters.bundle import digest
-from converters.contract import Component, Contract, pack_prompt
+from converters.contract import Component, Contract, pack_image, pack_prompt
 from mobilesam.image_files import image_files
 from mobilesam.images import load_image
 from mobilesam.predictor import Predictor, choose_mask
 from mobilesam.prompts import Prompt, make_prompt
 from mobilesam.sam import MobileSAM
 from mobilesam.sample_photos import PHOTOS, data_folder
-from mobilesam.transforms import normalized_input, pixels_input
 
 Box = tuple[float, float, float, float]
 Inputs = dict[str, np.ndarray]
@@ -118,16 +117,9 @@ class Calibration:
         for photo in self.photos:
             rgb = photo.load()
             if component == "encoder":
-                yield self._encoder_inputs(rgb)
+                yield pack_image(rgb, self.contract)
             else:
                 yield from self._decoder_inputs(rgb, photo.box)
-
-    def _encoder_inputs(self, rgb: np.ndarray) -> Inputs:
-        size = self.contract.image_size
-        if self.contract.input_variant == "pixels":
-            pixels, valid_size = pixels_input(rgb, size)
-            return {"image": pixels, "valid_size": valid_size}
-        return {"image": normalized_input(rgb, size)}
 
     def _decoder_inputs(self, rgb: np.ndarray, box: Box | None) -> Iterator[Inputs]:
         predictor = Predictor(self.model)

@@ -17,7 +17,7 @@ from mobilesam.prompts import (
     UNUSED_SLOT,
     Prompt,
 )
-from mobilesam.transforms import Frame
+from mobilesam.transforms import Frame, normalized_input, pixels_input
 
 if TYPE_CHECKING:  # a process that runs exported files has no need of torch
     from mobilesam.sam import MobileSAM
@@ -206,6 +206,14 @@ class Contract:
             ),
         )
         return Signature("decode", inputs, outputs)
+
+
+def pack_image(image: np.ndarray, contract: Contract) -> dict[str, np.ndarray]:
+    """The encoder's inputs for an image HxWx3 uint8 RGB, by the contract's input variant."""
+    if contract.input_variant == "pixels":
+        pixels, valid_size = pixels_input(image, contract.image_size)
+        return {"image": pixels, "valid_size": valid_size}
+    return {"image": normalized_input(image, contract.image_size)}
 
 
 def pack_prompt(prompt: Prompt, frame: Frame, contract: Contract) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from converters.base import capture
 from converters.bundle import Bundle
-from converters.contract import COMPONENTS, Component, pack_prompt
+from converters.contract import COMPONENTS, Component, pack_image, pack_prompt
 from converters.layer_names import module_path
 from converters.modules import build_module, example_inputs
 from mobilesam import __version__
@@ -27,7 +27,7 @@ from parity.bisect.schema import BisectReport, ComponentRecord, OpRecord
 from parity.bisect.verdict import conclude, find_fault
 from parity.headroom import headroom_bits
 from parity.progress import Progress, Step
-from parity.runners.base import Arrays, image_inputs
+from parity.runners.base import Arrays
 from parity.thresholds import LayerLimits
 
 
@@ -151,7 +151,7 @@ class Sides:
         if component not in self._inputs:
             image = self._subject.image
             self._inputs[component] = (
-                image_inputs(image, self._contract) if component == "encoder" else self._decoding()
+                pack_image(image, self._contract) if component == "encoder" else self._decoding()
             )
         return self._inputs[component]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from converters.bundle import Bundle
-from converters.contract import COMPONENTS, Component, Contract, pack_prompt
+from converters.contract import COMPONENTS, Component, pack_image, pack_prompt
 from mobilesam.prompts import Prompt
-from mobilesam.transforms import Frame, normalized_input, pixels_input
+from mobilesam.transforms import Frame
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,14 +23,6 @@ class Decoded(NamedTuple):
 
     low_res: np.ndarray
     iou: np.ndarray
-
-
-def image_inputs(image: np.ndarray, contract: Contract) -> dict[str, np.ndarray]:
-    """The encoder's inputs for an image HxWx3 uint8 RGB, by the contract's input variant."""
-    if contract.input_variant == "pixels":
-        pixels, valid_size = pixels_input(image, contract.image_size)
-        return {"image": pixels, "valid_size": valid_size}
-    return {"image": normalized_input(image, contract.image_size)}
 
 
 class Runner(ABC):
@@ -133,7 +125,7 @@ class BundleRunner(Runner):
 
     def prepare_image(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """The encoder's inputs for an image, by the bundle's preprocessing variant."""
-        return image_inputs(image, self.contract)
+        return pack_image(image, self.contract)
 
     def prepare_prompt(self, prompt: Prompt, frame: Frame) -> dict[str, np.ndarray]:
         """The decoder's inputs for a prompt, but for the embedding."""
