@@ -1,7 +1,6 @@
 """Core ML through coremltools: an ML Program with float32 inputs and outputs, fully described."""
 
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,12 @@ from torch import nn
 from converters.base import Conversion, Port
 from converters.bundle import FileRecord
 from converters.contract import SLOT_AXIS
-from converters.coreml_compression import compress, minimum_ios
+from converters.coreml_compression import compress, deployment_target
 from converters.coreml_options import CoreMLOptions
 from converters.coreml_package import describe, merge, save
 from converters.layer_names import named
 from converters.safe_norm import scale_norms
+from coreml_evaluator.interface import flexible_of
 
 if TYPE_CHECKING:
     from coremltools import PassPipeline
@@ -40,15 +40,6 @@ def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
     target = deployment_target(scheme, coreml)
     chosen = coreml.model_dump(exclude={"ios"})
     return {"minimum_deployment_target": f"iOS{target}", **chosen}
-
-
-def deployment_target(scheme: str, coreml: CoreMLOptions) -> int:
-    """The iOS that a package is written for.
-
-    Raises:
-        InputError: the scheme or an option needs a newer system than was asked for.
-    """
-    return coreml.deployment_target(scheme, minimum_ios(scheme))
 
 
 def computes_in_half(scheme: str) -> bool:
@@ -159,15 +150,8 @@ def _port(feature: Any) -> Port:
         return Port(feature.name, (1, 3, image.height, image.width), "float32")
     array = feature.type.multiArrayType
     dtype = ArrayFeatureType.ArrayDataType.Name(array.dataType).lower()
-    shape = tuple(array.shape)
-    flexibility = array.WhichOneof("ShapeFlexibility")
-    shapes = None
-    if flexibility == "enumeratedShapes":
-        shapes = tuple(tuple(each.shape) for each in array.enumeratedShapes.shapes)
-    elif flexibility == "shapeRange":
-        ranges = [range(r.lowerBound, r.upperBound + 1) for r in array.shapeRange.sizeRanges]
-        shapes = tuple(product(*ranges))
-    return Port(feature.name, shape, dtype, shapes)
+    flexible = flexible_of(array)
+    return Port(feature.name, tuple(array.shape), dtype, flexible and flexible.every())
 
 
 def _pipeline() -> "PassPipeline":

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.base import Conversion
-from converters.coreml_options import IOS_VERSIONS
+from converters.coreml_options import IOS_VERSIONS, CoreMLOptions
 from converters.kmeans import palette
 
 if TYPE_CHECKING:
@@ -62,6 +62,15 @@ def minimum_ios(scheme: str) -> int:
     return COMPRESSIONS[scheme].ios if scheme in COMPRESSIONS else IOS_VERSIONS[0]
 
 
+def deployment_target(scheme: str, coreml: CoreMLOptions) -> int:
+    """The iOS that a package is written for.
+
+    Raises:
+        InputError: the scheme or an option needs a newer system than was asked for.
+    """
+    return coreml.deployment_target(scheme, minimum_ios(scheme))
+
+
 def compress(model: "MLModel", job: Conversion) -> "MLModel":
     """The program of the job's scheme, made of its float16 program.
 
@@ -98,7 +107,7 @@ def _palettized(model: "MLModel", job: Conversion, bits: int, group: int = 0) ->
     from coremltools.optimize.coreml import OptimizationConfig, palettize_weights
 
     own = _palettes(bits)
-    if group and job.coreml.deployment_target(job.scheme, minimum_ios(job.scheme)) >= 18:
+    if group and deployment_target(job.scheme, job.coreml) >= 18:
         own = _palettes(bits, granularity="per_grouped_channel", group_size=group)
     # A selected table has few distinct values, which 8 bits keep exactly.
     eight = dict.fromkeys(_sensitive(model, ("select",)), _palettes(8))

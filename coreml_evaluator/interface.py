@@ -1,6 +1,7 @@
 """What a function's description says of its inputs and outputs: shapes that vary, and images."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,10 @@ class Flexible(NamedTuple):
 
     shapes: tuple[tuple[int, ...], ...]
     bounds: tuple[tuple[int, int], ...]
+
+    def every(self) -> tuple[tuple[int, ...], ...]:
+        """All shapes that the input may have."""
+        return self.shapes or tuple(product(*(range(low, high + 1) for low, high in self.bounds)))
 
     def allows(self, shape: tuple[int, ...]) -> bool:
         """Whether the input may have a shape."""
@@ -66,7 +71,7 @@ def read_interface(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) ->
                 f"{path}: '{feature.name}' is a Core ML {kind}, and the evaluator knows tensors "
                 "(multiArrayType) and image inputs only: check this program on a Mac"
             )
-    flexible = {f.name: _flexible(f.type.multiArrayType) for f in inputs}
+    flexible = {f.name: flexible_of(f.type.multiArrayType) for f in inputs}
     return Interface({name: found for name, found in flexible.items() if found}, images)
 
 
@@ -85,7 +90,8 @@ def _check_image(path: Path, feature: Any) -> None:
         )
 
 
-def _flexible(array: Any) -> Flexible | None:
+def flexible_of(array: Any) -> Flexible | None:
+    """Which shapes an ``ArrayFeatureType`` message allows; None: the one it states."""
     kind = array.WhichOneof("ShapeFlexibility")
     if kind == "enumeratedShapes":
         return Flexible(tuple(tuple(each.shape) for each in array.enumeratedShapes.shapes), ())
