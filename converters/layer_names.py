@@ -6,6 +6,7 @@ and ``mobilesam bisect`` finds the PyTorch value that a value of the file should
 """
 
 import re
+from functools import lru_cache
 
 import torch
 from torch.export import ExportedProgram
@@ -28,6 +29,7 @@ def computing_nodes(program: ExportedProgram) -> list[Node]:
     return [node for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
 
 
+@lru_cache(maxsize=2)  # takes seconds, and bisect asks for the same two programs again and again
 def named(program: ExportedProgram) -> ExportedProgram:
     """The program in core ATen form, its nodes named after their layers.
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +196,7 @@ def _scopes(node: onnx.NodeProto) -> list[str]:
     return []
 
 
+@lru_cache(maxsize=2)
 def _decomposed(program: ExportedProgram) -> ExportedProgram:
     """The program as the exporter decomposes it, with the exporter's own table."""
     from torch.onnx._internal.exporter._fx_passes import decompose_with_registry
