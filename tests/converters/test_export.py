@@ -57,12 +57,12 @@ def start_export(repository: Path, folder: Path) -> subprocess.Popen[str]:
 
 def wait_for_partial(folder: Path, process: subprocess.Popen[str]) -> Path:
     """The temporary folder of an export that has begun to write."""
-    for _ in range(1200):
+    for _ in range(6000):  # often: on a busy machine the rest of the export is soon over
         for partial in folder.parent.glob(f".{folder.name}.partial-*"):
             if any(partial.iterdir()):
                 return partial
         assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise AssertionError("the export did not begin within a minute")
 
 
