@@ -114,7 +114,21 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "fp32": FP32,
                 "fp16": "float16 weights; computed in float32 on the CPU, in float16 where a "
                 "delegate chooses to",
+                "w8": "int8 weights of linear layers and convolutions, symmetric, one float32 "
+                "scale per output channel, made float32 when the file is loaded; computed in "
+                "float32",
+                "w8d": "weights as w8; linear layers and convolutions (not depthwise or "
+                "transposed ones) compute in int8, their inputs quantized at run time; norms, "
+                "softmax, GELU, sums and attention's products stay float32",
+                "w4": "as w8d, but linear layers in int4, one scale per 32 input channels of an "
+                "output channel",
+                "w8a8": "weights as w8; linear layers, convolutions and depthwise convolutions "
+                "compute in int8, inputs and outputs with one scale and zero point per tensor, "
+                "calibrated on photos; the rest stays float32",
+                "w8a16": "as w8a8 with int16 activations, symmetric; no faster on a CPU, meant "
+                "for NPUs",
             },
+            calibrated=("w8a8", "w8a16"),
             seconds=50,
         ),
         "onnx": Target(

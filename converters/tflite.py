@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from converters.base import Conversion, Port
 from converters.coreml_options import CoreMLOptions
+from converters.tflite_constants import shrink_constants
 from mobilesam.errors import ExportError
 from mobilesam.prompt_encoder import PositionEncoding
 
@@ -38,10 +39,18 @@ def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
 
 
 def convert(job: Conversion) -> None:
-    """Convert to float32; for fp16 then store the weights as float16."""
+    """Convert to float32; then store weights as float16, or quantize."""
+    from converters.tflite_quantization import PLANS, quantized
+
     path = job.path(".tflite")
     content = _float_file(job).read_bytes()
-    path.write_bytes(content if job.scheme == "fp32" else _float16_weights(content))
+    if job.scheme == "fp16":
+        content = _float16_weights(content)
+    elif job.scheme in PLANS:
+        samples = None if job.calibration is None else job.calibration.samples(job.component)
+        content = shrink_constants(content)
+        content = quantized(content, PLANS[job.scheme], samples, job.signature.name)
+    path.write_bytes(content)
 
 
 def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:

@@ -1,6 +1,6 @@
 """One bundle, one photo, one prompt: every op of its files against PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -192,6 +192,8 @@ def examine(opened: Aligned, inputs: Arrays, step: Step = lambda _: None) -> lis
     pairs = zip(opened.engine.operations, measure(opened, inputs, step), strict=True)
     records = []
     module = ""
+    # In a float16 file what stays float32 cannot overflow; a float32 file may become float16.
+    halves = {"float16"} if _gives(opened.engine.operations, {"float16"}) else {"float32"}
     for place, (operation, found) in enumerate(pairs):
         module = _module(operation, opened.matches) or module
         records.append(
@@ -203,7 +205,7 @@ def examine(opened: Aligned, inputs: Arrays, step: Step = lambda _: None) -> lis
                 aligned=found.aligned,
                 finite=found.finite,
                 largest=found.largest,
-                headroom_bits=headroom_bits(found.largest),
+                headroom_bits=headroom_bits(found.largest) if _gives([operation], halves) else None,
                 error_before=found.before,
                 error_after=found.after,
                 local_error=found.local,
@@ -212,6 +214,11 @@ def examine(opened: Aligned, inputs: Arrays, step: Step = lambda _: None) -> lis
             )
         )
     return records
+
+
+def _gives(operations: Sequence[Operation], dtypes: Container[str]) -> bool:
+    """Whether one of them gives a value of one of these types."""
+    return any(value.dtype in dtypes for op in operations for value in op.outputs)
 
 
 def _module(operation: Operation, matches: Matches) -> str:

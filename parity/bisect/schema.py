@@ -20,6 +20,7 @@ class OpRecord(Record):
         aligned: its outputs are nodes of the captured model, so that errors are known.
         finite: no value is infinite or not a number that is not so in PyTorch.
         largest: the largest |value| it gives; null unless it gives floats, all finite.
+        headroom_bits: of that in float16; null for what a float16 file keeps in float32.
         error_before, error_after: of what it reads and gives, in a run of the whole file.
         local_error: of what it gives when it is fed PyTorch's own values.
         rounding_error: what rounding alone may cause of the local error.

@@ -1,0 +1,69 @@
+"""What litert-torch calls the values of a TFLite file: by the modules around them, with classes.
+
+``mobilesam.tiny_vit.AttentionStage_2/mobilesam.tiny_vit.TinyViTBlock_3/...Linear_fc1;2`` is a value
+of ``AttentionStage2.TinyViTBlock3.fc1``; of operations that were made one, the names stand side by
+side.
+"""
+
+import re
+
+_FUSED = ";;"
+_DEPTH = 2
+_AROUND = frozenset(
+    {
+        "",
+        "Named",
+        "module",
+        "image_encoder",
+        "mask_decoder",
+        "transformer",
+        "prompt_encoder",
+        "layers",
+    }
+)
+"""Modules that hold everything: a layer is told without them."""
+
+
+def path_of(label: str) -> tuple[str, ...]:
+    """The modules of a value, outermost first, by attribute, or by class where that is a number.
+
+    Args:
+        label: a tensor's name; of several parts the last counts.
+    """
+    part = [each for each in label.split(_FUSED) if each.strip(";")][-1]
+    names = []
+    for step in re.sub(r";\d*$", "", part.rstrip(";")).split("/"):
+        kind, _, attribute = step.rpartition(".")[2].partition("_")
+        name = f"{kind}{attribute}" if attribute.isdigit() else attribute
+        if name not in _AROUND:
+            names.append(name)
+    return tuple(names)
+
+
+def group_of(label: str) -> str:
+    """The group of layers that a value is in, such as ``AttentionStage2.TinyViTBlock3``.
+
+    The positional encoding of coordinates and what has no module are in none: ``""``.
+    """
+    path = path_of(label)
+    return "" if "pe_layer" in path else ".".join(path[:_DEPTH])
+
+
+def shortened(content: bytes) -> bytes:
+    """A TFLite file whose values are named by their paths: a quarter of a megabyte less.
+
+    Inputs, outputs and their signature keep their names.
+    """
+    from ai_edge_litert.tools.flatbuffer_utils import (
+        convert_object_to_bytearray,
+        read_model_from_bytearray,
+    )
+
+    model = read_model_from_bytearray(bytearray(content))
+    graph = model.subgraphs[0]
+    kept = {*map(int, graph.inputs), *map(int, graph.outputs)}
+    for index, tensor in enumerate(graph.tensors):
+        label = (tensor.name or b"").decode()
+        if index not in kept and "/" in label:
+            tensor.name = ".".join(path_of(label)).encode()
+    return bytes(convert_object_to_bytearray(model))

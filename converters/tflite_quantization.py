@@ -1,0 +1,221 @@
+"""TFLite weights and activations as integers, through ai-edge-quantizer, group by group.
+
+A precision says what becomes of each kind of operation. A plan gives every group of layers one; the
+schemes of the table are plans of a single precision, but for the groups that masks need exact.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from converters.calibration import Inputs
+from converters.plan import Plan
+from converters.tflite_names import group_of, shortened
+from mobilesam.errors import ExportError, InputError
+
+if TYPE_CHECKING:
+    from ai_edge_quantizer.quantizer import Quantizer
+
+
+class Rule(NamedTuple):
+    """What becomes of one kind of operation.
+
+    Attributes:
+        bits: of the weights, symmetric.
+        activations: "float": the weights are made float when the file is loaded; "dynamic": int8,
+            ranges found at run time; "int8", "int16": ranges calibrated on photos.
+        block: weights of an output channel that share a scale; 0: all of them.
+    """
+
+    bits: int
+    activations: str = "float"
+    block: int = 0
+
+
+LINEAR, CONV, DEPTHWISE, TRANSPOSED = (
+    "FULLY_CONNECTED",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "CONV_2D_TRANSPOSE",
+)
+
+PRECISIONS: Mapping[str, Mapping[str, Rule]] = MappingProxyType(
+    {
+        "float": {},
+        "w8": {LINEAR: Rule(8), CONV: Rule(8), DEPTHWISE: Rule(8), TRANSPOSED: Rule(8)},
+        # Depthwise and transposed convolutions have no dynamic kernel in XNNPACK: quantized so,
+        # they leave it, and the graph falls into 16 partitions instead of 2.
+        "w8d": {
+            LINEAR: Rule(8, "dynamic"),
+            CONV: Rule(8, "dynamic"),
+            DEPTHWISE: Rule(8),
+            TRANSPOSED: Rule(8),
+        },
+        "w4": {
+            LINEAR: Rule(4, "dynamic", block=32),
+            CONV: Rule(8, "dynamic"),
+            DEPTHWISE: Rule(8),
+            TRANSPOSED: Rule(8),
+        },
+        "w8a8": {
+            LINEAR: Rule(8, "int8"),
+            CONV: Rule(8, "int8"),
+            DEPTHWISE: Rule(8, "int8"),
+            TRANSPOSED: Rule(8),
+        },
+        "w8a16": {
+            LINEAR: Rule(8, "int16"),
+            CONV: Rule(8, "int16"),
+            DEPTHWISE: Rule(8, "int16"),
+            TRANSPOSED: Rule(8),
+        },
+    }
+)
+"""Everything that is not named stays float32: norms, softmax, GELU, sums, attention's products."""
+
+
+PLANS: Mapping[str, Plan] = MappingProxyType(
+    {
+        scheme: Plan(target="tflite", default=scheme)
+        for scheme in ("w8", "w8d", "w4", "w8a8", "w8a16")
+    }
+)
+"""The plan of each scheme."""
+
+
+def groups_of(content: bytes) -> dict[str, int]:
+    """Groups of layers of a file whose weights can be quantized, to the bytes of these weights.
+
+    Args:
+        content: a float32 file.
+    """
+    found: dict[str, int] = {}
+    for operation in _operations(content):
+        group = group_of(operation.scope)
+        if group and operation.weight_bytes:
+            found[group] = found.get(group, 0) + operation.weight_bytes
+    return found
+
+
+def quantized(
+    content: bytes, plan: Plan, samples: Iterable[Inputs] | None, signature: str
+) -> bytes:
+    """A float32 file quantized as a plan says; inputs and outputs stay float32.
+
+    Args:
+        content: a float32 file.
+        plan: of precisions.
+        samples: inputs to calibrate on, needed where a precision has calibrated activations.
+        signature: name of the file's signature.
+
+    Raises:
+        ExportError: samples are needed and there are none.
+        InputError: the plan names a precision that there is not.
+    """
+    from ai_edge_quantizer.quantizer import Quantizer
+
+    quantizer = Quantizer(content)
+    for operation in _operations(content):
+        group = group_of(operation.scope)
+        rule = _precision(plan.of(group)).get(operation.name) if group else None
+        if rule is not None and operation.weight_bytes:
+            _add(quantizer, operation, rule)
+    ranges = None
+    if quantizer.need_calibration:
+        ranges = _ranges(content, quantizer, samples, signature)
+    if not quantizer.get_quantization_recipe():
+        return content
+    result = quantizer.quantize(ranges, enable_progress_report=False)
+    return shortened(bytes(result.quantized_model or b""))
+
+
+class _Operation(NamedTuple):
+    """One that has weights: its kind, its name in the file, and the weights' shape and bytes."""
+
+    name: str
+    scope: str
+    shape: tuple[int, ...]
+    weight_bytes: int
+
+
+_WEIGHTS = {LINEAR: 1, CONV: 1, DEPTHWISE: 1, TRANSPOSED: 1}
+"""Place of the weights among an operation's inputs."""
+
+
+def _operations(content: bytes) -> Iterator[_Operation]:
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffers
+
+    model = flatbuffers.read_model(memoryview(content))
+    names = flatbuffers.TFL_OP_CODE_TO_NAME
+    graph = model.subgraphs[0]
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        name = str(names[code].value) if code in names else ""
+        if name not in _WEIGHTS:
+            continue
+        weights = graph.tensors[operator.inputs[_WEIGHTS[name]]]
+        data = model.buffers[weights.buffer].data
+        scope = flatbuffers.get_op_scope(operator, graph.tensors)
+        shape = tuple(int(side) for side in weights.shape)
+        yield _Operation(name, scope, shape, 0 if data is None else len(data))
+
+
+def _precision(name: str) -> Mapping[str, Rule]:
+    if name not in PRECISIONS:
+        raise InputError(
+            f"unknown precision '{name}' of target tflite, known: {', '.join(PRECISIONS)}"
+        )
+    return PRECISIONS[name]
+
+
+def _add(quantizer: "Quantizer", operation: _Operation, rule: Rule) -> None:
+    from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
+
+    # By its whole name: a rule is for this operation alone.
+    regex = f"^{re.escape(operation.scope)}$"
+    kind = TFLOperationName(operation.name)
+    granularity = QuantGranularity.CHANNELWISE
+    bits = rule.bits
+    if rule.block and operation.shape[-1] % rule.block == 0:
+        granularity = QuantGranularity(f"BLOCKWISE_{rule.block}")
+    elif rule.block:
+        bits = 8  # the few that no block divides
+    if rule.activations == "float":
+        quantizer.add_weight_only_config(regex, kind, bits, granularity)
+    elif rule.activations == "dynamic":
+        quantizer.add_dynamic_config(regex, kind, bits, granularity)
+    else:
+        activation_bits = int(rule.activations.removeprefix("int"))
+        quantizer.add_static_config(regex, kind, activation_bits, bits, granularity)
+
+
+def _ranges(
+    content: bytes, quantizer: "Quantizer", samples: Iterable[Inputs] | None, signature: str
+) -> dict[str, Any]:
+    """Least and greatest value of each tensor over all samples."""
+    from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
+
+    recipe = RecipeManager()
+    recipe.load_quantization_recipe(quantizer.get_quantization_recipe())
+    calibrator = Calibrator(
+        content,
+        num_threads=1,
+        mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
+        qsv_update_func=min_max_update,
+    )
+    seen = False
+    for sample in samples or ():
+        calibrator.calibrate({signature: [sample]}, recipe)
+        seen = True
+    if not seen:
+        raise ExportError("there is no sample to calibrate on: give at least one photo")
+    found: dict[str, Any] = calibrator.get_model_qsvs()
+    for name, value in found.items():
+        if value and not all(np.isfinite(bound).all() for bound in value.values()):
+            raise ExportError(f"'{name}' is not finite on a calibration sample")
+    return found
