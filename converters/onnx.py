@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from filelock import FileLock
+from torch import nn
 
 from converters.base import LICENCE, Conversion, Port
 from converters.coreml_options import CoreMLOptions
 from converters.half import to_half
+from converters.onnx_quantization import SCHEMES, quantize
+from converters.onnx_tables import shrink_tables
 from mobilesam import __version__
 from mobilesam.errors import ExportError
 
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
 
 OPSET = 20
 """The first with a Gelu operation of its own."""
+
+NOTES = ("pkg.torch.onnx.name_scopes",)
+"""What is kept of the exporter's notes on each node: the layer it comes from. Its stack traces
+would be a 20th of a quantized file, and tell the paths of the machine it was made on."""
 
 ALLOWED_DOMAINS = ("", "ai.onnx")
 
@@ -27,11 +35,35 @@ def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
 
 
 def convert(job: Conversion) -> None:
-    """Export, document, check, save."""
+    """Export, quantize if the scheme says so, document, check, save."""
     import onnx
 
+    if job.scheme == "fp16":
+        model = _export(job, to_half(job.module))
+    else:
+        model = onnx.load(str(_float_file(job)))
+    if job.scheme in SCHEMES:
+        shrink_tables(model, job)
+        model = quantize(model, job)
+    _document(model, job)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, str(job.path(".onnx")), save_as_external_data=False)
+
+
+def _float_file(job: Conversion) -> Path:
+    """The float32 program, exported once for all schemes of one export."""
+    path = job.shared / f"{job.component}.float.onnx"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(_export(job, job.module).SerializeToString(deterministic=True))
+            partial.replace(path)
+    return path
+
+
+def _export(job: Conversion, module: nn.Module) -> "ModelProto":
     program = torch.onnx.export(
-        job.module if job.scheme == "fp32" else to_half(job.module),
+        module,
         job.inputs,
         input_names=[spec.name for spec in job.signature.inputs],
         output_names=[spec.name for spec in job.signature.outputs],
@@ -43,11 +75,8 @@ def convert(job: Conversion) -> None:
     )
     if program is None:
         raise ExportError(f"the ONNX exporter gave no program for the {job.component}")
-    model = program.model_proto
-    _document(model, job)
-    onnx.checker.check_model(model, full_check=True)
-    path = job.path(".onnx")
-    onnx.save_model(model, str(path), save_as_external_data=False)
+    model: ModelProto = program.model_proto
+    return model
 
 
 def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
@@ -68,7 +97,15 @@ def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
 
 
 def _document(model: "ModelProto", job: Conversion) -> None:
-    """Descriptions, names of axes, provenance. Inside the graph the exporter's own stays."""
+    """Descriptions, names of axes, provenance; of the exporter's notes only :data:`NOTES`."""
+    for node in model.graph.node:
+        notes = [entry for entry in node.metadata_props if entry.key in NOTES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(notes)
+    used = {node.domain for node in model.graph.node}
+    opsets = [o for o in model.opset_import if o.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     model.producer_name = "mobilesam-export"
     model.producer_version = __version__
     model.doc_string = f"{job.title}. Licence of the weights: {job.weights.licence}."

@@ -133,14 +133,22 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
         "onnx": Target(
             title="ONNX",
-            packages=("onnx", "onnxscript"),
+            packages=("onnx", "onnxscript", "onnxruntime"),
             extra="onnx",
             artefacts=(Artefact(suffix=".onnx", runtime="onnxruntime"),),
             schemes={
                 "fp32": FP32,
                 "fp16": "float16 weights, computed in float16; the prompt encoder, the image's "
                 "normalisation and channel norms stay float32",
+                "w8": "int8 weights, symmetric, one float32 scale per output channel, which the "
+                "runtime multiplies out at loading to compute in float32; offsets, norms, "
+                "relative position biases and constants of at most 2048 elements stay float32",
+                "w8d": "as w8, and the inputs of linear layers in uint8, one scale and zero point "
+                "per tensor, taken from each image as it comes; convolutions, the decoder's "
+                "heads, attention, softmax, norms and GELU are computed in float32",
+                "w8a8": "as w8d, with ranges calibrated on photos, min-max",
             },
+            calibrated=("w8a8",),
             seconds=30,
         ),
         "executorch": Target(

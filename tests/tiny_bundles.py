@@ -10,7 +10,7 @@ from converters.contract import Contract
 from converters.coreml_compression import COMPRESSIONS, minimum_ios
 from converters.coreml_options import CoreMLOptions
 from converters.export import export_all
-from converters.schemes import schemes_of
+from converters.schemes import COREML, schemes_of
 from mobilesam.sam import MobileSAM
 from mobilesam.tiny_vit import TinyViT, TinyViTConfig
 from tests.live_bundles import REQUIRED
@@ -47,14 +47,21 @@ def tiny_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "f
     for module in REQUIRED[target]:
         pytest.importorskip(module, reason=f"{module} is not installed")
     root = shared_folder(temporary, "tiny-bundles")
-    # Several schemes at once: what one leaves, the next can use. Compressing takes longer, and few
-    # tests need it.
-    ios = minimum_ios(scheme)
+    # Several schemes at once: what one leaves, the next can use.
     folders = {
         (target, each): root / f"{target}-{each}"
         for each in schemes_of(target)
-        if minimum_ios(each) == ios and (each in COMPRESSIONS) == (scheme in COMPRESSIONS)
+        if _group(target, each) == _group(target, scheme)
     }
     if not folders[target, scheme].exists():
+        ios = minimum_ios(scheme) if target == COREML else None
         export_all(tiny_model(), Contract.of(tiny_model()), folders, coreml=CoreMLOptions(ios=ios))
     return Bundle(folders[target, scheme])
+
+
+def _group(target: str, scheme: str) -> tuple[bool, int]:
+    """What is equal for schemes that are exported together.
+
+    Compressing for Core ML takes long, and few tests need it.
+    """
+    return (scheme in COMPRESSIONS, minimum_ios(scheme)) if target == COREML else (False, 0)

@@ -1,0 +1,181 @@
+"""Int8 ONNX files: what is int8 in them, what is not, and what ONNX Runtime makes of them."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters.bundle import Bundle
+from converters.contract import COMPONENTS, Component, Contract
+from converters.onnx_quantization import SCHEMES, SMALL, channel_axis, quantize, rounded
+from converters.onnx_tables import distinct_columns, shrink_tables
+from converters.schemes import TARGETS, schemes_of
+from mobilesam.errors import ExportError
+from mobilesam.sam import MobileSAM
+from tests.converters.test_targets import make_job
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+
+GetBundle = Callable[[str, str], Bundle]
+
+RANDOM = np.random.default_rng(0)
+
+
+def load(get: GetBundle, scheme: str, component: Component) -> onnx.ModelProto:
+    return onnx.load(str(get("onnx", scheme).file(component, "onnxruntime")))
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
+
+
+def optimized(path: Path, folder: Path) -> Counter[str]:
+    """How often ONNX Runtime executes each type of op."""
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    found = onnx.load(options.optimized_model_filepath)
+    return Counter(node.op_type for node in found.graph.node)
+
+
+def test_every_scheme_but_the_float_ones_quantizes() -> None:
+    assert set(schemes_of("onnx")) == {"fp32", "fp16", *SCHEMES}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_weight_is_int8_and_nothing_small_is(scheme: str, tiny_bundle: GetBundle) -> None:
+    for component in COMPONENTS:
+        found = constants(load(tiny_bundle, scheme, component))
+        before = constants(load(tiny_bundle, "fp32", component))
+        weights = {name: a for name, a in before.items() if a.size > SMALL and a.ndim > 1}
+        whole = [a for a in found.values() if a.dtype == np.int8 and a.size > SMALL]
+        tables = sum(f"{name}_table" in found for name in weights)
+        assert len(whole) + tables + ("image_position" in weights) == len(weights)
+        assert len(whole) >= {"encoder": 3, "decoder": 20}[component]
+        assert not [n for n, a in found.items() if a.dtype == np.float32 and a.size > SMALL]
+        assert all(np.abs(a.astype(int)).max() == 127 for a in whole)
+    quantized, original = tiny_bundle("onnx", scheme), tiny_bundle("onnx", "fp32")
+    # In so small a model, graph structure weighs much.
+    assert quantized.size_bytes("onnxruntime") < 0.6 * original.size_bytes("onnxruntime")
+
+
+def test_w8_multiplies_in_float32(tiny_bundle: GetBundle, tmp_path: Path) -> None:
+    for component in COMPONENTS:
+        executed, before = (
+            optimized(tiny_bundle("onnx", scheme).file(component, "onnxruntime"), tmp_path)
+            for scheme in ("w8", "fp32")
+        )
+        assert executed == before
+
+
+@pytest.mark.parametrize(
+    ("scheme", "product"), [("w8d", "DynamicQuantizeMatMul"), ("w8a8", "MatMulIntegerToFloat")]
+)
+def test_linear_layers_multiply_integers(
+    scheme: str, product: str, tiny_bundle: GetBundle, tmp_path: Path
+) -> None:
+    for component in COMPONENTS:
+        before = load(tiny_bundle, "fp32", component)
+        weights = {name for name, a in constants(before).items() if a.size > SMALL}
+        layers = [n for n in before.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
+        path = tiny_bundle("onnx", scheme).file(component, "onnxruntime")
+        executed = optimized(path, tmp_path)
+        assert layers
+        assert executed[product] + executed["MatMulIntegerToFloat"] * (scheme == "w8d") == len(
+            layers
+        )
+
+
+@pytest.mark.parametrize("scheme", ["w8d", "w8a8"])
+def test_coordinates_are_not_rounded(scheme: str, tiny_bundle: GetBundle) -> None:
+    model = load(tiny_bundle, scheme, "decoder")
+    made = {name: node for node in model.graph.node for name in node.output}
+    behind = {name for node in model.graph.node if node.op_type == "Sin" for name in node.input}
+    seen: list[str] = []
+    while behind:
+        node = made.get(behind.pop())
+        if node is not None:
+            seen.append(node.op_type)
+            behind |= set(node.input)
+    assert "MatMul" in seen
+    assert not [kind for kind in seen if "Quantize" in kind or "Integer" in kind]
+
+
+def test_what_is_calibrated_is_told(tiny_bundle: GetBundle, tiny_model: MobileSAM) -> None:
+    for scheme in SCHEMES:
+        record = tiny_bundle("onnx", scheme).manifest.calibration
+        assert (record is not None) == (scheme in TARGETS["onnx"].calibrated)
+    assert TARGETS["onnx"].calibrated == ("w8a8",)
+
+
+def test_a_scheme_that_needs_photos_is_refused_without(
+    tiny_model: MobileSAM, tmp_path: Path
+) -> None:
+    job = make_job(tiny_model, Contract.of(tiny_model), "decoder", folder=tmp_path, scheme="w8a8")
+    with pytest.raises(ExportError, match="'w8a8' needs photos to be calibrated on"):
+        quantize(onnx.ModelProto(), job)
+
+
+def test_shrunken_tables_have_the_same_values(
+    tiny_bundle: GetBundle, tiny_model: MobileSAM, tmp_path: Path
+) -> None:
+    for component in COMPONENTS:
+        model = load(tiny_bundle, "fp32", component)
+        before = constants(model)
+        job = make_job(tiny_model, Contract.of(tiny_model), component, folder=tmp_path)
+        shrink_tables(model, job)
+        gone = set(before) - set(constants(model))
+        assert gone and all("baked_bias" in name or name == "image_position" for name in gone)
+        nodes = [n for n in model.graph.node if not n.metadata_props]
+        outputs = [
+            onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, before[n].shape)
+            for n in sorted(gone)
+        ]
+        graph = onnx.helper.make_graph(nodes, "tables", [], outputs, model.graph.initializer)
+        alone = onnx.helper.make_model(
+            graph, opset_imports=model.opset_import, ir_version=model.ir_version
+        )
+        found = ort.InferenceSession(alone.SerializeToString()).run(None, {})
+        for name, values in zip(sorted(gone), found, strict=True):
+            assert np.abs(values - before[name]).max() <= (2e-5 if "position" in name else 0)
+
+
+def test_tables_of_one_structure_share_an_index() -> None:
+    index = RANDOM.integers(0, 50, (20, 20))
+    one, other = (distinct_columns(RANDOM.normal(size=(3, 50))[:, index]) for _ in range(2))
+    assert np.array_equal(one[1], other[1])
+    assert one[1].dtype == np.uint8
+    assert not np.array_equal(one[0], other[0])
+    values = RANDOM.normal(size=(2, 17, 17))
+    table, wide = distinct_columns(values)
+    assert np.array_equal(table[:, wide], values)
+    assert wide.dtype == np.uint16
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_rounding_is_within_half_a_step_of_the_channel(axis: int) -> None:
+    values = RANDOM.normal(size=(6, 5, 3)).astype(np.float32)
+    values[2], values[:, 3] = 0, 0
+    whole, scales = rounded(values, axis)
+    assert scales.shape == tuple(n if i == axis else 1 for i, n in enumerate(values.shape))
+    assert (np.abs(whole * scales - values) <= scales * 0.5001).all()
+    assert whole.dtype == np.int8 and whole.min() >= -127
+
+
+@pytest.mark.parametrize(
+    ("node", "axis"),
+    [
+        (("Conv", {}), 0),
+        (("ConvTranspose", {}), 1),
+        (("MatMul", {}), 1),
+        (("Gemm", {"transB": 1}), 0),
+        (("Gemm", {}), 1),
+    ],
+)
+def test_scales_follow_output_channels(node: tuple[str, dict[str, int]], axis: int) -> None:
+    kind, attributes = node
+    assert channel_axis(onnx.helper.make_node(kind, ["x", "w"], ["y"], **attributes)) == axis
