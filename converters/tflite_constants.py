@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from converters.tables import distinct_columns
+
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import ModelT, OperatorT
 
@@ -50,18 +52,10 @@ def as_table(array: np.ndarray) -> Table | None:
     """The distinct columns of [1, H, N, N], where at most a quarter of them are distinct."""
     if array.ndim != 4 or array.shape[0] != 1 or array.shape[2] != array.shape[3]:
         return None
-    heads, side = array.shape[1:3]
-    pairs = np.ascontiguousarray(array.reshape(heads, -1).T)
-    # Compared as bits: equal values are the same number, and 0.0 is not -0.0.
-    keys = pairs.view(np.uint32).view([("", np.uint32)] * heads).ravel()
-    _, first, places = np.unique(keys, return_index=True, return_inverse=True)
-    if len(first) * 4 > len(pairs):
+    values, places = distinct_columns(array[0])
+    if values.shape[1] * 4 > places.size:
         return None
-    # In order of appearance, so that tables of the same layout have the same places.
-    order = np.argsort(first)
-    values = np.ascontiguousarray(pairs[first[order]].T)
-    dtype = np.uint8 if len(first) <= 256 else np.int32
-    return Table(values, np.argsort(order)[places].reshape(side, side).astype(dtype))
+    return Table(values, places if places.dtype == np.uint8 else places.astype(np.int32))
 
 
 def as_factors(array: np.ndarray) -> Factors | None:

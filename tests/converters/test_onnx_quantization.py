@@ -10,8 +10,9 @@ import pytest
 from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component, Contract
 from converters.onnx_quantization import SCHEMES, SMALL, channel_axis, quantize, rounded
-from converters.onnx_tables import distinct_columns, shrink_tables
+from converters.onnx_tables import shrink_tables
 from converters.schemes import TARGETS, schemes_of
+from converters.tables import distinct_columns
 from mobilesam.errors import ExportError
 from mobilesam.sam import MobileSAM
 from tests.converters.test_targets import make_job
