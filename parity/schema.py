@@ -6,9 +6,16 @@ of equal arrays) are null, never invented.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    WithJsonSchema,
+    computed_field,
+    model_validator,
+)
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 def _null_is_nan(value: Any) -> Any:
@@ -151,6 +158,8 @@ class BundleReport(Record):
     runtime: str
     engine: str
     weights: str
+    image_size: int | None = None
+    """S of the encoder; null in reports older than 1.2."""
     verdict: Literal["PASS", "FAIL"]
     reasons: list[str]
     checks: list[Check]
@@ -166,6 +175,34 @@ class BundleReport(Record):
     worst_case: str | None = None
     worst_picture: str | None = None
     """The worst case drawn, as a data URI: photo with prompt, reference mask, exported mask."""
+
+
+class Tradeoff(Record):
+    """What one bundle on one runtime costs, and what it gives up; see ``parity.report.tradeoff``.
+
+    Attributes:
+        size_mb: encoder and decoder, in 10^6 bytes.
+        mask_iou: mean, end to end, over all masks that are not degenerate.
+        drop: 1 - mask_iou.
+        human_drop: mean IoU with human-made masks of the reference's shown masks minus that of the
+            export's, over the same cases, end to end; negative where the export is the nearer.
+        encoder_s: median; null if it was not measured, or says nothing of a device.
+        slower: a quantized encoder's median over the fp32 one's, where it is above 1.
+        on_size_front, on_latency_front: whether none that passes is better in one and at least
+            equal in the other of cost and mask_iou. What fails is on neither, what is slower than
+            fp32 never on that of latency.
+    """
+
+    bundle: str
+    runtime: str
+    size_mb: float | None = None
+    mask_iou: float | None = None
+    drop: float | None = None
+    human_drop: float | None = None
+    encoder_s: float | None = None
+    slower: float | None = None
+    on_size_front: bool = False
+    on_latency_front: bool = False
 
 
 class GalleryPicture(Record):
@@ -220,6 +257,21 @@ class ParityReport(Record):
     gallery_photos: list[GalleryPhoto] = []
     """Pictures of what the weights draw on the built-in photos; empty unless asked for."""
     bundles: list[BundleReport]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_derived(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {key: value for key, value in values.items() if key != "tradeoffs"}
+        return values
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def tradeoffs(self) -> list[Tradeoff]:
+        """One a bundle and runtime, in their order; derived anew, never read from a file."""
+        from parity.report.tradeoff import tradeoffs  # which is written in terms of these records
+
+        return tradeoffs(self.bundles)
 
     @property
     def passed(self) -> bool:

@@ -282,6 +282,7 @@ def _empty_bundle_report(entry: Entry) -> BundleReport:
         runtime=entry.runtime,
         engine=entry.runtime,
         weights=manifest.weights.name,
+        image_size=manifest.image_size,
         verdict="FAIL",
         reasons=[],
         checks=[],

@@ -18,6 +18,15 @@ def share(value: float | None, digits: int = 4) -> str:
     return f"{math.floor(value * scale + 1e-9) / scale:.{digits}f}"
 
 
+def drop(value: float | None, digits: int = 4) -> str:
+    """How much IoU is lost, rounded up, so that it and the share which is left add up to 1."""
+    if value is None or not math.isfinite(value):
+        return MISSING if value is None else NOT_FINITE
+    scale = 10**digits
+    rounded = math.ceil(value * scale - 1e-9) / scale
+    return f"{'−' if rounded < 0 else ''}{abs(rounded):.{digits}f}"
+
+
 def error(value: float | None) -> str:
     """An error of unknown size, two significant digits."""
     if value is None:
@@ -101,6 +110,14 @@ def seconds(value: float | None) -> str:
 def ratio(value: float | None) -> str:
     """How many times the reference's."""
     return MISSING if value is None else f"{significant(value, 2)}×"
+
+
+def slower(value: float | None) -> str:
+    """The mark of what is slower than fp32; nothing if it is not. Never says that it is equal."""
+    if value is None:
+        return ""
+    times = f"{math.ceil(value * 100) / 100:.2f}" if value < 1.05 else significant(value, 2)
+    return f"slower ×{times}"
 
 
 def count(value: int | None) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilesam.errors import MissingDependencyError
-from parity.report import charts, figures
+from parity.report import charts, figures, scatter
 from parity.report.aggregate import channel_rows, prompt_rows, spread
 from parity.report.profile import Profile, headroom_profile
 from parity.report.summary import (
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 FILTERS = (
     *("share", "error", "exact", "limit", "percent", "ratio", "count", "decibels"),
+    *("drop", "slower"),
     *("megabytes", "milliseconds", "seconds", "words", "metric", "bits"),
 )
 """Functions of ``parity.report.figures`` that templates use by name."""
@@ -52,6 +53,9 @@ def html(report: ParityReport) -> str:
             passing=passing,
             total=total,
             threads=sorted({m.threads for m in _measurements(report)}),
+            human=any(line.tradeoff.human_drop is not None for line in lines),
+            tradeoffs=scatter.scatters(lines),
+            targets=scatter.keys(lines),
             chart=charts.disagreement(lines),
             demo_note=demo_note(report),
             drawn_with=_weights(report),

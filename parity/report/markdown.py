@@ -25,14 +25,17 @@ _OVERVIEW = (
     "mask IoU worst",
     "5th pct.",
     "mean",
+    "drop",
+    "drop to human",
     "same mask",
     "encoder ms (p90)",
     "of PyTorch",
+    "partitions",
     "decoder ms (p90)",
     "of PyTorch",
+    "partitions",
     "load s",
     "memory MB",
-    "partitions",
 )
 _PROMPTS = (
     "prompt",
@@ -63,8 +66,11 @@ def markdown(report: ParityReport) -> str:
     parts.append(_table(_OVERVIEW, _overview(report, lines), left=3))
     parts.append(
         "Sizes are encoder + decoder in megabytes (10^6 bytes); mask IoU is end to end over every "
-        "mask that is not degenerate; latency is the median with the 90th percentile; load time "
-        "and partitions are encoder / decoder; memory is the larger peak over the process's "
+        "mask that is not degenerate, its drop 1 - the mean; the drop to human is PyTorch's mean "
+        "IoU with human-made masks - the export's, over the same cases; latency is the median "
+        "with the 90th percentile, and slower is a quantized encoder that takes longer than the "
+        "fp32 one of the same target and runtime in this run; partitions are those of the "
+        "delegate; load time is encoder / decoder; memory is the larger peak over the process's "
         "baseline."
     )
     if any(line.emulated for line in lines):
@@ -83,7 +89,7 @@ def markdown(report: ParityReport) -> str:
 def _overview(report: ParityReport, lines: list[Line]) -> Iterable[list[str]]:
     reference = reference_line(report)
     if reference is not None:
-        yield ["PyTorch (reference)", *[""] * 8, *_costs(*reference)]
+        yield ["PyTorch (reference)", *[""] * 10, *_costs(*reference)]
     for line in lines:
         sizes = [figures.megabytes(part.size_mb) for part in (line.encoder, line.decoder)]
         yield [
@@ -93,24 +99,27 @@ def _overview(report: ParityReport, lines: list[Line]) -> Iterable[list[str]]:
             " + ".join(sizes),
             figures.error(line.encoder_l2),
             *_spread(line.mask_iou),
+            figures.drop(line.tradeoff.drop),
+            figures.drop(line.tradeoff.human_drop),
             figures.percent(line.agreement),
-            *_costs(line.encoder, line.decoder),
+            *_costs(line.encoder, line.decoder, line.tradeoff.slower),
         ]
 
 
-def _costs(encoder: Cost, decoder: Cost) -> list[str]:
+def _costs(encoder: Cost, decoder: Cost, slower: float | None = None) -> list[str]:
     cells = []
-    for part in (encoder, decoder):
+    for part, mark in ((encoder, figures.slower(slower)), (decoder, "")):
         time = figures.milliseconds(part.median_s)
         if part.p90_s is not None:
             time += f" ({figures.milliseconds(part.p90_s)})"
-        cells += [time, figures.ratio(part.ratio)]
+        if mark:
+            time += f", {mark}"
+        cells += [time, figures.ratio(part.ratio), figures.count(part.partitions)]
     memory = [part.memory_mb for part in (encoder, decoder) if part.memory_mb is not None]
     return [
         *cells,
         f"{figures.seconds(encoder.load_s)} / {figures.seconds(decoder.load_s)}",
         figures.megabytes(max(memory, default=None)),
-        f"{figures.count(encoder.partitions)} / {figures.count(decoder.partitions)}",
     ]
 
 

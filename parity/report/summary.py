@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mobilesam.demo_weights import DEMO, DEMO_NOTE
 from parity.report import figures
 from parity.report.aggregate import Spread, agreement, spread
-from parity.schema import BundleReport, Measurement, ParityReport
+from parity.schema import BundleReport, Measurement, ParityReport, Tradeoff
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Line:
         encoder_l2: the largest relative L2 over the images.
         mask_iou: end to end, of every mask that is not degenerate.
         agreement: share of cases, end to end, in which both choose the same mask.
+        tradeoff: what it gives up, and whether its encoder is slower than fp32.
         emulated: a figure was left out because this machine emulates the runtime.
     """
 
@@ -43,6 +44,7 @@ class Line:
     encoder_l2: float | None
     mask_iou: Spread | None
     agreement: float | None
+    tradeoff: Tradeoff
     emulated: bool
 
     @property
@@ -57,7 +59,8 @@ class Line:
 
 def summarise(report: ParityReport) -> list[Line]:
     """One line a bundle and runtime, in the report's order."""
-    return [_line(bundle, report.reference) for bundle in report.bundles]
+    pairs = zip(report.bundles, report.tradeoffs, strict=True)
+    return [_line(bundle, found, report.reference) for bundle, found in pairs]
 
 
 def reference_line(report: ParityReport) -> tuple[Cost, Cost] | None:
@@ -107,7 +110,7 @@ EMULATED_NOTE = (
 )
 
 
-def _line(bundle: BundleReport, reference: list[Measurement]) -> Line:
+def _line(bundle: BundleReport, tradeoff: Tradeoff, reference: list[Measurement]) -> Line:
     end_to_end = [case for case in bundle.cases if case.stage == "end_to_end"]
     errors = spread(metrics.relative_l2 for metrics in bundle.encoder)
     return Line(
@@ -117,6 +120,7 @@ def _line(bundle: BundleReport, reference: list[Measurement]) -> Line:
         encoder_l2=errors.maximum if errors else None,
         mask_iou=spread(mask.mask_iou for case in end_to_end for mask in case.masks),
         agreement=agreement(end_to_end),
+        tradeoff=tradeoff,
         emulated=any(not taken.representative for taken in bundle.measurements),
     )
 

@@ -48,17 +48,20 @@ def _table(report: ParityReport, lines: list[Line], *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("bundle", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    titles = ["size MB", "encoder rel. L2", "mask IoU worst"]
-    if wide:
-        titles += ["5th pct.", "mean"]
-    titles += ["same mask", "encoder ms", "of torch"] if wide else ["encoder ms"]
-    titles += ["decoder ms", "of torch", "memory MB"] if wide else ["decoder ms"]
+    titles = ["size MB", "enc. rel. L2", "mask IoU worst"]
+    human = wide and any(line.tradeoff.human_drop is not None for line in lines)
+    titles += ["5th pct."] if wide else []
+    titles += ["mean drop"]
+    titles += ["human drop"] if human else []
+    titles += ["same mask"] if wide else []
+    blank = [""] * len(titles)
+    titles += ["enc. ms", "of torch", "parts"] if wide else ["enc. ms"]
+    titles += ["dec. ms", "of torch", "memory MB"] if wide else ["dec. ms"]
     for title in titles:
         table.add_column(title, justify="right")
     reference = reference_line(report)
     if reference is not None:
         name: list[Text | str] = [Text("PyTorch", style="dim"), ""]
-        blank = [""] * (6 if wide else 3)
         table.add_row(*name, *blank, *_costs(*reference, wide=wide), end_section=True)
     for line in lines:
         verdict = Text("PASS", style="green") if line.passed else Text("FAIL", style="bold red")
@@ -67,11 +70,11 @@ def _table(report: ParityReport, lines: list[Line], *, wide: bool) -> Table:
         cells.append(figures.share(masks.minimum if masks else None))
         if wide:
             cells += [figures.share(masks.p5 if masks else None)]
-            cells += [figures.share(masks.mean if masks else None)]
-            cells += [figures.percent(line.agreement)]
-        table.add_row(
-            _name(line, lines), verdict, *cells, *_costs(line.encoder, line.decoder, wide=wide)
-        )
+        cells += [figures.drop(line.tradeoff.drop)]
+        cells += [figures.drop(line.tradeoff.human_drop)] if human else []
+        cells += [figures.percent(line.agreement)] if wide else []
+        costs = _costs(line.encoder, line.decoder, line.tradeoff.slower, wide=wide)
+        table.add_row(_name(line, lines), verdict, *cells, *costs)
     return table
 
 
@@ -83,14 +86,24 @@ def _name(line: Line, lines: list[Line]) -> Text:
     return name
 
 
-def _costs(encoder: Cost, decoder: Cost, *, wide: bool) -> list[str]:
-    times = [figures.milliseconds(part.median_s) for part in (encoder, decoder)]
+def _costs(
+    encoder: Cost, decoder: Cost, slower: float | None = None, *, wide: bool
+) -> list[Text | str]:
+    time = Text(figures.milliseconds(encoder.median_s))
+    if slower is not None:
+        time.append(f"\n{figures.slower(slower)}", style="red")
     if not wide:
-        return times
-    ratios = [figures.ratio(part.ratio) for part in (encoder, decoder)]
+        return [time, figures.milliseconds(decoder.median_s)]
     taken = [part.memory_mb for part in (encoder, decoder) if part.memory_mb is not None]
     memory = figures.megabytes(max(taken, default=None))
-    return [times[0], ratios[0], times[1], ratios[1], memory]
+    return [
+        time,
+        figures.ratio(encoder.ratio),
+        figures.count(encoder.partitions),
+        figures.milliseconds(decoder.median_s),
+        figures.ratio(decoder.ratio),
+        memory,
+    ]
 
 
 def _reasons(line: Line) -> Text:
