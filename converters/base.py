@@ -26,6 +26,7 @@ from converters.contract import (
     TensorSpec,
 )
 from converters.coreml_options import CoreMLOptions
+from converters.plan import Plan
 from mobilesam import __version__
 from mobilesam.errors import ExportError
 
@@ -62,6 +63,7 @@ class Conversion:
         coreml: what a Core ML package must be like.
         shared: folder that all conversions of one export share, for what several can use.
         calibration: real inputs, for schemes that need them.
+        plan: of scheme ``mixed``.
     """
 
     component: Component
@@ -74,6 +76,7 @@ class Conversion:
     weights: WeightsRecord
     shared: Path
     calibration: Calibration | None = None
+    plan: Plan | None = None
 
     def path(self, suffix: str) -> Path:
         """Where the file with this suffix goes."""

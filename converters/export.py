@@ -4,34 +4,31 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from filelock import Timeout
 
-from converters.base import converter_of
 from converters.bundle import Bundle, WeightsRecord
 from converters.calibration import calibration_photos
 from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
-from converters.coreml_compression import minimum_ios
-from converters.coreml_options import IOS_VERSIONS, CoreMLOptions
+from converters.coreml_options import CoreMLOptions
 from converters.modules import refuse_train_mode
+from converters.plan import Plan
 from converters.process import Cancelled, ConversionError, convert_in_process
 from converters.progress import BundleProgress
 from converters.provenance import export_key, weights_record
-from converters.schemes import ALL, COREML, TARGETS, require, resolve
+from converters.schemes import ALL, COREML, MIXED, TARGETS, is_calibrated, require, resolve
+from converters.selection import check_options, one_of, planned, runnable
 from converters.worker import Task
 from converters.workspace import cannot_write, locked, prepare_out, replacing
 from mobilesam.errors import BundleError, ExportError, InputError
 from mobilesam.sam import MobileSAM
 from mobilesam.variants import load_model
-
-_T = TypeVar("_T")
 
 DEFAULT_OUT = "exports"
 DEFAULT_JOBS = 2
@@ -72,7 +69,9 @@ def export(
 
     Args:
         targets: names from :data:`converters.schemes.TARGETS`, or ``all``.
-        schemes: names of schemes, or ``all``; None: every scheme of each target.
+        schemes: names of schemes, or ``all``; None: every scheme of each target. A path that ends
+            in ``.toml`` is a scheme file (:mod:`converters.plan`), exported to
+            ``OUT/<target>-<name of the file>/``.
         weights: as :func:`mobilesam.load_model` takes them.
         out: folder for the bundles; created.
         image_size: S, a multiple of 16, at least 64.
@@ -95,23 +94,29 @@ def export(
         ExportError: a conversion failed. The other bundles were still finished; of the failed one
             nothing was written, and an earlier one is still in place.
     """
-    chosen = _runnable(resolve(targets, schemes), schemes, coreml.ios)
+    named, plan = planned(targets, schemes)
+    chosen = [(plan[1].target, MIXED)] if plan else []
+    if plan is None or named:
+        chosen += runnable(resolve(targets, named), named, coreml.ios)
     for target in dict.fromkeys(target for target, _ in chosen):
         require(target)
-    variant = _one_of("input_variant", input_variant, INPUT_VARIANTS)
+    variant = one_of("input_variant", input_variant, INPUT_VARIANTS)
     low, high = SLOT_LIMITS
     if not low <= slots <= high:
         raise InputError(f"slots must be {low} to {high}, not {slots}")
-    _check_options(chosen, coreml, variant, jobs)
+    check_options(chosen, coreml, variant, jobs)
     model = load_model(weights, image_size=image_size)
     contract = Contract.of(model, input_variant=variant, slots=slots)
-    folders = {(t, s): Path(out) / f"{t}-{s}" for t, s in chosen}
+    folders = {
+        (t, s): Path(out) / f"{t}-{plan[0] if plan and s == MIXED else s}" for t, s in chosen
+    }
     return export_all(
         model,
         contract,
         folders,
         coreml=coreml,
         calibration=calibration,
+        plan=plan and plan[1],
         force=force,
         progress=progress,
         jobs=jobs,
@@ -155,6 +160,7 @@ def export_all(
     *,
     coreml: CoreMLOptions = DEFAULT_COREML,
     calibration: str | Path | None = None,
+    plan: Plan | None = None,
     force: bool = False,
     progress: bool = False,
     jobs: int | None = None,
@@ -162,7 +168,9 @@ def export_all(
     """Export a model that is already loaded to several bundles side by side.
 
     Args:
-        folders: the bundle folder of each (target, scheme), which must be rows of the table.
+        folders: the bundle folder of each (target, scheme), which must be rows of the table, or
+            the plan's target and scheme ``mixed``.
+        plan: of scheme ``mixed``.
         model, contract, coreml, calibration, force, progress, jobs: as in :func:`export_one` and
             :func:`export`.
 
@@ -172,10 +180,10 @@ def export_all(
     Raises:
         InputError, ExportError: as in :func:`export_one`.
     """
-    _check_options(folders, coreml, contract.input_variant, jobs)
+    check_options(folders, coreml, contract.input_variant, jobs)
     refuse_train_mode(model)
     calibration_folder = None if calibration is None else Path(calibration).resolve()
-    if any(scheme in TARGETS[target].calibrated for target, scheme in folders):
+    if any(is_calibrated(*pair, plan if pair[1] == MIXED else None) for pair in folders):
         calibration_photos(calibration_folder)  # an unusable folder is an error before the work
     cores = os.cpu_count() or 1
     workers = min(jobs or min(DEFAULT_JOBS, cores), len(folders))
@@ -198,6 +206,7 @@ def export_all(
                 contract=contract,
                 coreml=coreml,
                 calibration=calibration_folder,
+                plan=plan,
                 force=force,
                 scratch=Path(scratch),
                 threads=max(1, cores // workers),
@@ -221,6 +230,7 @@ class _Session:
     contract: Contract
     coreml: CoreMLOptions
     calibration: Path | None
+    plan: Plan | None
     force: bool
     scratch: Path
     threads: int
@@ -244,7 +254,14 @@ class _Session:
         begin = time.monotonic()
         contract = self.contract_of(target)
         key = export_key(
-            self.model, self.weights, contract, target, scheme, self.coreml, self.calibration
+            self.model,
+            self.weights,
+            contract,
+            target,
+            scheme,
+            self.coreml,
+            self.calibration,
+            self._plan(scheme),
         )
         try:
             with locked(folder, self.stop.is_set):
@@ -279,7 +296,11 @@ class _Session:
             outcome=self.scratch / f"{target}-{scheme}.outcome.json",
             threads=self.threads,
             calibration=self.calibration,
+            plan=self._plan(scheme),
         )
+
+    def _plan(self, scheme: str) -> Plan | None:
+        return self.plan if scheme == MIXED else None
 
 
 def _run_all(
@@ -330,45 +351,8 @@ def _is_unchanged(folder: Path, key: str) -> bool:
     return bundle.manifest.export_key == key
 
 
-def _runnable(
-    chosen: list[tuple[str, str]], named: Sequence[str] | None, ios: int | None
-) -> list[tuple[str, str]]:
-    """Without the Core ML schemes that an older system lacks and nobody asked for by name."""
-    return [
-        (target, scheme)
-        for target, scheme in chosen
-        if target != COREML or ios is None or scheme in (named or ()) or minimum_ios(scheme) <= ios
-    ]
-
-
-def _check_options(
-    chosen: Iterable[tuple[str, str]],
-    coreml: CoreMLOptions,
-    input_variant: str,
-    jobs: int | None,
-) -> None:
-    if coreml.ios is not None:
-        _one_of("ios", coreml.ios, IOS_VERSIONS)
-    if coreml.input == "image" and input_variant != "pixels":
-        raise InputError(
-            "a Core ML image input holds values of 0 to 255: it needs the input variant 'pixels', "
-            f"not '{input_variant}'"
-        )
-    for target, scheme in chosen:
-        converter_of(target).options(scheme, coreml)
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs must be at least 1, not {jobs}")
-
-
-def _one_of(name: str, value: object, known: Sequence[_T]) -> _T:
-    for each in known:
-        if value == each:
-            return each
-    raise InputError(f"{name} must be one of {', '.join(map(str, known))}, not {value}")
-
-
 def _turn(pair: tuple[str, str]) -> tuple[int, int]:
     """The longest first; a target's further schemes later, since they may use the first's work."""
     target, scheme = pair
     row = TARGETS[target]
-    return list(row.schemes).index(scheme), -row.seconds
+    return [*row.schemes, MIXED].index(scheme), -row.seconds

@@ -33,6 +33,11 @@ class Plan(BaseModel):
     default: str
     groups: Mapping[str, str] = Field(default_factory=dict)
 
+    @property
+    def precisions(self) -> frozenset[str]:
+        """Every precision that it names."""
+        return frozenset((self.default, *self.groups.values()))
+
     def of(self, group: str) -> str:
         """The precision of a group."""
         return self.groups.get(group, self.default)

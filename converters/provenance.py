@@ -21,7 +21,8 @@ from converters.bundle import (
 from converters.calibration import calibration_record
 from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
 from converters.coreml_options import CoreMLOptions
-from converters.schemes import TARGETS
+from converters.plan import Plan
+from converters.schemes import TARGETS, is_calibrated, meaning_of
 from mobilesam import __version__
 from mobilesam.checkpoints import tensors_sha256
 from mobilesam.predictor import MASK_THRESHOLD
@@ -62,6 +63,7 @@ def export_key(
     scheme: str,
     coreml: CoreMLOptions,
     calibration: Path | None = None,
+    plan: Plan | None = None,
 ) -> str:
     """Digest of everything that determines a bundle; equal keys need no second export."""
     return key_of(
@@ -70,9 +72,9 @@ def export_key(
             "weights": weights.model_dump(),
             "contract": [CONTRACT_VERSION, asdict(contract)],
             "target": target,
-            "scheme": [scheme, TARGETS[target].schemes[scheme]],
-            "options": converter_of(target).options(scheme, coreml),
-            "calibration": _calibration(target, scheme, contract, calibration),
+            "scheme": [scheme, meaning_of(target, scheme)],
+            "options": _options(target, scheme, coreml, plan),
+            "calibration": _calibration(target, scheme, contract, calibration, plan),
             "tools": tools(target),
             "source": _source_digest(),
         }
@@ -120,13 +122,14 @@ def build_manifest(
     weights: WeightsRecord,
     files: list[FileRecord],
     calibration: Path | None = None,
+    plan: Plan | None = None,
 ) -> Manifest:
     """The manifest of a bundle whose files are written."""
     size = contract.image_size
     return Manifest(
         contract_version=CONTRACT_VERSION,
         target=target,
-        scheme=SchemeRecord(name=scheme, meaning=TARGETS[target].schemes[scheme]),
+        scheme=SchemeRecord(name=scheme, meaning=meaning_of(target, scheme)),
         variant=model.variant,
         **asdict(contract),
         signatures={c: SignatureRecord.of(contract.signature(c)) for c in COMPONENTS},
@@ -143,19 +146,25 @@ def build_manifest(
         },
         labels=LABELS,
         weights=weights,
-        calibration=_calibration(target, scheme, contract, calibration),
-        options=converter_of(target).options(scheme, coreml),
+        calibration=_calibration(target, scheme, contract, calibration, plan),
+        options=_options(target, scheme, coreml, plan),
         tools=tools(target),
-        export_key=export_key(model, weights, contract, target, scheme, coreml, calibration),
+        export_key=export_key(model, weights, contract, target, scheme, coreml, calibration, plan),
         licence=LICENCE,
     )
 
 
+def _options(target: str, scheme: str, coreml: CoreMLOptions, plan: Plan | None) -> dict[str, str]:
+    """The converter's settings, and the plan as the file that would say it."""
+    settings = converter_of(target).options(scheme, coreml)
+    return settings if plan is None else {**settings, "plan": plan.toml()}
+
+
 def _calibration(
-    target: str, scheme: str, contract: Contract, folder: Path | None
+    target: str, scheme: str, contract: Contract, folder: Path | None, plan: Plan | None
 ) -> dict[str, str] | None:
     """What a scheme is calibrated on; None for one that is not."""
-    if scheme not in TARGETS[target].calibrated:
+    if not is_calibrated(target, scheme, plan):
         return None
     return calibration_record(contract, folder)
 

@@ -9,9 +9,13 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from types import MappingProxyType
 
+from converters.plan import Plan
 from mobilesam.errors import InputError, MissingDependencyError
 
 ALL = "all"
+MIXED = "mixed"
+"""The scheme of a bundle that was exported by a plan."""
+
 COREML = "coreml"
 FP32 = "float32 weights, computed in float32"
 
@@ -37,6 +41,7 @@ class Target:
         artefacts: files written for each component.
         schemes: name of each scheme to what it means for this target.
         calibrated: the schemes whose ranges come from photos.
+        by_plan: name and meaning of the scheme that a file of one's own decides; empty: none.
         refused: name of each scheme that was tried and is not offered to the reason.
         seconds: rough time of one export, so that the longest can start first.
     """
@@ -47,6 +52,7 @@ class Target:
     artefacts: tuple[Artefact, ...]
     schemes: Mapping[str, str]
     calibrated: tuple[str, ...] = ()
+    by_plan: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     seconds: int
 
@@ -129,6 +135,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "for NPUs",
             },
             calibrated=("w8a8", "w8a16"),
+            by_plan="each group of layers in a precision of its own, as the scheme file says",
             seconds=50,
         ),
         "onnx": Target(
@@ -226,6 +233,29 @@ def resolve(
     if not chosen:
         raise InputError(f"no target offers {', '.join(asked)}; there are {_listing()}")
     return chosen
+
+
+def meaning_of(target: str, scheme: str) -> str:
+    """What a scheme means for a target, in words."""
+    row = _target(target)
+    return row.by_plan if scheme == MIXED else row.schemes[scheme]
+
+
+def is_calibrated(target: str, scheme: str, plan: Plan | None = None) -> bool:
+    """Whether a scheme's ranges come from photos."""
+    calibrated = _target(target).calibrated
+    return scheme in calibrated or (plan is not None and bool(plan.precisions & {*calibrated}))
+
+
+def require_plan(target: str) -> None:
+    """Check that a target can be exported by a plan.
+
+    Raises:
+        InputError: it cannot, or there is no such target.
+    """
+    if not _target(target).by_plan:
+        able = ", ".join(name for name, row in TARGETS.items() if row.by_plan)
+        raise InputError(f"target '{target}' takes no scheme file; {able} does")
 
 
 def require(target: str) -> None:

@@ -46,10 +46,10 @@ def convert(job: Conversion) -> None:
     content = _float_file(job).read_bytes()
     if job.scheme == "fp16":
         content = _float16_weights(content)
-    elif job.scheme in PLANS:
+    elif job.scheme != "fp32":
         samples = None if job.calibration is None else job.calibration.samples(job.component)
         content = shrink_constants(content)
-        content = quantized(content, PLANS[job.scheme], samples, job.signature.name)
+        content = quantized(content, job.plan or PLANS[job.scheme], samples, job.signature.name)
     path.write_bytes(content)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from converters.tables import distinct_columns
+from converters.tflite_file import read_model, write_model
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import ModelT, OperatorT
@@ -83,14 +84,9 @@ def shrink_constants(content: bytes) -> bytes:
     Returns:
         Another, of the same inputs, outputs and results but for rounding.
     """
-    from ai_edge_litert.tools.flatbuffer_utils import (
-        convert_object_to_bytearray,
-        read_model_from_bytearray,
-    )
-
-    model = read_model_from_bytearray(bytearray(content))
+    model = read_model(content)
     _Shrinker(model).run()
-    return bytes(convert_object_to_bytearray(model))
+    return write_model(model)
 
 
 class _Shrinker:

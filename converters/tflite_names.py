@@ -7,6 +7,8 @@ side.
 
 import re
 
+from converters.tflite_file import read_model, write_model
+
 _FUSED = ";;"
 _DEPTH = 2
 _AROUND = frozenset(
@@ -54,16 +56,11 @@ def shortened(content: bytes) -> bytes:
 
     Inputs, outputs and their signature keep their names.
     """
-    from ai_edge_litert.tools.flatbuffer_utils import (
-        convert_object_to_bytearray,
-        read_model_from_bytearray,
-    )
-
-    model = read_model_from_bytearray(bytearray(content))
+    model = read_model(content)
     graph = model.subgraphs[0]
     kept = {*map(int, graph.inputs), *map(int, graph.outputs)}
     for index, tensor in enumerate(graph.tensors):
         label = (tensor.name or b"").decode()
         if index not in kept and "/" in label:
             tensor.name = ".".join(path_of(label)).encode()
-    return bytes(convert_object_to_bytearray(model))
+    return write_model(model)

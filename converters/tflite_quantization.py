@@ -127,7 +127,7 @@ def quantized(
     if quantizer.need_calibration:
         ranges = _ranges(content, quantizer, samples, signature)
     if not quantizer.get_quantization_recipe():
-        return content
+        return shortened(content)
     result = quantizer.quantize(ranges, enable_progress_report=False)
     return shortened(bytes(result.quantized_model or b""))
 

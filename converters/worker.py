@@ -20,8 +20,9 @@ from converters.calibration import Calibration
 from converters.contract import COMPONENTS, Contract
 from converters.coreml_options import CoreMLOptions
 from converters.modules import build_module, example_inputs
+from converters.plan import Plan
 from converters.provenance import build_manifest, file_records
-from converters.schemes import TARGETS
+from converters.schemes import TARGETS, is_calibrated
 from converters.workspace import FULL_DISK
 from mobilesam.errors import ExportError, MobileSAMError
 from mobilesam.sam import MobileSAM
@@ -36,6 +37,7 @@ class Task(BaseModel):
         shared: folder for what several workers can use.
         outcome: where an :class:`Outcome` goes.
         calibration: folder of photos for a scheme that is calibrated; None: the built-in ones.
+        plan: of scheme ``mixed``.
     """
 
     target: str
@@ -49,6 +51,7 @@ class Task(BaseModel):
     outcome: Path
     threads: int
     calibration: Path | None = None
+    plan: Plan | None = None
 
 
 class Outcome(BaseModel):
@@ -68,6 +71,7 @@ def convert_bundle(
     folder: Path,
     shared: Path,
     calibration_photos: Path | None = None,
+    plan: Plan | None = None,
 ) -> None:
     """Write every file of a bundle, check each against the contract, then write the manifest.
 
@@ -76,7 +80,7 @@ def convert_bundle(
     """
     converter = converter_of(target)
     calibration = None
-    if scheme in TARGETS[target].calibrated:
+    if is_calibrated(target, scheme, plan):
         calibration = Calibration(model, contract, calibration_photos)
     jobs, files = [], []
     for component in COMPONENTS:
@@ -91,6 +95,7 @@ def convert_bundle(
             weights=weights,
             shared=shared,
             calibration=calibration,
+            plan=plan,
         )
         try:
             converter.convert(job)
@@ -113,7 +118,7 @@ def convert_bundle(
     if packager is not None:
         files = packager.package(jobs, files)
     manifest = build_manifest(
-        model, contract, target, scheme, coreml, weights, files, calibration_photos
+        model, contract, target, scheme, coreml, weights, files, calibration_photos, plan
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
@@ -134,6 +139,7 @@ def run(task: Task) -> Outcome:
             task.folder,
             task.shared,
             task.calibration,
+            task.plan,
         )
     except MobileSAMError as error:
         traceback.print_exc()

@@ -24,6 +24,8 @@ from mobilesam.cli.parity import parity
 from mobilesam.cli.predict import predict
 from mobilesam.cli.replay import replay
 from mobilesam.cli.scenes import scenes
+from mobilesam.cli.search import search
+from mobilesam.cli.sensitivity import sensitivity
 from mobilesam.cli.train import train
 from mobilesam.errors import MobileSAMError
 
@@ -104,6 +106,8 @@ COMMANDS = (
     train,
     distill,
     scenes,
+    sensitivity,
+    search,
     predict,
     inspect,
     golden,

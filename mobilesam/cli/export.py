@@ -25,7 +25,9 @@ def export(
     scheme: Annotated[
         list[str] | None,
         typer.Option(
-            help="Schemes, comma-separated or repeated; or all.", show_default="all a target has"
+            help="Schemes, comma-separated or repeated; or all; or a scheme file, as "
+            "`mobilesam search` writes one.",
+            show_default="all a target has",
         ),
     ] = None,
     weights: Weights = "demo",
@@ -84,7 +86,9 @@ def export(
 
     targets = listed(target)
     schemes = None if scheme is None else listed(scheme)
-    resolve(targets, schemes)  # a misspelt name is an error before weights are downloaded
+    named = [name for name in schemes or () if not name.endswith(".toml")]
+    if named or schemes is None:
+        resolve(targets, named or None)  # a misspelt name is an error before any download
     require_writable_folder(out)
     results = run_export(
         targets=targets,

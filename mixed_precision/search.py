@@ -1,0 +1,102 @@
+"""The smallest plan whose masks stay above a floor: costs of single groups, then real trials."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from converters.plan import Plan
+from mixed_precision.sensitivity import TARGET, GroupCost, moves, sensitivity
+from mixed_precision.trials import Trial, Trials
+from mobilesam.errors import InputError
+from parity.progress import Progress
+
+LADDER = ("w8d", "w4")
+"""Precisions a group may be brought to, none of which needs calibration."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The end of a search.
+
+    Attributes:
+        plan: the smallest that met the floor.
+        trial: of it, on the search set.
+        costs: of each group alone.
+    """
+
+    plan: Plan
+    trial: Trial
+    costs: list[GroupCost]
+
+
+def plan_of(steps: Sequence[GroupCost]) -> Plan:
+    """Each group as far down the ladder as these steps bring it; the rest float32."""
+    groups = {step.group: step.precision for step in steps}
+    return Plan(target=TARGET, default="float", groups=groups)
+
+
+def search(
+    trials: Trials, floor: float, progress: Progress, *, max_bytes: int | None = None
+) -> Found:
+    """Find the longest run of steps, cheapest first, that keeps the mean mask IoU.
+
+    What groups cost alone gives the order; how many steps are taken is decided by trials of whole
+    plans, halving the interval, then one step at a time past the first that failed.
+
+    Args:
+        trials: on the search set.
+        floor: of the mean mask IoU, 0 to 1.
+        progress: where to show it.
+        max_bytes: of both files together.
+
+    Raises:
+        InputError: no plan meets the floor, or none that does is small enough.
+    """
+    costs = sensitivity(trials, LADDER, progress)
+    steps = list(moves(costs, LADDER))
+    low, high = 0, len(steps)
+    with progress.task("whole plans", high.bit_length()) as step:
+        while low < high:
+            half = (low + high + 1) // 2
+            step(f"{half} of {len(steps)} steps")
+            if trials.try_plan(plan_of(steps[:half])).miou >= floor:
+                low = half
+            else:
+                high = half - 1
+    taken = _stretched(trials, steps, low, floor, progress)
+    plan = plan_of(taken)
+    trial = trials.try_plan(plan)
+    if trial.miou < floor:
+        raise InputError(
+            f"no plan keeps a mean mask IoU of {floor}: float32 files have {trial.miou:.4f} on "
+            "these photos, ask for less"
+        )
+    if max_bytes is not None and trial.size_bytes > max_bytes:
+        raise InputError(
+            f"the smallest plan with a mean mask IoU of {floor} takes "
+            f"{trial.size_bytes / 1e6:.2f} MB, more than {max_bytes / 1e6:.2f}: ask for a lower "
+            "floor or more room"
+        )
+    return Found(plan, trial, costs)
+
+
+def _stretched(
+    trials: Trials, steps: Sequence[GroupCost], count: int, floor: float, progress: Progress
+) -> list[GroupCost]:
+    """The first steps, and of those after them each that the floor still bears, in turn."""
+    taken = list(steps[:count])
+    missed = 0
+    rest = steps[count:]
+    with progress.task("further steps", len(rest)) as step:
+        for each in rest:
+            step(f"{each.group} in {each.precision}")
+            if missed == PATIENCE:
+                break
+            if trials.try_plan(plan_of([*taken, each])).miou >= floor:
+                taken.append(each)
+            else:
+                missed += 1
+    return taken
+
+
+PATIENCE = 6
+"""Further steps that may fail before the search ends: later ones cost ever more."""

@@ -1,0 +1,171 @@
+"""Plans tried in memory: files quantized, run on photos, masks compared with PyTorch's."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters.contract import COMPONENTS, Component, Contract, pack_image, pack_prompt
+from converters.plan import Plan
+from converters.tflite_quantization import groups_of, quantized
+from parity.metrics import iou
+from parity.references import PhotoReference
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a plan came to.
+
+    Attributes:
+        miou: mean IoU of the masks with PyTorch's, at the low-res logits' size (S/4 square), over
+            all four masks of every case but degenerate ones.
+        p5: their 5th percentile.
+        size_bytes: of the files that were tried.
+    """
+
+    miou: float
+    p5: float
+    size_bytes: int
+
+
+class Trials:
+    """Tries plans of target ``tflite`` on photos, and remembers each on disk.
+
+    Args:
+        contents: float32 file of each component.
+        contract: of these files.
+        references: PyTorch's answers, which must outlive this.
+        memory: JSON file to remember trials in, so that an interrupted search goes on; None: not.
+        threads: of the runtime.
+    """
+
+    def __init__(
+        self,
+        contents: Mapping[Component, bytes],
+        contract: Contract,
+        references: Sequence[PhotoReference],
+        *,
+        memory: Path | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.contents = contents
+        self.contract = contract
+        self.references = references
+        self.threads = threads
+        self.groups: dict[Component, dict[str, int]] = {
+            component: groups_of(contents[component]) for component in COMPONENTS
+        }
+        self._memory = memory
+        # Of everything that a trial depends on but the plan.
+        total = hashlib.sha256()
+        for component in COMPONENTS:
+            total.update(hashlib.sha256(contents[component]).digest())
+        for reference in references:
+            total.update(reference.photo.name.encode() + reference.embedding().tobytes())
+        self._about = total.hexdigest()
+        self._known: dict[str, Trial] = {}
+        if memory is not None and memory.is_file():
+            stored = json.loads(memory.read_text("utf-8"))
+            self._known = {key: Trial(**trial) for key, trial in stored.items()}
+
+    def known(self, plan: Plan, components: Sequence[Component] = COMPONENTS) -> bool:
+        """Whether a trial was made before."""
+        return self._key(plan, components) in self._known
+
+    def try_plan(self, plan: Plan, components: Sequence[Component] = COMPONENTS) -> Trial:
+        """Quantize and run; a component that is not named is PyTorch's, or stays float32.
+
+        Args:
+            plan: of precisions that need no calibration.
+            components: which to quantize.
+        """
+        key = self._key(plan, components)
+        if key not in self._known:
+            self._known[key] = self._run(plan, components)
+            self._remember()
+        return self._known[key]
+
+    def _key(self, plan: Plan, components: Sequence[Component]) -> str:
+        told = json.dumps([self._about, plan.model_dump(mode="json"), sorted(components)])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def _remember(self) -> None:
+        if self._memory is None:
+            return
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
+        stored = {key: asdict(trial) for key, trial in self._known.items()}
+        partial.write_text(json.dumps(stored, indent=1), "utf-8")
+        partial.replace(self._memory)
+
+    def _run(self, plan: Plan, components: Sequence[Component]) -> Trial:
+        files = {
+            component: quantized(
+                self.contents[component], plan, None, self.contract.signature(component).name
+            )
+            if component in components
+            else self.contents[component]
+            for component in COMPONENTS
+        }
+        encoder = LiteRTFile(files["encoder"], self.threads) if "encoder" in components else None
+        decoder = LiteRTFile(files["decoder"], self.threads)
+        found = [
+            iou(mine, theirs)
+            for reference in self.references
+            for mine, theirs in self._masks(reference, encoder, decoder)
+        ]
+        return Trial(
+            miou=float(np.mean(found)),
+            p5=float(np.percentile(found, 5)),
+            size_bytes=sum(len(files[component]) for component in components),
+        )
+
+    def _masks(
+        self, reference: PhotoReference, encoder: "LiteRTFile | None", decoder: "LiteRTFile"
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Masks of the files and of PyTorch, the degenerate ones left out."""
+        embedding = reference.embedding()
+        if encoder is not None:
+            image = pack_image(reference.photo.load(), self.contract)
+            embedding = encoder.run(image)["image_embeddings"]
+        pairs = []
+        for answer in reference.answers():
+            case = answer.case
+            if case.slots > self.contract.slots:
+                continue
+            prompt = pack_prompt(case.prompt, case.frame, self.contract)
+            low_res = decoder.run({"image_embeddings": embedding, **prompt})["low_res_masks"][0]
+            pairs += [
+                (low_res[index] > 0, answer.low_res[index] > 0)
+                for index in range(len(low_res))
+                if not answer.degenerate[index]
+            ]
+        return pairs
+
+
+class LiteRTFile:
+    """A TFLite file in memory, run by LiteRT with XNNPACK.
+
+    Args:
+        content: with one signature.
+        threads: None leaves the runtime's default.
+    """
+
+    def __init__(self, content: bytes, threads: int | None = None) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._content = content  # the interpreter reads it in place
+        self._interpreter = Interpreter(model_content=content, num_threads=threads)
+        (name,) = self._interpreter.get_signature_list()
+        self._signature = self._interpreter.get_signature_runner(name)
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Run on contract tensors."""
+        outputs: Arrays = self._signature(**inputs)
+        return outputs
