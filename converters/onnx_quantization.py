@@ -86,7 +86,7 @@ def _static(model: "ModelProto", job: Conversion) -> "ModelProto":
     if job.calibration is None:
         raise ExportError(f"scheme '{job.scheme}' needs photos to be calibrated on")
 
-    class Samples(CalibrationDataReader):  # type: ignore[misc]  # its module has no types
+    class Samples(CalibrationDataReader):
         def __init__(self, samples: Iterable[Mapping[str, np.ndarray]]) -> None:
             self.samples = iter(samples)
 

@@ -23,7 +23,7 @@ from mobilesam.sam import MobileSAM
 GetBundle = Callable[[str, str], Bundle]
 Inputs = dict[str, Tensor]
 
-LIMITS = {"fp32": 2e-5, "fp16": 5e-3, "w8": 0.03, "w8d": 0.1, "w8a8": 0.4}
+LIMITS = {"fp32": 2e-5, "fp16": 5e-3, "w8": 0.04, "w8d": 0.05, "w8a8": 0.1}
 """Relative L2. Core ML has no runtime here; tests of its evaluator compare it."""
 
 
