@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ROOMS = ("mobilesam", "coreml_evaluator", "converters", "parity", "training")
+ROOMS = ("mobilesam", "coreml_evaluator", "converters", "parity", "mixed_precision", "training")
 # What each room may not import; the front door alone is excused, inside functions.
 FORBIDDEN = {
-    "mobilesam": {"coreml_evaluator", "converters", "parity", "training"},
-    "coreml_evaluator": {"converters", "parity", "training"},
-    "converters": {"parity", "training"},
-    "parity": {"training"},
-    "training": {"coreml_evaluator", "converters", "parity"},
+    "mobilesam": {"coreml_evaluator", "converters", "parity", "mixed_precision", "training"},
+    "coreml_evaluator": {"converters", "parity", "mixed_precision", "training"},
+    "converters": {"parity", "mixed_precision", "training"},
+    "parity": {"mixed_precision", "training"},
+    "mixed_precision": {"training"},
+    "training": {"coreml_evaluator", "converters", "parity", "mixed_precision"},
 }
 FRONT_DOOR = ("mobilesam/cli.py", "mobilesam/cli/")
 HEAVY = (

@@ -7,7 +7,7 @@ import pytest
 from conftest import shared_folder
 from converters.bundle import Bundle
 from converters.contract import Contract
-from converters.coreml_compression import COMPRESSIONS, minimum_ios
+from converters.coreml_compression import minimum_ios
 from converters.coreml_options import CoreMLOptions
 from converters.export import export_all
 from converters.schemes import COREML, schemes_of
@@ -62,6 +62,6 @@ def tiny_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "f
 def _group(target: str, scheme: str) -> tuple[bool, int]:
     """What is equal for schemes that are exported together.
 
-    Compressing for Core ML takes long, and few tests need it.
+    Quantizing takes long, and few tests need it.
     """
-    return (scheme in COMPRESSIONS, minimum_ios(scheme)) if target == COREML else (False, 0)
+    return scheme not in ("fp32", "fp16"), minimum_ios(scheme) if target == COREML else 0
