@@ -6,6 +6,8 @@ schemes of the table are plans of a single precision, but for the groups that ma
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -128,7 +130,9 @@ def quantized(
         ranges = _ranges(content, quantizer, samples, signature)
     if not quantizer.get_quantization_recipe():
         return shortened(content)
-    result = quantizer.quantize(ranges, enable_progress_report=False)
+    # Its bars; what it warns of goes through logging.
+    with redirect_stderr(StringIO()):
+        result = quantizer.quantize(ranges, enable_progress_report=False)
     return shortened(bytes(result.quantized_model or b""))
 
 
@@ -210,7 +214,8 @@ def _ranges(
     )
     seen = False
     for sample in samples or ():
-        calibrator.calibrate({signature: [sample]}, recipe)
+        with redirect_stderr(StringIO()):
+            calibrator.calibrate({signature: [sample]}, recipe)
         seen = True
     if not seen:
         raise ExportError("there is no sample to calibrate on: give at least one photo")

@@ -1,0 +1,209 @@
+"""The search takes the cheapest steps, stops at the floor, and remembers what it tried."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from typer.testing import CliRunner
+
+from converters.bundle import Bundle
+from converters.contract import COMPONENTS, Component
+from converters.plan import Plan, read_plan
+from mixed_precision.plot import sensitivity_plot
+from mixed_precision.search import LADDER, plan_of, search
+from mixed_precision.sensitivity import GroupCost, moves, sensitivity
+from mixed_precision.trials import Trial, Trials
+from mobilesam.cli import app
+from mobilesam.errors import InputError
+from parity.cases import Photo, default_photos
+from parity.progress import Progress
+from parity.references import reference_answers
+from parity.runners.reference import ReferenceRunner
+from tests.tiny_bundles import tiny_model
+
+LOSS = {
+    "a": {"w8d": 0.001, "w4": 0.004},
+    "b": {"w8d": 0.002, "w4": 0.1},
+    "c": {"w8d": 0.0, "w4": 0.0},
+    "d": {"w8d": 0.01, "w4": 0.02},
+}
+BYTES = {"float": 400, "w8d": 100, "w4": 50}
+
+
+class MadeUp:
+    """Trials whose losses add up, so that the best plan is known."""
+
+    groups = {"encoder": {"a": 400, "b": 400}, "decoder": {"c": 400, "d": 400}}
+
+    def __init__(self) -> None:
+        self.tried: list[Plan] = []
+
+    def try_plan(self, plan: Plan, components: Sequence[Component] = COMPONENTS) -> Trial:
+        self.tried.append(plan)
+        groups = [group for component in components for group in self.groups[component]]
+        loss = sum(LOSS[g].get(plan.of(g), 0.0) for g in groups)
+        return Trial(1 - loss, 1 - 2 * loss, sum(BYTES[plan.of(g)] for g in groups))
+
+
+def made_up() -> tuple[Trials, MadeUp]:
+    trials = MadeUp()
+    return cast(Trials, trials), trials
+
+
+def quiet() -> Progress:
+    return Progress(False)
+
+
+def test_costs_are_those_of_single_groups() -> None:
+    trials, _ = made_up()
+    costs = sensitivity(trials, LADDER, quiet())
+    found = {(c.group, c.precision): (round(c.loss, 6), c.saved_bytes) for c in costs}
+    assert found == {
+        (group, precision): (loss, 400 - BYTES[precision])
+        for group, losses in LOSS.items()
+        for precision, loss in losses.items()
+    }
+    assert [c.loss for c in costs] == sorted((c.loss for c in costs), reverse=True)
+
+
+def test_steps_go_down_the_ladder_and_cheapest_first() -> None:
+    trials, _ = made_up()
+    steps = [(s.group, s.precision) for s in moves(sensitivity(trials, LADDER, quiet()), LADDER)]
+    assert len(steps) == 8
+    for group in LOSS:
+        assert steps.index((group, "w8d")) < steps.index((group, "w4"))
+    assert set(steps[:2]) == {("c", "w8d"), ("c", "w4")}
+    assert steps[-1] == ("b", "w4")
+
+
+@pytest.mark.parametrize(
+    ("floor", "chosen"),
+    [
+        (0.9999, {"c": "w4"}),
+        (0.996, {"a": "w8d", "b": "w8d", "c": "w4"}),
+        (0.98, {"a": "w4", "b": "w8d", "c": "w4", "d": "w8d"}),
+        (0.5, {"a": "w4", "b": "w4", "c": "w4", "d": "w4"}),
+    ],
+)
+def test_the_smallest_plan_above_the_floor_is_found(floor: float, chosen: dict[str, str]) -> None:
+    trials, _ = made_up()
+    found = search(trials, floor, quiet())
+    assert dict(found.plan.groups) == chosen
+    assert found.trial.miou >= floor
+
+
+def test_what_cannot_be_had_is_said() -> None:
+    trials, _ = made_up()
+    with pytest.raises(InputError, match=r"takes 0.00 MB, more than 0.00"):
+        search(trials, 0.98, quiet(), max_bytes=10)
+    with pytest.raises(InputError, match=r"float32 files have 1.0000 on these photos"):
+        search(trials, 1.01, quiet())
+
+
+def test_a_plan_takes_the_last_step_of_each_group() -> None:
+    steps = [GroupCost("encoder", "a", p, 0, 0) for p in LADDER]
+    assert dict(plan_of(steps).groups) == {"a": "w4"}
+    assert plan_of([]).default == "float"
+
+
+def test_the_plot_shows_every_cost() -> None:
+    trials, _ = made_up()
+    costs = sensitivity(trials, LADDER, quiet())
+    plot = sensitivity_plot(costs)
+    assert plot.startswith("<svg")
+    assert plot.count("<title>") == len(costs)
+    assert "decoder d in w4: 0.0200 lost" in plot
+
+
+@pytest.fixture
+def real(tiny_bundle: Any, tmp_path: Path) -> Any:
+    """Trials of the tiny model's files on one photo."""
+    bundle: Bundle = tiny_bundle("tflite")
+    contents = {c: bundle.file(c, "litert").read_bytes() for c in COMPONENTS}
+    photo: Photo = default_photos()[0]
+    with (
+        ReferenceRunner(tiny_model()) as reference,
+        reference_answers(reference, [photo]) as answers,
+    ):
+        yield lambda: Trials(
+            contents, bundle.manifest.contract, answers, memory=tmp_path / "trials.json"
+        )
+
+
+def test_trials_run_files_and_are_remembered(real: Any, tmp_path: Path) -> None:
+    trials: Trials = real()
+    whole = trials.try_plan(Plan(target="tflite", default="float"))
+    assert whole.miou > 0.999
+    plan = Plan(target="tflite", default="w8")
+    eight = trials.try_plan(plan)
+    assert eight.size_bytes < whole.size_bytes and eight.miou < whole.miou
+    only = trials.try_plan(plan, ("decoder",))
+    assert only.size_bytes < eight.size_bytes
+    again: Trials = real()
+    assert again.known(plan) and again.known(plan, ("decoder",))
+    assert not again.known(Plan(target="tflite", default="w4"))
+    assert again.try_plan(plan) == eight
+    assert len(json.loads((tmp_path / "trials.json").read_text())) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["sensitivity", "onnx"], "only target tflite is quantized group by group, not 'onnx'"),
+        (["search", "--target", "coreml"], "not 'coreml'"),
+        (["search", "--out", "plan.json"], "--out must end in .toml, not 'plan.json'"),
+        (["search", "--images", "nowhere"], "'nowhere' is not a folder"),
+        (["search", "--confirm-images", "nowhere"], "takes a folder of photos, not 'nowhere'"),
+        (["search", "--images", ".", "--confirm-images", "."], "are the same folder: give two"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    command: list[str], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert reason in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scheme_file_is_exported(tmp_path: Path, tiny_bundle: Any) -> None:
+    from converters.contract import Contract
+    from converters.export import export_all
+    from converters.selection import planned
+
+    file = tmp_path / "mine.toml"
+    plan = Plan(target="tflite", default="w8", groups={"neck.Conv2d0": "float"})
+    file.write_text(plan.toml())
+    assert planned(["tflite"], ["w8", str(file)]) == (["w8"], ("mine", plan))
+    model = tiny_model()
+    folder = tmp_path / "tflite-mine"
+    export_all(model, Contract.of(model), {("tflite", "mixed"): folder}, plan=plan)
+    manifest = Bundle(folder).manifest
+    assert manifest.scheme.name == "mixed"
+    stored = tmp_path / "stored.toml"
+    stored.write_text(manifest.options["plan"])
+    assert read_plan(stored) == plan
+    assert manifest.calibration is None
+
+
+@pytest.mark.parametrize(
+    ("targets", "names", "text", "reason"),
+    [
+        (["onnx"], ["a.toml"], 'target = "tflite"\ndefault = "w8"', "is for target tflite, not"),
+        (["all"], ["a.toml"], 'target = "onnx"\ndefault = "w8"', "'onnx' takes no scheme file"),
+        (["all"], ["w8.toml"], 'target = "tflite"\ndefault = "w8"', "has the name of scheme w8"),
+        (["all"], ["a.toml", "b.toml"], "", "one scheme file at a time, not 2"),
+    ],
+)
+def test_scheme_files_that_do_not_fit_are_refused(
+    targets: list[str], names: list[str], text: str, reason: str, tmp_path: Path
+) -> None:
+    from converters.selection import planned
+
+    for name in names:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=reason):
+        planned(targets, [str(tmp_path / name) for name in names])
