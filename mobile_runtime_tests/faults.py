@@ -83,15 +83,22 @@ def inject(
     Raises:
         LookupError: a parameter's bytes are not in a file.
     """
+    changes = {name: (weights[name], value) for name, value in fault(weights).items()}
+    return rewritten(bundle, folder, component, lambda path: _patch(path, changes))
+
+
+def rewritten(
+    bundle: Path, folder: Path, component: Component, edit: Callable[[Path], None]
+) -> Path:
+    """A copy of a bundle with a component's files edited and a manifest that agrees with them."""
     copy = folder / bundle.name
     shutil.copytree(bundle, copy)
     manifest = json.loads((copy / MANIFEST_NAME).read_text())
-    changes = {name: (weights[name], value) for name, value in fault(weights).items()}
     for record in manifest["files"]:
         if record["component"] != component:
             continue
         path = copy / record["path"]
-        _patch(path, changes)
+        edit(path)
         record |= {"sha256": digest(path), "size_bytes": size_on_disk(path)}
     (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
     return copy

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from converters.schemes import combinations
+from converters.schemes import MIXED, combinations
 from mobilesam.errors import ThresholdError
 
 DEFAULT_FILE = Path(__file__).with_name("thresholds.toml")
@@ -96,7 +96,9 @@ class Thresholds:
         return tables
 
     def _add(self, scheme: str, table: Any) -> None:
-        self._must_be_known("scheme", scheme, {name for _, name in combinations()}, scheme)
+        self._must_be_known(
+            "scheme", scheme, {MIXED, *(name for _, name in combinations())}, scheme
+        )
         if not isinstance(table, dict):
             raise ThresholdError(f"{self.path}: '{scheme}' must be a table, [{scheme}.encoder] ...")
         own = dict(table)

@@ -1,0 +1,138 @@
+"""Faults that only quantized files can have turn the verdict to FAIL, and the good file passes."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
+from ai_edge_litert.schema_py_generated import ModelT, TensorT, TensorType  # noqa: E402
+
+from converters.bundle import MANIFEST_NAME, Bundle  # noqa: E402
+from converters.calibration import Calibration, Inputs  # noqa: E402
+from converters.contract import COMPONENTS, Component  # noqa: E402
+from converters.tflite_constants import shrink_constants  # noqa: E402
+from converters.tflite_file import read_model, write_model  # noqa: E402
+from converters.tflite_quantization import PLANS, quantized  # noqa: E402
+from mobile_runtime_tests import faults  # noqa: E402
+from mobile_runtime_tests.helpers import SIZE, Judge, failed  # noqa: E402
+from mobilesam.variants import load_model  # noqa: E402
+
+Wanted = Callable[[TensorT], bool]
+Samples = Iterator[Inputs]
+
+
+def quantize(bundle: Path, folder: Path, photos: Path | None) -> Path:
+    """A float32 bundle of the demo weights in scheme w8a8, calibrated on photos."""
+    model = load_model("demo", image_size=SIZE)
+    calibration = Calibration(model, Bundle(bundle).manifest.contract, photos)
+    copy = bundle
+    for turn, component in enumerate(COMPONENTS):
+        signature = Bundle(bundle).manifest.contract.signature(component).name
+        samples = calibration.samples(component)
+
+        def edit(path: Path, signature: str = signature, samples: Samples = samples) -> None:
+            content = shrink_constants(path.read_bytes())
+            path.write_bytes(quantized(content, PLANS["w8a8"], samples, signature))
+
+        copy = faults.rewritten(copy, folder / str(turn), component, edit)
+    manifest = json.loads((copy / MANIFEST_NAME).read_text())
+    manifest["scheme"]["name"] = "w8a8"
+    (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def static(bundles: dict[str, Path], folder: Path) -> Path:
+    """Calibrated as an export is."""
+    return quantize(bundles["tflite-fp32"], folder / "static", None)
+
+
+def changed(
+    bundle: Path,
+    folder: Path,
+    component: Component,
+    wanted: Wanted,
+    change: Callable[[TensorT], None],
+) -> Path:
+    """A copy of a bundle with the first tensor of a kind changed, and digests that fit."""
+
+    def edit(path: Path) -> None:
+        model: ModelT = read_model(path.read_bytes())
+        change(next(t for t in model.subgraphs[0].tensors if wanted(t)))
+        path.write_bytes(write_model(model))
+
+    return faults.rewritten(bundle, folder, component, edit)
+
+
+def weights_of(layer: str) -> Wanted:
+    """Tells int8 weights with a scale for each channel, by the layer that they are named after."""
+    return lambda tensor: (
+        tensor.type == TensorType.INT8
+        and layer in tensor.name.decode()
+        and tensor.quantization.scale is not None
+        and len(tensor.quantization.scale) > 1
+    )
+
+
+def activation_of(layer: str) -> Wanted:
+    """Tells an int8 activation, which has one scale."""
+    return lambda tensor: (
+        tensor.type == TensorType.INT8
+        and layer in tensor.name.decode()
+        and tensor.quantization.scale is not None
+        and len(tensor.quantization.scale) == 1
+        and tensor.buffer == 0
+    )
+
+
+def test_the_good_file_passes(static: Path, judge: Judge) -> None:
+    report = judge(static, "litert")
+    assert report.verdict == "PASS", report.reasons
+
+
+@pytest.mark.parametrize(
+    ("layer", "component"),
+    [("ConvStage0.MBConv1", "encoder"), ("AttentionStage3.TinyViTBlock1.mlp.fc1", "encoder"),
+     ("TwoWayBlock1.mlp", "decoder")],
+)  # fmt: skip
+def test_a_wrong_zero_point_is_caught(
+    static: Path, judge: Judge, scratch: Path, layer: str, component: Component
+) -> None:
+    def shift(tensor: TensorT) -> None:
+        # Half of the range away, as where uint8 is taken for int8.
+        points = np.array(tensor.quantization.zeroPoint)
+        tensor.quantization.zeroPoint = np.where(points > 0, points - 128, points + 127)
+
+    broken = changed(static, scratch, component, activation_of(layer), shift)
+    assert component in {stage for stage, _ in failed(judge(broken, "litert"))}
+
+
+@pytest.mark.parametrize(
+    ("layer", "component"),
+    [("patch_embed", "encoder"), ("output_upscaling.ConvTranspose2d3", "decoder")],
+)  # fmt: skip
+def test_one_channels_scale_doubled_is_caught(
+    static: Path, judge: Judge, scratch: Path, layer: str, component: Component
+) -> None:
+    def double(tensor: TensorT) -> None:
+        scales = np.array(tensor.quantization.scale)
+        scales[np.argmax(scales)] *= 2
+        tensor.quantization.scale = scales
+
+    broken = changed(static, scratch, component, weights_of(layer), double)
+    assert component in {stage for stage, _ in failed(judge(broken, "litert"))}
+
+
+def test_calibration_on_black_images_is_caught(
+    bundles: dict[str, Path], folder: Path, judge: Judge
+) -> None:
+    black = folder / "black"
+    black.mkdir()
+    for number in range(2):
+        Image.fromarray(np.zeros((96, 128, 3), np.uint8)).save(black / f"{number}.png")
+    made = quantize(bundles["tflite-fp32"], folder / "on-black", black)
+    assert "encoder" in {stage for stage, _ in failed(judge(made, "litert"))}
