@@ -5,7 +5,7 @@ inside them, so that naming a target costs nothing.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -92,8 +92,13 @@ class Conversion:
         """The module as torch.export captures it."""
         return capture(self.module, self.inputs, self.signature)
 
-    def trace(self) -> torch.jit.ScriptModule:
+    def trace(
+        self, change: Callable[[torch.fx.GraphModule], nn.Module] | None = None
+    ) -> torch.jit.ScriptModule:
         """The program as TorchScript, in eval mode.
+
+        Args:
+            change: gives what is traced in place of the program's graph.
 
         Raises:
             ExportError: tracing warned, so the trace is not the module.
@@ -104,7 +109,7 @@ class Conversion:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("error", torch.jit.TracerWarning)
             try:
-                return torch.jit.trace(graph, self.inputs).eval()
+                return torch.jit.trace(change(graph) if change else graph, self.inputs).eval()
             except torch.jit.TracerWarning as warning:
                 raise ExportError(
                     f"the trace of the {self.component} is no faithful copy: {warning}"

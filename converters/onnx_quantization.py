@@ -6,9 +6,18 @@ float32, and so the positional encoding's matrix. :mod:`converters.onnx_tables` 
 what is larger than it need be in fewer bytes.
 
 A weight that is multiplied in float32 is written as ``Cast`` and ``Mul``, which every runtime
-computes once, at loading. ONNX Runtime 1.31 keeps ``DequantizeLinear``, and fuses it with a
-``MatMul`` to its own ``MatMulNBits``, which rounds activations too and made the encoder slower:
-0.8 times the speed of float32, against 1.0 times with ``Cast`` and ``Mul``.
+computes once, at loading. ONNX Runtime 1.31 keeps ``DequantizeLinear``, and makes its own
+``MatMulNBits`` of it and a ``MatMul``: 0.8 times the speed of float32, against 1.0 times.
+
+Measured with the demo weights at 512 (encoder: relative L2 of the embedding, speed against float32
+on one thread of an x86 with VNNI; decoder: mean mask IoU, 5th percentile in brackets):
+
+- w8d, linear layers alone: 1.3 times as fast. With convolutions, as ``ConvInteger``: 0.4 times.
+- w8a8, linear layers alone: 0.005, 1.3 times. Convolutions after the first stage too: 0.020, 1.3 to
+  1.4 times; all but the first: 0.028, 1.25 times.
+- ranges of w8a8 by min-max: 0.983 (0.957); the 99.999th percentile, 0.984 (0.960), would hold every
+  activation of a photo in memory; entropy: 0.966 (0.889).
+- w8a8 with either direction of the decoder's cross-attention in float32: 0.984 and 0.985.
 
 Source: ONNX operator set 20; onnxruntime.quantization.
 """
@@ -55,10 +64,7 @@ def _weights_alone(model: "ModelProto", job: Conversion) -> "ModelProto":
 
 
 def _dynamic(model: "ModelProto", job: Conversion) -> "ModelProto":
-    """``MatMulInteger`` of linear layers; the range of their input is taken when it is there.
-
-    Convolutions stay float32: ONNX Runtime's ``ConvInteger`` is slower than ``Conv``.
-    """
+    """``MatMulInteger`` of linear layers; the range of their input is taken when it is there."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     return _through_files(

@@ -70,8 +70,18 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                     note="legacy: PyTorch no longer actively supports the lite interpreter",
                 ),
             ),
-            schemes={"fp32": FP32},
-            refused={"fp16": "the CPU computes float16 more slowly than float32 there"},
+            schemes={
+                "fp32": FP32,
+                "w8d": "linear layers with int8 weights, symmetric, one scale per output channel, "
+                "and uint8 inputs (7 bits of them on x86), one scale and zero point per tensor, "
+                "taken from each image as it comes; all else float32",
+            },
+            refused={
+                "fp16": "the CPU computes float16 more slowly than float32 there",
+                "w8": "freezing the program multiplies int8 weights out again, and the files are "
+                "as large as fp32's",
+                "w8a8": "torch.ao's static quantization cannot trace the encoder",
+            },
             seconds=15,
         ),
         COREML: Target(

@@ -1,10 +1,15 @@
-"""TorchScript: traced and frozen (.pt), and the same for the legacy lite interpreter (.ptl)."""
+"""TorchScript: traced and frozen (.pt), and the same for the legacy lite interpreter (.ptl).
+
+``w8d`` is torch.ao's dynamic quantization. PyTorch calls it deprecated, but its successor, torchao,
+makes tensors that cannot be traced.
+"""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from converters.base import Conversion, Port
 from converters.coreml_options import CoreMLOptions
@@ -22,9 +27,37 @@ def convert(job: Conversion) -> None:
     """Trace the exported graph, freeze it, save it twice."""
     extra = {EXTRA_FILE: json.dumps(job.metadata)}
     with torch.no_grad():
-        frozen = torch.jit.freeze(job.trace())
+        frozen = torch.jit.freeze(job.trace(_dynamic if job.scheme == "w8d" else None))
     torch.jit.save(frozen, str(job.path(".pt")), _extra_files=extra)
     frozen._save_for_lite_interpreter(str(job.path(".ptl")), _extra_files=extra)
+
+
+def _dynamic(graph: torch.fx.GraphModule) -> nn.Module:
+    """The graph with int8 weights in its linear layers, which round what they are given too."""
+    from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+
+    for number, node in enumerate(list(graph.graph.nodes)):
+        if node.target is not torch.ops.aten.linear.default:
+            continue
+        given, *constants = node.args
+        values = [_attribute(graph, constant.target) for constant in constants]
+        outputs, inputs = values[0].shape
+        layer = nn.Linear(inputs, outputs, bias=len(values) > 1, device="meta")
+        names = ("weight", "bias")[: len(values)]
+        layer.load_state_dict(dict(zip(names, values, strict=True)), assign=True)
+        name = f"linear_{number}"
+        graph.add_submodule(name, layer.eval())
+        with graph.graph.inserting_before(node):
+            node.replace_all_uses_with(graph.graph.call_module(name, (given,)))
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return quantize_dynamic(graph, {nn.Linear: per_channel_dynamic_qconfig}, inplace=True)
+
+
+def _attribute(module: nn.Module, path: str) -> torch.Tensor:
+    parent, _, name = path.rpartition(".")
+    value: torch.Tensor = getattr(module.get_submodule(parent), name)
+    return value
 
 
 def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:

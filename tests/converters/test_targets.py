@@ -301,6 +301,22 @@ def test_torchscript_files_carry_their_provenance(tiny_bundle: GetBundle) -> Non
     assert told["weights_sha256"] == bundle.manifest.weights.sha256
 
 
+def test_torchscript_w8d_has_int8_linear_layers(tiny_bundle: GetBundle) -> None:
+    bundle, original = tiny_bundle("torchscript", "w8d"), tiny_bundle("torchscript", "fp32")
+    for component in COMPONENTS:
+        before, after = (
+            torch.jit.load(str(each.file(component, "torchscript"))).graph
+            for each in (original, bundle)
+        )
+        kinds = [node.kind() for node in after.nodes()]
+        assert "aten::linear" not in kinds
+        layers = str(before).count("aten::linear(")
+        assert layers
+        assert kinds.count("quantized::linear_dynamic") == layers
+    for runtime in bundle.runtimes:
+        assert bundle.size_bytes(runtime) < 0.85 * original.size_bytes(runtime)
+
+
 def test_executorch_refuses_a_constant_it_would_scramble(tiny_model: MobileSAM) -> None:
     pytest.importorskip("executorch.exir")
     from types import SimpleNamespace
