@@ -137,7 +137,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "transposed ones) compute in int8, their inputs quantized at run time; norms, "
                 "softmax, GELU, sums and attention's products stay float32",
                 "w4": "as w8d, but linear layers in int4, one scale per 32 input channels of an "
-                "output channel",
+                "output channel; the decoder's cross attention and first self attention stay int8",
                 "w8a8": "weights as w8; linear layers, convolutions and depthwise convolutions "
                 "compute in int8, inputs and outputs with one scale and zero point per tensor, "
                 "calibrated on photos; the rest stays float32",

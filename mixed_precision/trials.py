@@ -62,12 +62,14 @@ class Trials:
             component: groups_of(contents[component]) for component in COMPONENTS
         }
         self._memory = memory
-        # Of everything that a trial depends on but the plan.
+        # Of everything that a trial depends on but the plan. PyTorch's answers are not among it:
+        # their last bits differ from run to run, and the files say which model they are of.
         total = hashlib.sha256()
         for component in COMPONENTS:
             total.update(hashlib.sha256(contents[component]).digest())
         for reference in references:
-            total.update(reference.photo.name.encode() + reference.embedding().tobytes())
+            total.update(reference.photo.name.encode() + reference.photo.load().tobytes())
+            total.update(repr([case.name for case in reference.cases]).encode())
         self._about = total.hexdigest()
         self._known: dict[str, Trial] = {}
         if memory is not None and memory.is_file():

@@ -20,6 +20,7 @@ from mobilesam.errors import InputError
 from parity.cases import Photo, default_photos
 from parity.progress import Progress
 from parity.references import reference_answers
+from parity.runners.base import Decoded
 from parity.runners.reference import ReferenceRunner
 from tests.tiny_bundles import tiny_model
 
@@ -207,3 +208,24 @@ def test_scheme_files_that_do_not_fit_are_refused(
         (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=reason):
         planned(targets, [str(tmp_path / name) for name in names])
+
+
+def test_trials_are_known_again_though_the_reference_differs_in_its_last_bit(
+    tiny_bundle: Any, tmp_path: Path
+) -> None:
+    bundle: Bundle = tiny_bundle("tflite")
+    contents = {c: bundle.file(c, "litert").read_bytes() for c in COMPONENTS}
+    plan = Plan(target="tflite", default="float")
+    memory = tmp_path / "trials.json"
+    for turn in range(2):
+        with (
+            ReferenceRunner(tiny_model()) as reference,
+            reference_answers(reference, default_photos()[:1]) as answers,
+        ):
+            if turn:
+                embedding = answers[0].embedding() * (1 + 2**-23)
+                stored = iter([Decoded(a.low_res, a.iou) for a in answers[0].answers()])
+                answers[0].keep(embedding, lambda _, stored=stored: next(stored))  # type: ignore[misc]
+            trials = Trials(contents, bundle.manifest.contract, answers, memory=memory)
+            assert trials.known(plan, ("decoder",)) == bool(turn)
+            trials.try_plan(plan, ("decoder",))
