@@ -194,14 +194,17 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import typer.testing
 
     out = tmp_path_factory.mktemp("exports")
-    arguments = ["export", "--target", "torchscript", "--image-size", "128", "--out", str(out)]
+    arguments = ["export", "--target", "torchscript", "--scheme", "fp32", *SMALL]
+    arguments += ["--out", str(out)]
     result = typer.testing.CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     return out
 
 
 def test_export_reports_what_it_wrote(exports: Path, run: Run) -> None:
-    again = run("export", "--target", "torchscript", *SMALL, "--out", exports, "--json")
+    again = run(
+        "export", "--target", "torchscript", "--scheme", "fp32", *SMALL, "--out", exports, "--json"
+    )
     assert again.exit_code == 0, again.output
     (row,) = json.loads(again.stdout)
     assert row["skipped"] is True, "an unchanged bundle is not exported again"

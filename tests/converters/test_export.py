@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,10 +268,14 @@ def test_interrupted_it_ends_its_worker_and_leaves_nothing(
     repository: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out" / "bundle"
-    process = start_export(repository, folder)
-    wait_for_partial(folder, process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    for _ in range(5):
+        process = start_export(repository, folder)
+        wait_for_partial(folder, process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        if process.returncode != 0:
+            break
+        shutil.rmtree(folder.parent)  # on a busy machine it was done before the signal came
     assert process.returncode != 0
     assert "KeyboardInterrupt" in errors
     assert not is_alive_in(folder)
