@@ -73,7 +73,7 @@ def export_key(
             "contract": [CONTRACT_VERSION, asdict(contract)],
             "target": target,
             "scheme": [scheme, meaning_of(target, scheme)],
-            "options": _options(target, scheme, coreml, plan),
+            "options": settings(target, scheme, coreml, plan),
             "calibration": _calibration(target, scheme, contract, calibration, plan),
             "tools": tools(target),
             "source": _source_digest(),
@@ -147,14 +147,14 @@ def build_manifest(
         labels=LABELS,
         weights=weights,
         calibration=_calibration(target, scheme, contract, calibration, plan),
-        options=_options(target, scheme, coreml, plan),
+        options=settings(target, scheme, coreml, plan),
         tools=tools(target),
         export_key=export_key(model, weights, contract, target, scheme, coreml, calibration, plan),
         licence=LICENCE,
     )
 
 
-def _options(target: str, scheme: str, coreml: CoreMLOptions, plan: Plan | None) -> dict[str, str]:
+def settings(target: str, scheme: str, coreml: CoreMLOptions, plan: Plan | None) -> dict[str, str]:
     """The converter's settings, and the plan as the file that would say it."""
     settings = converter_of(target).options(scheme, coreml)
     return settings if plan is None else {**settings, "plan": plan.toml()}

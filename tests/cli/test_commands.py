@@ -23,7 +23,7 @@ from tests.cli.conftest import Run
 
 COMMANDS = (
     *("export", "parity", "replay", "bisect", "evaluate", "train", "distill", "scenes"),
-    *("predict", "inspect", "golden", "doctor", "demo"),
+    *("predict", "inspect", "golden", "doctor", "demo", "search", "sensitivity"),
 )
 SMALL = ("--image-size", "128")
 

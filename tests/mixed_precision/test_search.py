@@ -170,24 +170,21 @@ def test_bad_input_is_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_scheme_file_is_exported(tmp_path: Path, tiny_bundle: Any) -> None:
-    from converters.contract import Contract
-    from converters.export import export_all
+def test_a_scheme_file_is_told_from_schemes_and_kept_in_the_manifest(tmp_path: Path) -> None:
+    from converters.coreml_options import CoreMLOptions
+    from converters.provenance import settings
+    from converters.schemes import is_calibrated
     from converters.selection import planned
 
     file = tmp_path / "mine.toml"
     plan = Plan(target="tflite", default="w8", groups={"neck.Conv2d0": "float"})
     file.write_text(plan.toml())
     assert planned(["tflite"], ["w8", str(file)]) == (["w8"], ("mine", plan))
-    model = tiny_model()
-    folder = tmp_path / "tflite-mine"
-    export_all(model, Contract.of(model), {("tflite", "mixed"): folder}, plan=plan)
-    manifest = Bundle(folder).manifest
-    assert manifest.scheme.name == "mixed"
     stored = tmp_path / "stored.toml"
-    stored.write_text(manifest.options["plan"])
+    stored.write_text(settings("tflite", "mixed", CoreMLOptions(), plan)["plan"])
     assert read_plan(stored) == plan
-    assert manifest.calibration is None
+    assert not is_calibrated("tflite", "mixed", plan)
+    assert is_calibrated("tflite", "mixed", Plan(target="tflite", default="w8a8"))
 
 
 @pytest.mark.parametrize(
