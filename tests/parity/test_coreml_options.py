@@ -23,13 +23,10 @@ ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
 
 # Together they have every pair of choices of two options that there is.
 PACKAGES = [
-    CoreMLOptions(ios=16, input="image", slots="fixed", compute_units="cpu_only"),
     CoreMLOptions(ios=16, input="tensor", slots="range", compute_units="cpu_and_gpu"),
     CoreMLOptions(ios=17, input="image", slots="range"),
-    CoreMLOptions(ios=17, input="tensor", slots="fixed"),
     CoreMLOptions(input="image", slots="enumerated"),
     CoreMLOptions(input="tensor", slots="enumerated", package="multifunction"),
-    CoreMLOptions(ios=18, input="image", slots="range", package="multifunction"),
     CoreMLOptions(ios=18, input="tensor", slots="fixed", package="multifunction"),
 ]
 PHOTO_SIZE = (90, 120)
