@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from converters.base import Conversion, Port
 from converters.coreml_options import CoreMLOptions
+from converters.executorch_quantization import SCHEMES, quantize
 from mobilesam.errors import ExportError
 
 _DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
@@ -19,22 +21,22 @@ def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
 
 
 def convert(job: Conversion) -> None:
-    """Lower and serialize."""
+    """Quantize if the scheme does, lower, and serialize."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    _refuse_strided_constants(job)
+    program = quantize(job) if job.scheme in SCHEMES else job.program
+    _refuse_strided_constants(program, job)
     edge = to_edge_transform_and_lower(
-        {job.signature.name: job.program}, partitioner=[XnnpackPartitioner()]
+        {job.signature.name: program}, partitioner=[XnnpackPartitioner()]
     )
-    program = edge.to_executorch()
     with job.path(".pte").open("wb") as file:
-        program.write_to_file(file)
+        edge.to_executorch().write_to_file(file)
 
 
-def _refuse_strided_constants(job: Conversion) -> None:
+def _refuse_strided_constants(program: ExportedProgram, job: Conversion) -> None:
     """ExecuTorch writes a constant's bytes without heed of its strides: a scrambled constant."""
-    for name, tensor in {**job.program.state_dict, **job.program.constants}.items():
+    for name, tensor in {**program.state_dict, **program.constants}.items():
         if isinstance(tensor, Tensor) and not tensor.is_contiguous():
             raise ExportError(
                 f"'{name}' of the {job.component} is not contiguous, and ExecuTorch would "

@@ -177,10 +177,23 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                     suffix=".pte", runtime="executorch", note="lowered to XNNPACK, for the CPU"
                 ),
             ),
-            schemes={"fp32": FP32},
+            schemes={
+                "fp32": FP32,
+                "w8d": "int8 weights, symmetric, one float32 scale per output channel, and int8 "
+                "inputs of linear layers and convolutions, a scale and zero point found at each "
+                "run per token or, for a convolution, per tensor; constant tables in int8, a scale "
+                "per head or channel; depthwise convolutions, softmax, norms, GELU, attention, "
+                "sums and coordinates stay float32; torchao",
+                "w8a8": "weights and tables as w8d, depthwise convolutions too; inputs and outputs "
+                "of linear layers and convolutions in int8, one scale and zero point per tensor, "
+                "calibrated on photos; the rest stays float32 as in w8d",
+            },
+            calibrated=("w8a8",),
             refused={
                 "fp16": "its XNNPACK programs in float16 gave other embeddings, relative L2 0.65, "
-                "and masks that are not numbers"
+                "and masks that are not numbers",
+                "w8": "XNNPACK has no kernels for int8 weights beside float inputs: every such "
+                "layer fell to a portable kernel, its weights made float again at each run",
             },
             seconds=80,
         ),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from flatbuffers import encode, packer
+from flatbuffers.table import Table
 
 from converters.contract import Component
 from mobilesam.errors import BundleError
@@ -53,3 +55,21 @@ class ExecuTorchRunner(CheckedRunner):
         assert isinstance(method, Method)
         outputs = method.execute([torch.from_numpy(array) for array in arrays.values()])
         return self.name_outputs(component, outputs)
+
+    def delegate_partitions(self, component: Component) -> int | None:
+        """Pieces that XNNPACK took over; what lies between them runs on portable kernels."""
+        return _delegates(self.bundle.file(component, self.name).read_bytes())
+
+
+def _delegates(program: bytes) -> int:
+    """Delegates of a program's first method. Source: ExecuTorch's ``schema/program.fbs``."""
+    root = Table(program, encode.Get(packer.uoffset, program, 0))
+    plans = root.Vector(root.Offset(_slot(1)))
+    plan = Table(program, root.Indirect(plans))
+    found = plan.Offset(_slot(7))
+    return int(plan.VectorLen(found)) if found else 0
+
+
+def _slot(field: int) -> int:
+    """Where a table's index has a field, counted from 0 in the schema's order."""
+    return 4 + 2 * field

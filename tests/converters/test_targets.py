@@ -327,7 +327,7 @@ def test_executorch_refuses_a_constant_it_would_scramble(tiny_model: MobileSAM) 
 
     scrambled = torch.rand(4, 3).t()
     program = SimpleNamespace(state_dict={"good": torch.rand(2)}, constants={"bad": scrambled})
-    job = SimpleNamespace(program=program, component="decoder")
+    job = SimpleNamespace(program=program, component="decoder", scheme="fp32")
     with pytest.raises(ExportError, match="'bad' of the decoder is not contiguous"):
         executorch.convert(job)  # type: ignore[arg-type]
 
