@@ -1,9 +1,9 @@
 """ExecuTorch schemes of int8 weights: PT2E, with XNNPACK's quantizer choosing what XNNPACK can run.
 
-Linear layers and convolutions get int8 weights, symmetric, one scale for each output channel. In
-``w8d`` their inputs are rounded as they come, each token by its own range; in ``w8a8`` inputs and
-outputs have one range each, measured on photos. All else stays float32, softmax, norms, GELU,
-attention's products and sums among it: XNNPACK has no int8 kernels for most of it.
+Weights are symmetric, one scale for each output channel. In ``w8d`` linear layers have them, and
+round their inputs as they come, each token by its own range; in ``w8a8`` convolutions too, and
+inputs and outputs have one range each, measured on photos. All else stays float32, softmax, norms,
+GELU, attention's products and sums among it: XNNPACK has no int8 kernels for most of it.
 
 Source: torchao.quantization.pt2e; executorch.backends.xnnpack.quantizer.
 """
@@ -19,7 +19,6 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
 from converters.base import Conversion, capture
-from converters.layer_names import module_path
 from mobilesam.errors import ExportError
 
 if TYPE_CHECKING:
@@ -31,12 +30,12 @@ SMALL = 2048
 """Tables of at most so many elements stay float32: together they are 1 % of a file."""
 
 _ATEN = torch.ops.aten
-_CONVOLUTION = _ATEN.conv2d.default
-QUANTIZED = (_ATEN.linear.default, _CONVOLUTION, _ATEN.conv_transpose2d.input)
-"""Ops with int8 kernels that have weights."""
-
-FLOAT_LAYERS: dict[str, tuple[str, ...]] = {"w8d": (), "w8a8": ()}
-"""How the module paths of layers begin that stay float32."""
+QUANTIZED = {
+    # XNNPACK runs convolutions with dynamic ranges, but refuses to load the encoder's.
+    "w8d": (_ATEN.linear.default,),
+    "w8a8": (_ATEN.linear.default, _ATEN.conv2d.default, _ATEN.conv_transpose2d.input),
+}
+"""Ops with weights that are int8."""
 
 _SMALLEST_STEP = 2.0**-12
 """The least scale, XNNPACK's own: of a tensor that is all zeros, say."""
@@ -51,11 +50,17 @@ def quantize(job: Conversion) -> ExportedProgram:
     Raises:
         ExportError: a calibrated scheme has no samples, or a sample overflows.
     """
+    from executorch.backends.transforms.duplicate_dynamic_quant_chain import (
+        DuplicateDynamicQuantChainPass,
+    )
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     module = prepare_pt2e(job.program.module(check_guards=False), _quantizer(job.scheme))
     _observe(module, job)
     module = convert_pt2e(module)
+    if job.scheme == "w8d":
+        # Layers that read the same tensor: one range for all makes partitions that need each other.
+        DuplicateDynamicQuantChainPass()(module)
     _pad_in_float(module)
     _shrink_tables(module)
     return capture(module, job.inputs, job.signature)
@@ -64,28 +69,14 @@ def quantize(job: Conversion) -> ExportedProgram:
 def _quantizer(scheme: str) -> "Quantizer":
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
 
-    dynamic = scheme == "w8d"
-
-    def wanted(node: Node) -> bool:
-        if node.target not in QUANTIZED:
-            return True  # weights, and the ReLU that an op is fused with
-        if module_path(node).startswith(FLOAT_LAYERS[scheme]):
-            return False
-        # XNNPACK has no depthwise convolution with dynamic ranges.
-        return not (dynamic and node.target == _CONVOLUTION and _groups(node) > 1)
-
-    quantizer = XNNPACKQuantizer().set_filter_function(wanted)
+    quantizer = XNNPACKQuantizer()
     # Not set_global: that would round what is concatenated, the positional encoding of points too.
-    for operation in QUANTIZED:
-        quantizer.set_operator_type(operation, _configuration(dynamic))
+    for operation in QUANTIZED[scheme]:
+        quantizer.set_operator_type(operation, _configuration(dynamic=scheme == "w8d"))
     return quantizer
 
 
-def _groups(convolution: Node) -> int:
-    return int(convolution.args[6]) if len(convolution.args) > 6 else 1  # type: ignore[arg-type]
-
-
-def _configuration(dynamic: bool) -> "QuantizationConfig":
+def _configuration(*, dynamic: bool) -> "QuantizationConfig":
     """XNNPACK's own; static ranges are the least and the greatest value seen.
 
     Its histograms take minutes at 1024 and gave no better masks. Measured with the demo weights at
@@ -149,7 +140,7 @@ def _from(node: Any, operation: str) -> bool:
 
 
 def _shrink_tables(module: GraphModule) -> None:
-    """Store large constants that no quantized op reads as int8, one scale a channel or head.
+    """Store large constants that no op with weights reads as int8, one scale a channel or head.
 
     Made float again by a cast and a product, which every ExecuTorch runtime has.
     """
@@ -160,7 +151,7 @@ def _shrink_tables(module: GraphModule) -> None:
         table: Tensor = attrgetter(node.target)(module)
         if table.dtype != torch.float32 or table.numel() <= SMALL:
             continue
-        if any(user.target in QUANTIZED for user in node.users):
+        if any(user.target in QUANTIZED["w8a8"] for user in node.users):
             continue
         axis = next(i for i, side in enumerate(table.shape) if side > 1)
         others = [i for i in range(table.dim()) if i != axis]

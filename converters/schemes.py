@@ -179,14 +179,13 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             ),
             schemes={
                 "fp32": FP32,
-                "w8d": "int8 weights, symmetric, one float32 scale per output channel, and int8 "
-                "inputs of linear layers and convolutions, a scale and zero point found at each "
-                "run per token or, for a convolution, per tensor; constant tables in int8, a scale "
-                "per head or channel; depthwise convolutions, softmax, norms, GELU, attention, "
-                "sums and coordinates stay float32; torchao",
-                "w8a8": "weights and tables as w8d, depthwise convolutions too; inputs and outputs "
-                "of linear layers and convolutions in int8, one scale and zero point per tensor, "
-                "calibrated on photos; the rest stays float32 as in w8d",
+                "w8d": "linear layers with int8 weights, symmetric, one float32 scale per output "
+                "channel, and int8 inputs, one scale and zero point per token, found at each run; "
+                "constant tables of more than 2048 elements in int8, a scale per head or channel; "
+                "all else float32",
+                "w8a8": "as w8d, and convolutions too; inputs and outputs of linear layers and "
+                "convolutions in int8, one scale and zero point per tensor, calibrated on photos; "
+                "softmax, norms, GELU, attention's products, sums and coordinates stay float32",
             },
             calibrated=("w8a8",),
             refused={
