@@ -19,6 +19,12 @@ MIXED = "mixed"
 COREML = "coreml"
 FP32 = "float32 weights, computed in float32"
 
+_NO_PALETTES = dict.fromkeys(
+    ("p8", "p6", "p4"),
+    "the format has no palettes: each weight would be looked up at every run, or the file be as "
+    "large as with float weights",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Artefact:
@@ -81,6 +87,9 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "w8": "freezing the program multiplies int8 weights out again, and the files are "
                 "as large as fp32's",
                 "w8a8": "torch.ao's static quantization cannot trace the encoder",
+                "w8a16": "torch.ao has no kernels with 16-bit activations",
+                "w4": "torch.ao has 4-bit weights for embedding tables alone",
+                **_NO_PALETTES,
             },
             seconds=15,
         ),
@@ -118,6 +127,8 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "s30": "with 30 % of the weights pruned by magnitude the embedding was off by a "
                 "relative L2 of 0.12 (at 512 x 512) and the decoder's masks had a mean IoU of "
                 "0.91, in files larger than w8's",
+                "w8d": "Core ML has no activations whose ranges are found at run time",
+                "w8a16": "coremltools quantizes activations to 8 bits alone",
             },
             seconds=20,
         ),
@@ -146,6 +157,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             },
             calibrated=("w8a8", "w8a16"),
             by_plan="each group of layers in a precision of its own, as the scheme file says",
+            refused=_NO_PALETTES,
             seconds=50,
         ),
         "onnx": Target(
@@ -166,6 +178,11 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "w8a8": "as w8d, with ranges calibrated on photos, min-max",
             },
             calibrated=("w8a8",),
+            refused={
+                "w4": "the files keep to opset 20, which has no 4-bit type",
+                "w8a16": "ONNX Runtime's processor kernels multiply 8-bit inputs alone",
+                **_NO_PALETTES,
+            },
             seconds=30,
         ),
         "executorch": Target(
@@ -193,6 +210,10 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "and masks that are not numbers",
                 "w8": "XNNPACK has no kernels for int8 weights beside float inputs: every such "
                 "layer fell to a portable kernel, its weights made float again at each run",
+                "w4": "the encoder's linear layers in int4 cost more masks than w8a8 does, and "
+                "its convolutions would stay float: files no smaller than w8a8's",
+                "w8a16": "XNNPACK has no kernels with 16-bit activations",
+                **_NO_PALETTES,
             },
             seconds=80,
         ),

@@ -113,7 +113,8 @@ def test_a_wrong_zero_point_is_caught(
 
 @pytest.mark.parametrize(
     ("layer", "component"),
-    [("patch_embed", "encoder"), ("output_upscaling.ConvTranspose2d3", "decoder")],
+    [("patch_embed", "encoder"), ("neck.Conv2d2", "encoder"),
+     ("output_upscaling.ConvTranspose2d3", "decoder")],
 )  # fmt: skip
 def test_one_channels_scale_doubled_is_caught(
     static: Path, judge: Judge, scratch: Path, layer: str, component: Component

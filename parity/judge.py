@@ -96,6 +96,7 @@ def _compare_embeddings(
             finite=metrics.is_finite(export),
             max_abs_error=metrics.max_abs_error(reference, export),
             relative_l2=metrics.relative_l2(reference, export),
+            channel_relative_l2=metrics.channel_relative_l2(reference, export),
             cosine=metrics.cosine(reference, export),
             psnr_db=metrics.psnr_db(reference, export),
         )

@@ -40,6 +40,26 @@ def relative_l2(reference: Array, export: Array) -> float:
     return error / norm
 
 
+def channel_relative_l2(reference: Array, export: Array) -> float:
+    """The worst channel's ||export - reference|| / ||reference||; NaN if a value is not finite.
+
+    A channel counts as having at least a tenth of the channels' root mean square norm: of one that
+    is nearly dead, small errors are large.
+
+    Args:
+        reference, export: (1, C, H, W).
+    """
+    if not is_finite(reference, export):
+        return float("nan")
+    wanted = _wide(reference)
+    errors = np.linalg.norm((_wide(export) - wanted).reshape(wanted.shape[1], -1), axis=1)
+    norms = np.linalg.norm(wanted.reshape(wanted.shape[1], -1), axis=1)
+    floor = 0.1 * float(np.sqrt(np.mean(norms**2)))
+    if floor == 0:
+        return float("inf") if errors.any() else 0.0
+    return float(np.max(errors / np.maximum(norms, floor)))
+
+
 def cosine(reference: Array, export: Array) -> float:
     """Cosine of the angle between the two as vectors; NaN where it is not defined."""
     if not is_finite(reference, export):

@@ -45,6 +45,8 @@ class EncoderMetrics(Record):
     finite: bool
     max_abs_error: Number
     relative_l2: Number
+    channel_relative_l2: float | None = None
+    """Of the worst channel; null in reports older than 1.2."""
     cosine: Number
     psnr_db: float | None
 

@@ -26,6 +26,7 @@ class EncoderLimits(Limits):
     """For the image embedding; what each means is said in ``thresholds.toml``."""
 
     relative_l2: Positive
+    channel_relative_l2: Positive
     cosine: Share
     psnr_db: Positive
 

@@ -62,6 +62,12 @@ def _encoder_checks(findings: Findings, row: Row) -> list[Check]:
         _all_finite("encoder", [(m.finite, m.image, m.image) for m in findings.encoder]),
         _spread(findings, "encoder"),
         at_most("relative_l2", "encoder", samples(lambda m: m.relative_l2), limits.relative_l2),
+        at_most(
+            "channel_relative_l2",
+            "encoder",
+            samples(lambda m: m.channel_relative_l2),
+            limits.channel_relative_l2,
+        ),
         at_least("cosine", "encoder", samples(lambda m: m.cosine), limits.cosine),
     ]
     return [*made, at_least("psnr_db", "encoder", psnr, limits.psnr_db)] if psnr else made

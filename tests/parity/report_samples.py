@@ -28,6 +28,7 @@ def encoder(scale: float) -> list[EncoderMetrics]:
             finite=True,
             max_abs_error=scale * 10 * (i + 1),
             relative_l2=scale * (i + 1),
+            channel_relative_l2=scale * 3 * (i + 1),
             cosine=1 - scale**2,
             psnr_db=None if scale == 0 else 120.0 - i,
         )

@@ -21,6 +21,27 @@ def test_encoder_metrics_of_a_worked_example() -> None:
     assert metrics.psnr_db(reference, export) == pytest.approx(20 * math.log10(4 / 0.25))
 
 
+def test_the_worst_channel_is_found_among_256() -> None:
+    reference = np.random.default_rng(0).standard_normal((1, 256, 8, 8)).astype(np.float32)
+    doubled = reference.copy()
+    doubled[:, 77] *= 2
+    assert metrics.relative_l2(reference, doubled) < 0.1
+    assert metrics.channel_relative_l2(reference, doubled) == pytest.approx(1, rel=1e-5)
+    assert metrics.channel_relative_l2(reference, reference) == 0
+
+
+def test_a_channel_that_is_nearly_dead_counts_as_a_tenth_of_the_others() -> None:
+    reference = np.ones((1, 100, 4, 4))
+    reference[:, 5] = 0
+    export = reference.copy()
+    export[:, 5] += 0.01
+    found = metrics.channel_relative_l2(reference, export)
+    assert found == pytest.approx(0.1 / math.sqrt(0.99), rel=1e-6)
+    dead = np.zeros((1, 3, 2, 2))
+    assert metrics.channel_relative_l2(dead, dead) == 0
+    assert math.isinf(metrics.channel_relative_l2(dead, dead + 1))
+
+
 def test_psnr_is_scikit_images_with_the_range_of_the_reference() -> None:
     generator = np.random.default_rng(1)
     reference = generator.standard_normal((4, 8, 8))
@@ -42,13 +63,14 @@ def test_equal_arrays_have_no_error_and_no_psnr() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("side", ["reference", "export"])
 def test_a_value_that_is_not_finite_makes_every_error_nan(value: float, side: str) -> None:
-    good = np.arange(12, dtype=np.float32)
+    good = np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)
     bad = good.copy()
-    bad[5] = value
+    bad[0, 1, 0, 1] = value
     pair = (bad, good) if side == "reference" else (good, bad)
     for metric in (
         metrics.max_abs_error,
         metrics.relative_l2,
+        metrics.channel_relative_l2,
         metrics.cosine,
         metrics.psnr_db,
         metrics.spread_ratio,

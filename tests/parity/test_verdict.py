@@ -36,7 +36,13 @@ def _case(stage: Stage, kind: str = "box", **changes: float | None) -> CaseMetri
 
 def _findings() -> Findings:
     encoder = EncoderMetrics(
-        image="cup", finite=True, max_abs_error=0, relative_l2=0, cosine=1, psnr_db=None
+        image="cup",
+        finite=True,
+        max_abs_error=0,
+        relative_l2=0,
+        channel_relative_l2=0,
+        cosine=1,
+        psnr_db=None,
     )
     stages: tuple[Stage, ...] = ("decoder", "end_to_end")
     return Findings(
