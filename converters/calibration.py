@@ -8,6 +8,7 @@ from importlib.resources import as_file
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from converters.bundle import digest
 from converters.contract import Component, Contract, pack_image, pack_prompt
@@ -22,6 +23,28 @@ Box = tuple[float, float, float, float]
 Inputs = dict[str, np.ndarray]
 
 BUILT_IN = "scikit-image's sample photos, less those that bundles are judged on"
+
+
+MIN_MAX = "min-max"
+
+
+class CalibrationOptions(BaseModel):
+    """How ranges are found.
+
+    Attributes:
+        folder: of photos; None: those of scikit-image that bundles are not judged on.
+        method: ``min-max`` takes the least and greatest value seen; ``moving-average`` averages
+            those of single samples; ``mse`` and ``entropy`` cut a histogram where the squared
+            error, or the divergence of what is left, is least. A target's row says which it has.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path | None = None
+    method: str = MIN_MAX
+
+
+DEFAULT_CALIBRATION = CalibrationOptions()
 
 
 @dataclass(frozen=True)
@@ -61,15 +84,17 @@ def calibration_photos(folder: Path | None) -> list[CalibrationPhoto]:
     return found
 
 
-def calibration_record(contract: Contract, folder: Path | None) -> dict[str, str]:
-    """What a manifest says of a calibration: source, counts, and the digest of the photos.
+def calibration_record(contract: Contract, options: CalibrationOptions) -> dict[str, str]:
+    """What a manifest says of a calibration: method, source, counts, and the photos' digest.
 
     Raises:
         InputError, MissingDependencyError: as in :func:`calibration_photos`.
     """
+    folder = options.folder
     photos = calibration_photos(folder)
     prompts = len(_prompts((16, 16), None, contract.slots))
     return {
+        "method": options.method,
         "source": f"folder '{folder.name}'" if folder else BUILT_IN,
         "photos": str(len(photos)),
         "encoder_samples": str(len(photos)),
@@ -93,12 +118,20 @@ class Calibration:
         model: in eval mode; computes the embeddings and earlier masks the decoder is given.
         contract: of the export.
         folder: photos of one's own; None: those of scikit-image.
+        method: see :class:`CalibrationOptions`.
     """
 
-    def __init__(self, model: MobileSAM, contract: Contract, folder: Path | None) -> None:
+    def __init__(
+        self,
+        model: MobileSAM,
+        contract: Contract,
+        folder: Path | None,
+        method: str = MIN_MAX,
+    ) -> None:
         self.model = model
         self.contract = contract
         self.folder = folder
+        self.method = method
 
     @cached_property
     def photos(self) -> list[CalibrationPhoto]:

@@ -14,7 +14,7 @@ import torch
 from filelock import Timeout
 
 from converters.bundle import Bundle, WeightsRecord
-from converters.calibration import calibration_photos
+from converters.calibration import MIN_MAX, CalibrationOptions, calibration_photos
 from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
 from converters.coreml_options import CoreMLOptions
 from converters.modules import refuse_train_mode
@@ -23,7 +23,7 @@ from converters.process import Cancelled, ConversionError, convert_in_process
 from converters.progress import BundleProgress
 from converters.provenance import export_key, weights_record
 from converters.schemes import ALL, COREML, MIXED, TARGETS, is_calibrated, require, resolve
-from converters.selection import check_options, one_of, planned, runnable
+from converters.selection import check_method, check_options, one_of, planned, runnable
 from converters.worker import Task
 from converters.workspace import cannot_write, locked, prepare_out, replacing
 from mobilesam.errors import BundleError, ExportError, InputError
@@ -61,6 +61,7 @@ def export(
     slots: int = DEFAULT_SLOTS,
     coreml: CoreMLOptions = DEFAULT_COREML,
     calibration: str | Path | None = None,
+    calibration_method: str = MIN_MAX,
     force: bool = False,
     progress: bool = True,
     jobs: int | None = None,
@@ -80,6 +81,8 @@ def export(
         coreml: what Core ML packages are to be like.
         calibration: folder of photos for the schemes that are calibrated on photos; None: those of
             scikit-image that bundles are not judged on.
+        calibration_method: how ranges are found, see
+            :class:`converters.calibration.CalibrationOptions`.
         force: export even what is unchanged.
         progress: show progress, and the log of what fails, on standard error.
         jobs: conversions at a time.
@@ -116,6 +119,7 @@ def export(
         folders,
         coreml=coreml,
         calibration=calibration,
+        calibration_method=calibration_method,
         plan=plan and plan[1],
         force=force,
         progress=progress,
@@ -160,6 +164,7 @@ def export_all(
     *,
     coreml: CoreMLOptions = DEFAULT_COREML,
     calibration: str | Path | None = None,
+    calibration_method: str = MIN_MAX,
     plan: Plan | None = None,
     force: bool = False,
     progress: bool = False,
@@ -171,8 +176,8 @@ def export_all(
         folders: the bundle folder of each (target, scheme), which must be rows of the table, or
             the plan's target and scheme ``mixed``.
         plan: of scheme ``mixed``.
-        model, contract, coreml, calibration, force, progress, jobs: as in :func:`export_one` and
-            :func:`export`.
+        model, contract, coreml, calibration, calibration_method, force, progress, jobs: as in
+            :func:`export_one` and :func:`export`.
 
     Returns:
         One result a bundle, in the order of ``folders``.
@@ -182,9 +187,14 @@ def export_all(
     """
     check_options(folders, coreml, contract.input_variant, jobs)
     refuse_train_mode(model)
-    calibration_folder = None if calibration is None else Path(calibration).resolve()
-    if any(is_calibrated(*pair, plan if pair[1] == MIXED else None) for pair in folders):
-        calibration_photos(calibration_folder)  # an unusable folder is an error before the work
+    calibrating = CalibrationOptions(
+        folder=None if calibration is None else Path(calibration).resolve(),
+        method=calibration_method,
+    )
+    calibrated = [p for p in folders if is_calibrated(*p, plan if p[1] == MIXED else None)]
+    check_method([target for target, _ in calibrated], calibration_method)
+    if calibrated:
+        calibration_photos(calibrating.folder)  # an unusable folder is an error before the work
     cores = os.cpu_count() or 1
     workers = min(jobs or min(DEFAULT_JOBS, cores), len(folders))
     created = [
@@ -205,7 +215,7 @@ def export_all(
                 weights=weights_record(model),
                 contract=contract,
                 coreml=coreml,
-                calibration=calibration_folder,
+                calibration=calibrating,
                 plan=plan,
                 force=force,
                 scratch=Path(scratch),
@@ -229,7 +239,7 @@ class _Session:
     weights: WeightsRecord
     contract: Contract
     coreml: CoreMLOptions
-    calibration: Path | None
+    calibration: CalibrationOptions
     plan: Plan | None
     force: bool
     scratch: Path

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.base import Conversion
+from converters.calibration import MIN_MAX
 from mobilesam.errors import ExportError
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def _static(model: "ModelProto", job: Conversion) -> "ModelProto":
         def get_next(self) -> Mapping[str, np.ndarray] | None:
             return next(self.samples, None)
 
+    methods = {MIN_MAX: CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy}
+    method = methods[job.calibration.method]
     samples = Samples(job.calibration.samples(job.component))
     layers = _linear_layers(model)
     _keep_biases_apart(model, layers)
@@ -113,7 +116,7 @@ def _static(model: "ModelProto", job: Conversion) -> "ModelProto":
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
+            calibrate_method=method,
             # What a layer gives is added to, normalised or goes into a GELU: it stays float32.
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
         ),

@@ -18,7 +18,7 @@ from converters.bundle import (
     key_of,
     size_on_disk,
 )
-from converters.calibration import calibration_record
+from converters.calibration import DEFAULT_CALIBRATION, CalibrationOptions, calibration_record
 from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
 from converters.coreml_options import CoreMLOptions
 from converters.plan import Plan
@@ -62,7 +62,7 @@ def export_key(
     target: str,
     scheme: str,
     coreml: CoreMLOptions,
-    calibration: Path | None = None,
+    calibration: CalibrationOptions = DEFAULT_CALIBRATION,
     plan: Plan | None = None,
 ) -> str:
     """Digest of everything that determines a bundle; equal keys need no second export."""
@@ -121,7 +121,7 @@ def build_manifest(
     coreml: CoreMLOptions,
     weights: WeightsRecord,
     files: list[FileRecord],
-    calibration: Path | None = None,
+    calibration: CalibrationOptions = DEFAULT_CALIBRATION,
     plan: Plan | None = None,
 ) -> Manifest:
     """The manifest of a bundle whose files are written."""
@@ -161,12 +161,16 @@ def settings(target: str, scheme: str, coreml: CoreMLOptions, plan: Plan | None)
 
 
 def _calibration(
-    target: str, scheme: str, contract: Contract, folder: Path | None, plan: Plan | None
+    target: str,
+    scheme: str,
+    contract: Contract,
+    options: CalibrationOptions,
+    plan: Plan | None,
 ) -> dict[str, str] | None:
     """What a scheme is calibrated on; None for one that is not."""
     if not is_calibrated(target, scheme, plan):
         return None
-    return calibration_record(contract, folder)
+    return calibration_record(contract, options)
 
 
 def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:

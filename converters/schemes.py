@@ -47,6 +47,7 @@ class Target:
         artefacts: files written for each component.
         schemes: name of each scheme to what it means for this target.
         calibrated: the schemes whose ranges come from photos.
+        calibration_methods: how they may be found, the default first.
         by_plan: name and meaning of the scheme that a file of one's own decides; empty: none.
         refused: name of each scheme that was tried and is not offered to the reason.
         seconds: rough time of one export, so that the longest can start first.
@@ -58,6 +59,7 @@ class Target:
     artefacts: tuple[Artefact, ...]
     schemes: Mapping[str, str]
     calibrated: tuple[str, ...] = ()
+    calibration_methods: tuple[str, ...] = ("min-max",)
     by_plan: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     seconds: int
@@ -156,6 +158,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "for NPUs",
             },
             calibrated=("w8a8", "w8a16"),
+            calibration_methods=("min-max", "moving-average"),
             by_plan="each group of layers in a precision of its own, as the scheme file says",
             refused=_NO_PALETTES,
             seconds=50,
@@ -178,6 +181,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "w8a8": "as w8d, with ranges calibrated on photos, min-max",
             },
             calibrated=("w8a8",),
+            calibration_methods=("min-max", "entropy"),
             refused={
                 "w4": "the files keep to opset 20, which has no 4-bit type",
                 "w8a16": "ONNX Runtime's processor kernels multiply 8-bit inputs alone",
@@ -205,6 +209,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "softmax, norms, GELU, attention's products, sums and coordinates stay float32",
             },
             calibrated=("w8a8",),
+            calibration_methods=("min-max", "moving-average", "mse"),
             refused={
                 "fp16": "its XNNPACK programs in float16 gave other embeddings, relative L2 0.65, "
                 "and masks that are not numbers",
@@ -288,6 +293,11 @@ def is_calibrated(target: str, scheme: str, plan: Plan | None = None) -> bool:
     """Whether a scheme's ranges come from photos."""
     calibrated = _target(target).calibrated
     return scheme in calibrated or (plan is not None and bool(plan.precisions & {*calibrated}))
+
+
+def calibration_methods() -> tuple[str, ...]:
+    """Every way of finding ranges that some target has."""
+    return tuple(dict.fromkeys(m for row in TARGETS.values() for m in row.calibration_methods))
 
 
 def require_plan(target: str) -> None:

@@ -8,7 +8,7 @@ from converters.base import converter_of
 from converters.coreml_compression import minimum_ios
 from converters.coreml_options import IOS_VERSIONS, CoreMLOptions
 from converters.plan import Plan, read_plan
-from converters.schemes import ALL, COREML, TARGETS, require_plan
+from converters.schemes import ALL, COREML, TARGETS, calibration_methods, require_plan
 from mobilesam.errors import InputError
 
 _T = TypeVar("_T")
@@ -66,6 +66,25 @@ def check_options(
         converter_of(target).options(scheme, coreml)
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs must be at least 1, not {jobs}")
+
+
+def check_method(targets: Iterable[str], method: str) -> None:
+    """Refuse a way of calibrating that a target lacks.
+
+    Args:
+        targets: those that are calibrated.
+        method: see :class:`converters.calibration.CalibrationOptions`.
+
+    Raises:
+        InputError: says what a target has.
+    """
+    one_of("calibration method", method, calibration_methods())
+    for target in targets:
+        offered = TARGETS[target].calibration_methods
+        if method not in offered:
+            raise InputError(
+                f"target '{target}' is calibrated by {' or '.join(offered)}, not by {method}"
+            )
 
 
 def one_of(name: str, value: object, known: Sequence[_T]) -> _T:

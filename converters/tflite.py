@@ -47,9 +47,13 @@ def convert(job: Conversion) -> None:
     if job.scheme == "fp16":
         content = _float16_weights(content)
     elif job.scheme != "fp32":
-        samples = None if job.calibration is None else job.calibration.samples(job.component)
         content = shrink_constants(content)
-        content = quantized(content, job.plan or PLANS[job.scheme], samples, job.signature.name)
+        plan, photos = job.plan or PLANS[job.scheme], job.calibration
+        if photos is None:
+            content = quantized(content, plan, None, job.signature.name)
+        else:
+            samples = photos.samples(job.component)
+            content = quantized(content, plan, samples, job.signature.name, photos.method)
     path.write_bytes(content)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from converters.calibration import Inputs
+from converters.calibration import MIN_MAX, Inputs
 from converters.plan import Plan
 from converters.tflite_names import group_of, shortened
 from mobilesam.errors import ExportError, InputError
@@ -59,6 +59,14 @@ PRECISIONS: Mapping[str, Mapping[str, Rule]] = MappingProxyType(
         "w4": {
             LINEAR: Rule(4, "dynamic", block=32),
             CONV: Rule(8, "dynamic"),
+            DEPTHWISE: Rule(8),
+            TRANSPOSED: Rule(8),
+        },
+        # Smallest of all: no scales of blocks, and convolutions too. No scheme of its own: the
+        # first convolutions do not bear it, a search finds the groups that do.
+        "w4c": {
+            LINEAR: Rule(4, "dynamic"),
+            CONV: Rule(4, "dynamic"),
             DEPTHWISE: Rule(8),
             TRANSPOSED: Rule(8),
         },
@@ -116,7 +124,11 @@ def groups_of(content: bytes) -> dict[str, int]:
 
 
 def quantized(
-    content: bytes, plan: Plan, samples: Iterable[Inputs] | None, signature: str
+    content: bytes,
+    plan: Plan,
+    samples: Iterable[Inputs] | None,
+    signature: str,
+    method: str = MIN_MAX,
 ) -> bytes:
     """A float32 file quantized as a plan says; inputs and outputs stay float32.
 
@@ -125,6 +137,7 @@ def quantized(
         plan: of precisions.
         samples: inputs to calibrate on, needed where a precision has calibrated activations.
         signature: name of the file's signature.
+        method: ``min-max`` or ``moving-average``, of ranges.
 
     Raises:
         ExportError: samples are needed and there are none.
@@ -140,7 +153,7 @@ def quantized(
             _add(quantizer, operation, rule)
     ranges = None
     if quantizer.need_calibration:
-        ranges = _ranges(content, quantizer, samples, signature)
+        ranges = _ranges(content, quantizer, samples, signature, method)
     if not quantizer.get_quantization_recipe():
         return shortened(content)
     # Its bars; what it warns of goes through logging.
@@ -210,12 +223,16 @@ def _add(quantizer: "Quantizer", operation: _Operation, rule: Rule) -> None:
 
 
 def _ranges(
-    content: bytes, quantizer: "Quantizer", samples: Iterable[Inputs] | None, signature: str
+    content: bytes,
+    quantizer: "Quantizer",
+    samples: Iterable[Inputs] | None,
+    signature: str,
+    method: str,
 ) -> dict[str, Any]:
-    """Least and greatest value of each tensor over all samples."""
+    """Least and greatest value of each tensor over all samples, or a moving average of them."""
     from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
     from ai_edge_quantizer.recipe_manager import RecipeManager
-    from ai_edge_quantizer.utils.qsv_utils import min_max_update
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update, moving_average_update
 
     recipe = RecipeManager()
     recipe.load_quantization_recipe(quantizer.get_quantization_recipe())
@@ -223,7 +240,7 @@ def _ranges(
         content,
         num_threads=1,
         mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
-        qsv_update_func=min_max_update,
+        qsv_update_func=min_max_update if method == MIN_MAX else moving_average_update,
     )
     seen = False
     for sample in samples or ():

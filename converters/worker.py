@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from converters.base import Conversion, check_ports, converter_of, packager_of
 from converters.bundle import MANIFEST_NAME, WeightsRecord
-from converters.calibration import Calibration
+from converters.calibration import DEFAULT_CALIBRATION, Calibration, CalibrationOptions
 from converters.contract import COMPONENTS, Contract
 from converters.coreml_options import CoreMLOptions
 from converters.modules import build_module, example_inputs
@@ -36,7 +36,7 @@ class Task(BaseModel):
         folder: where the bundle's files go; it exists.
         shared: folder for what several workers can use.
         outcome: where an :class:`Outcome` goes.
-        calibration: folder of photos for a scheme that is calibrated; None: the built-in ones.
+        calibration: of a scheme that is calibrated.
         plan: of scheme ``mixed``.
     """
 
@@ -50,7 +50,7 @@ class Task(BaseModel):
     shared: Path
     outcome: Path
     threads: int
-    calibration: Path | None = None
+    calibration: CalibrationOptions = DEFAULT_CALIBRATION
     plan: Plan | None = None
 
 
@@ -70,7 +70,7 @@ def convert_bundle(
     coreml: CoreMLOptions,
     folder: Path,
     shared: Path,
-    calibration_photos: Path | None = None,
+    calibrating: CalibrationOptions = DEFAULT_CALIBRATION,
     plan: Plan | None = None,
 ) -> None:
     """Write every file of a bundle, check each against the contract, then write the manifest.
@@ -81,7 +81,7 @@ def convert_bundle(
     converter = converter_of(target)
     calibration = None
     if is_calibrated(target, scheme, plan):
-        calibration = Calibration(model, contract, calibration_photos)
+        calibration = Calibration(model, contract, calibrating.folder, calibrating.method)
     jobs, files = [], []
     for component in COMPONENTS:
         job = Conversion(
@@ -118,7 +118,7 @@ def convert_bundle(
     if packager is not None:
         files = packager.package(jobs, files)
     manifest = build_manifest(
-        model, contract, target, scheme, coreml, weights, files, calibration_photos, plan
+        model, contract, target, scheme, coreml, weights, files, calibrating, plan
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 

@@ -9,7 +9,7 @@ from mixed_precision.trials import Trial, Trials
 from mobilesam.errors import InputError
 from parity.progress import Progress
 
-LADDER = ("w8d", "w4")
+LADDER = ("w8d", "w4", "w4c")
 """Precisions a group may be brought to, none of which needs calibration."""
 
 

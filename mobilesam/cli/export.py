@@ -68,9 +68,14 @@ def export(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of photos to calibrate w8a8 on.", show_default="scikit-image's photos"
+            help="Folder of photos to calibrate w8a8 and w8a16 on.",
+            show_default="scikit-image's photos",
         ),
     ] = None,
+    calibration_method: Annotated[
+        Literal["min-max", "moving-average", "mse", "entropy"],
+        typer.Option(help="How the ranges of w8a8 and w8a16 are found."),
+    ] = "min-max",
     force: Annotated[bool, typer.Option("--force", help="Export again what is unchanged.")] = False,
     jobs: Annotated[
         int | None,
@@ -106,6 +111,7 @@ def export(
             compute_units=compute_units,
         ),
         calibration=calibration,
+        calibration_method=calibration_method,
         force=force,
         progress=not as_json,
         jobs=jobs,

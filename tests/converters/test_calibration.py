@@ -7,10 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from converters.calibration import Calibration, calibration_photos, calibration_record
+from converters.calibration import (
+    Calibration,
+    CalibrationOptions,
+    calibration_photos,
+    calibration_record,
+)
 from converters.contract import Contract
 from converters.coreml_options import CoreMLOptions
+from converters.export import export_all
 from converters.provenance import export_key, weights_record
+from converters.schemes import TARGETS
 from mobilesam.errors import InputError
 from mobilesam.predictor import Predictor
 from mobilesam.sam import MobileSAM
@@ -78,21 +85,21 @@ def test_prompts_that_need_more_slots_than_there_are_are_left_out(
     contract = Contract.of(tiny_model, slots=2)
     samples = list(Calibration(tiny_model, contract, photos).samples("decoder"))
     assert len(samples) == 2 * 3
-    assert calibration_record(contract, photos)["decoder_samples"] == "6"
+    assert calibration_record(contract, CalibrationOptions(folder=photos))["decoder_samples"] == "6"
 
 
 def test_the_record_names_source_counts_and_content(photos: Path, tiny_model: MobileSAM) -> None:
     contract = Contract.of(tiny_model)
-    record = calibration_record(contract, photos)
+    record = calibration_record(contract, CalibrationOptions(folder=photos))
     assert record["source"] == "folder 'photos'"
     assert (record["photos"], record["encoder_samples"], record["decoder_samples"]) == (
         "2",
         "2",
         "10",
     )
-    assert record == calibration_record(contract, photos)
+    assert record == calibration_record(contract, CalibrationOptions(folder=photos))
     Image.new("RGB", (50, 50)).save(photos / "wide.png")
-    changed = calibration_record(contract, photos)
+    changed = calibration_record(contract, CalibrationOptions(folder=photos))
     assert changed["photos_sha256"] != record["photos_sha256"]
 
 
@@ -102,11 +109,11 @@ def test_other_photos_make_another_export_of_calibrated_schemes_alone(
     pytest.importorskip("coremltools")
     contract, weights = Contract.of(tiny_model), weights_record(tiny_model)
 
-    system = CoreMLOptions(ios=17)
+    system, options = CoreMLOptions(ios=17), CalibrationOptions(folder=photos)
 
     def keys() -> list[str]:
         return [
-            export_key(tiny_model, weights, contract, "coreml", scheme, system, photos)
+            export_key(tiny_model, weights, contract, "coreml", scheme, system, options)
             for scheme in ("w8", "w8a8")
         ]
 
@@ -122,3 +129,32 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
         calibration_photos(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
         calibration_photos(tmp_path / "none")
+
+
+def test_a_method_that_a_target_lacks_is_refused_before_the_work(
+    tiny_model: MobileSAM, tmp_path: Path
+) -> None:
+    contract = Contract.of(tiny_model)
+
+    def export(target: str, scheme: str, method: str) -> None:
+        folders = {(target, scheme): tmp_path / "bundle"}
+        export_all(tiny_model, contract, folders, calibration_method=method)
+
+    words = "target 'onnx' is calibrated by min-max or entropy, not by mse"
+    with pytest.raises(InputError, match=words):
+        export("onnx", "w8a8", "mse")
+    with pytest.raises(InputError, match="calibration method must be one of min-max"):
+        export("onnx", "w8a8", "median")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_another_method_is_another_export_and_in_the_record(tiny_model: MobileSAM) -> None:
+    contract, weights = Contract.of(tiny_model), weights_record(tiny_model)
+    keys = set()
+    for method in TARGETS["tflite"].calibration_methods:
+        options = CalibrationOptions(method=method)
+        assert calibration_record(contract, options)["method"] == method
+        keys.add(
+            export_key(tiny_model, weights, contract, "tflite", "w8a8", CoreMLOptions(), options)
+        )
+    assert len(keys) == 2

@@ -162,6 +162,16 @@ def test_a_plan_decides_group_by_group(tiny_bundle: GetBundle) -> None:
     assert stored(quantized(content, nothing, None, "encode")) == stored(content)
 
 
+def test_ranges_are_the_widest_or_an_average(tiny_bundle: GetBundle) -> None:
+    content = content_of(tiny_bundle, "fp32", "decoder")
+    samples = [inputs_of(content) for _ in range(3)]
+    files = {
+        quantized(content, PLANS["w8a8"], samples, "decode", method)
+        for method in TARGETS["tflite"].calibration_methods
+    }
+    assert len(files) == 2
+
+
 def test_what_a_plan_cannot_be(tiny_bundle: GetBundle, tmp_path: Path) -> None:
     content = content_of(tiny_bundle, "fp32", "encoder")
     with pytest.raises(InputError, match="unknown precision 'w3' of target tflite, known: float"):

@@ -25,12 +25,12 @@ from parity.runners.reference import ReferenceRunner
 from tests.tiny_bundles import tiny_model
 
 LOSS = {
-    "a": {"w8d": 0.001, "w4": 0.004},
-    "b": {"w8d": 0.002, "w4": 0.1},
-    "c": {"w8d": 0.0, "w4": 0.0},
-    "d": {"w8d": 0.01, "w4": 0.02},
+    "a": {"w8d": 0.001, "w4": 0.004, "w4c": 0.2},
+    "b": {"w8d": 0.002, "w4": 0.1, "w4c": 0.3},
+    "c": {"w8d": 0.0, "w4": 0.0, "w4c": 0.1},
+    "d": {"w8d": 0.01, "w4": 0.02, "w4c": 0.2},
 }
-BYTES = {"float": 400, "w8d": 100, "w4": 50}
+BYTES = {"float": 400, "w8d": 100, "w4": 50, "w4c": 40}
 
 
 class MadeUp:
@@ -72,11 +72,12 @@ def test_costs_are_those_of_single_groups() -> None:
 def test_steps_go_down_the_ladder_and_cheapest_first() -> None:
     trials, _ = made_up()
     steps = [(s.group, s.precision) for s in moves(sensitivity(trials, LADDER, quiet()), LADDER)]
-    assert len(steps) == 8
+    assert len(steps) == 12
     for group in LOSS:
-        assert steps.index((group, "w8d")) < steps.index((group, "w4"))
+        places = [steps.index((group, precision)) for precision in LADDER]
+        assert places == sorted(places)
     assert set(steps[:2]) == {("c", "w8d"), ("c", "w4")}
-    assert steps[-1] == ("b", "w4")
+    assert steps[-1] == ("b", "w4c")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_steps_go_down_the_ladder_and_cheapest_first() -> None:
         (0.9999, {"c": "w4"}),
         (0.996, {"a": "w8d", "b": "w8d", "c": "w4"}),
         (0.98, {"a": "w4", "b": "w8d", "c": "w4", "d": "w8d"}),
-        (0.5, {"a": "w4", "b": "w4", "c": "w4", "d": "w4"}),
+        (0.5, {"a": "w4", "b": "w4", "c": "w4c", "d": "w4c"}),
     ],
 )
 def test_the_smallest_plan_above_the_floor_is_found(floor: float, chosen: dict[str, str]) -> None:
@@ -105,7 +106,7 @@ def test_what_cannot_be_had_is_said() -> None:
 
 def test_a_plan_takes_the_last_step_of_each_group() -> None:
     steps = [GroupCost("encoder", "a", p, 0, 0) for p in LADDER]
-    assert dict(plan_of(steps).groups) == {"a": "w4"}
+    assert dict(plan_of(steps).groups) == {"a": "w4c"}
     assert plan_of([]).default == "float"
 
 
