@@ -9,7 +9,9 @@ import re
 
 from converters.tflite_file import read_model, write_model
 
-_FUSED = ";;"
+FUSED = ";;"
+"""Stands in a name between those of ops that were made one: its value may be any of theirs."""
+
 _DEPTH = 2
 _AROUND = frozenset(
     {
@@ -32,7 +34,7 @@ def path_of(label: str) -> tuple[str, ...]:
     Args:
         label: a tensor's name; of several parts the last counts.
     """
-    part = [each for each in label.split(_FUSED) if each.strip(";")][-1]
+    part = [each for each in label.split(FUSED) if each.strip(";")][-1]
     names = []
     for step in re.sub(r";\d*$", "", part.rstrip(";")).split("/"):
         kind, _, attribute = step.rpartition(".")[2].partition("_")
@@ -51,10 +53,27 @@ def group_of(label: str) -> str:
     return "" if "pe_layer" in path else ".".join(path[:_DEPTH])
 
 
-def shortened(content: bytes) -> bytes:
-    """A TFLite file whose values are named by their paths: a quarter of a megabyte less.
+def scope_of(label: str) -> tuple[str, ...]:
+    """Modules around a value, outermost first: attributes, and ``Type_2`` where that is a number.
 
-    Inputs, outputs and their signature keep their names.
+    Args:
+        label: a tensor's name, the converter's or a shortened one; of several parts the first
+            counts.
+    """
+    steps = label.partition(";")[0].split("/")[1:]
+    return tuple(steps if label.startswith("/") else map(_step, steps))
+
+
+def _step(named: str) -> str:
+    kind, _, attribute = named.rpartition(".")[2].partition("_")
+    return f"{kind}_{attribute}" if attribute.isdigit() else attribute
+
+
+def shortened(content: bytes) -> bytes:
+    """A TFLite file whose values are named by their scopes alone: a fifth of a megabyte less.
+
+    Such a name begins with a slash, and ends with ``;;`` where ops were made one. Inputs, outputs
+    and their signature keep their names.
     """
     model = read_model(content)
     graph = model.subgraphs[0]
@@ -62,5 +81,6 @@ def shortened(content: bytes) -> bytes:
     for index, tensor in enumerate(graph.tensors):
         label = (tensor.name or b"").decode()
         if index not in kept and "/" in label:
-            tensor.name = ".".join(path_of(label)).encode()
+            fused = FUSED if FUSED in label else ""
+            tensor.name = "/".join(("", *scope_of(label))).encode() + fused.encode()
     return write_model(model)

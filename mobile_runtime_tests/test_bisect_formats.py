@@ -12,6 +12,7 @@ import pytest
 
 from converters.contract import COMPONENTS, Component
 from mobile_runtime_tests.test_bisect_faults import REAL, change, outputs_of, subject
+from mobilesam.errors import BundleError
 from parity.bisect.formats import FORMATS
 from parity.bisect.run import Sides, bisect, examine
 from parity.bisect.verdict import find_fault
@@ -39,6 +40,20 @@ def test_good_files_have_no_fault(
         excess = max(op.excess or 0.0 for op in part.ops)
         print(f"{part.component}: aligned {part.aligned} of {len(part.ops)}, excess {excess:.2f}")
         assert part.aligned >= ALIGNED[target] * len(part.ops)
+
+
+def test_quantized_tflite_files_are_ranked_or_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    bundle = tiny_bundle(tmp_path_factory, "tflite", "w8")
+    report = bisect(bundle, tiny_model(), subject(), None)
+    for part in report.components:
+        print(f"{part.component}: aligned {part.aligned} of {len(part.ops)}")
+        # Fewer than in fp32: reading tables adds ops.
+        assert part.aligned >= 0.15 * len(part.ops)
+    static = tiny_bundle(tmp_path_factory, "tflite", "w8a8")
+    with pytest.raises(BundleError, match=r"computes with integers .*mobilesam sensitivity"):
+        bisect(static, tiny_model(), subject(), None)
 
 
 def wrong_onnx(path: Path, name: str, copy: Path) -> None:

@@ -96,8 +96,8 @@ def test_the_good_file_passes(static: Path, judge: Judge) -> None:
 
 @pytest.mark.parametrize(
     ("layer", "component"),
-    [("ConvStage0.MBConv1", "encoder"), ("AttentionStage3.TinyViTBlock1.mlp.fc1", "encoder"),
-     ("TwoWayBlock1.mlp", "decoder")],
+    [("ConvStage_0/MBConv_1", "encoder"), ("AttentionStage_3/TinyViTBlock_1/mlp/fc1", "encoder"),
+     ("TwoWayBlock_1/mlp", "decoder")],
 )  # fmt: skip
 def test_a_wrong_zero_point_is_caught(
     static: Path, judge: Judge, scratch: Path, layer: str, component: Component
@@ -113,8 +113,8 @@ def test_a_wrong_zero_point_is_caught(
 
 @pytest.mark.parametrize(
     ("layer", "component"),
-    [("patch_embed", "encoder"), ("neck.Conv2d2", "encoder"),
-     ("output_upscaling.ConvTranspose2d3", "decoder")],
+    [("patch_embed", "encoder"), ("neck/Conv2d_2", "encoder"),
+     ("output_upscaling/ConvTranspose2d_3", "decoder")],
 )  # fmt: skip
 def test_one_channels_scale_doubled_is_caught(
     static: Path, judge: Judge, scratch: Path, layer: str, component: Component

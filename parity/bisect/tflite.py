@@ -64,6 +64,12 @@ class TFLiteEngine:
                 f"{path} cannot be read as TFLite ({first_line(error)}), export the bundle again"
             ) from error
         self.title = f"LiteRT {version_of('ai-edge-litert')} (built-in kernels)"
+        if any(map(_is_rounded, self._graph.tensors)):
+            raise BundleError(
+                f"{path} computes with integers (int4 weights, or int8 or int16 activations), and "
+                "bisect compares float values: judge it with `mobilesam parity`, and see which "
+                "layers bear it with `mobilesam sensitivity`"
+            )
         self._content = content
         self._ports = {port.tensorIndex: port.name.decode() for port in signature.inputs}
         self._ports |= {port.tensorIndex: port.name.decode() for port in signature.outputs}
@@ -179,6 +185,14 @@ class TFLiteEngine:
         self.labels[name] = label
         dtype = self._stored.get(int(place)) or _DTYPES.get(tensor.type, "other")
         return Value(name, tuple(int(side) for side in _shape(tensor)), dtype)
+
+
+def _is_rounded(tensor: Any) -> bool:
+    """Whether it is of four bits, or an activation that stands for floats by a scale."""
+    if tensor.type == schema.TensorType.INT4:
+        return True
+    rounded = tensor.type in (schema.TensorType.INT8, schema.TensorType.INT16)
+    return rounded and tensor.buffer == 0 and tensor.quantization is not None
 
 
 def _read(step: Any) -> list[int]:

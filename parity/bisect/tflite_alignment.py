@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from converters.layer_names import computing_nodes
+from converters.tflite_names import FUSED, scope_of
 from parity.bisect.alignment import Match, Matches, shape_of
 from parity.bisect.engine import Engine, Operation, Value
 
@@ -45,30 +46,23 @@ CHANNELS_LAST = (0, 2, 3, 1)
 IMAGES = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
 """Ops whose values have their channels last whatever the sizes."""
 
-FUSED = ";;"
-"""Stands in a name between those of ops that were made one: its value may be any of theirs."""
-
 
 def module_of(label: str) -> str:
     """Attributes of the modules that a label begins with, joined by dots: ``image_encoder.neck.1``.
 
     A list of modules has no part in it, so it is not quite the module's path.
     """
-    return ".".join(part.rpartition(".")[2].partition("_")[2] for part in _scope(label)[1:])
-
-
-def _scope(label: str) -> tuple[str, ...]:
-    """``Type_attribute`` of the modules around a value, from the model on."""
-    return tuple(label.partition(";")[0].split("/"))[1:]
+    steps = (step.rpartition("_") for step in scope_of(label)[1:])
+    return ".".join(end if end.isdigit() else start + bar + end for start, bar, end in steps)
 
 
 def _scope_of(node: Node) -> tuple[str, ...]:
-    """The same of a node."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    """The modules around a node as :func:`scope_of` has those around a value."""
     parts = []
-    for path, kind in stack:
-        named = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-        parts.append(f"{named}_{path.rpartition('.')[2] or 'module'}")
+    for path, kind in (node.meta.get("nn_module_stack") or {}).values():
+        named = kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
+        attribute = path.rpartition(".")[2] or "module"
+        parts.append(f"{named}_{attribute}" if attribute.isdigit() else attribute)
     return tuple(parts)
 
 
@@ -90,7 +84,7 @@ def align_by_scope(
             nodes[_scope_of(node)].append(node)
     inside: defaultdict[tuple[str, ...], list[Operation]] = defaultdict(list)
     for operation in engine.operations:
-        inside[_scope(labels[operation.name])].append(operation)
+        inside[scope_of(labels[operation.name])].append(operation)
     paired = {
         operation.outputs[0].name: node
         for scope, operations in inside.items()
