@@ -40,20 +40,18 @@ def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
 
 def convert(job: Conversion) -> None:
     """Convert to float32; then store weights as float16, or quantize."""
-    from converters.tflite_quantization import PLANS, quantized
+    from converters.tflite_quantization import PLANS, calibrated, quantized
 
     path = job.path(".tflite")
     content = _float_file(job).read_bytes()
     if job.scheme == "fp16":
         content = _float16_weights(content)
     elif job.scheme != "fp32":
-        content = shrink_constants(content)
-        plan, photos = job.plan or PLANS[job.scheme], job.calibration
-        if photos is None:
-            content = quantized(content, plan, None, job.signature.name)
-        else:
-            samples = photos.samples(job.component)
-            content = quantized(content, plan, samples, job.signature.name, photos.method)
+        content, ranges = shrink_constants(content), None
+        if job.calibration is not None:
+            samples = job.calibration.samples(job.component)
+            ranges = calibrated(content, samples, job.signature.name, job.calibration.method)
+        content = quantized(content, job.plan or PLANS[job.scheme], ranges)
     path.write_bytes(content)
 
 

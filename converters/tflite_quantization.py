@@ -123,24 +123,20 @@ def groups_of(content: bytes) -> dict[str, int]:
     return found
 
 
-def quantized(
-    content: bytes,
-    plan: Plan,
-    samples: Iterable[Inputs] | None,
-    signature: str,
-    method: str = MIN_MAX,
-) -> bytes:
+Ranges = Mapping[str, Any]
+"""Least and greatest value of each tensor of a float32 file, by its name."""
+
+
+def quantized(content: bytes, plan: Plan, ranges: Ranges | None = None) -> bytes:
     """A float32 file quantized as a plan says; inputs and outputs stay float32.
 
     Args:
         content: a float32 file.
         plan: of precisions.
-        samples: inputs to calibrate on, needed where a precision has calibrated activations.
-        signature: name of the file's signature.
-        method: ``min-max`` or ``moving-average``, of ranges.
+        ranges: of this file, needed where a precision has calibrated activations.
 
     Raises:
-        ExportError: samples are needed and there are none.
+        ExportError: ranges are needed and there are none.
         InputError: the plan names a precision that there is not.
     """
     from ai_edge_quantizer.quantizer import Quantizer
@@ -151,14 +147,17 @@ def quantized(
         rule = _precision(plan.of(group)).get(operation.name) if group else None
         if rule is not None and operation.weight_bytes:
             _add(quantizer, operation, rule)
-    ranges = None
-    if quantizer.need_calibration:
-        ranges = _ranges(content, quantizer, samples, signature, method)
     if not quantizer.get_quantization_recipe():
         return shortened(content)
+    needed = quantizer.need_calibration
+    if needed and ranges is None:
+        raise ExportError("a precision with calibrated activations needs photos to calibrate on")
     # Its bars; what it warns of goes through logging.
     with redirect_stderr(StringIO()):
-        result = quantizer.quantize(ranges, enable_progress_report=False)
+        result = quantizer.quantize(
+            dict(ranges) if needed and ranges is not None else None,
+            enable_progress_report=False,
+        )
     return shortened(bytes(result.quantized_model or b""))
 
 
@@ -222,30 +221,35 @@ def _add(quantizer: "Quantizer", operation: _Operation, rule: Rule) -> None:
         quantizer.add_static_config(regex, kind, activation_bits, bits, granularity)
 
 
-def _ranges(
-    content: bytes,
-    quantizer: "Quantizer",
-    samples: Iterable[Inputs] | None,
-    signature: str,
-    method: str,
-) -> dict[str, Any]:
-    """Least and greatest value of each tensor over all samples, or a moving average of them."""
+def calibrated(
+    content: bytes, samples: Iterable[Inputs], signature: str, method: str = MIN_MAX
+) -> Ranges:
+    """Ranges of a float32 file over samples.
+
+    Args:
+        content: a float32 file.
+        samples: inputs by name.
+        signature: name of the file's signature.
+        method: ``min-max``: the widest of all samples; ``moving-average``: an average of them.
+
+    Raises:
+        ExportError: there is no sample, or a value is not finite.
+    """
     from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
     from ai_edge_quantizer.recipe_manager import RecipeManager
     from ai_edge_quantizer.utils.qsv_utils import min_max_update, moving_average_update
 
-    recipe = RecipeManager()
-    recipe.load_quantization_recipe(quantizer.get_quantization_recipe())
     calibrator = Calibrator(
         content,
         num_threads=1,
+        # It watches every tensor, whatever the recipe.
         mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
         qsv_update_func=min_max_update if method == MIN_MAX else moving_average_update,
     )
     seen = False
-    for sample in samples or ():
+    for sample in samples:
         with redirect_stderr(StringIO()):
-            calibrator.calibrate({signature: [sample]}, recipe)
+            calibrator.calibrate({signature: [sample]}, RecipeManager())
         seen = True
     if not seen:
         raise ExportError("there is no sample to calibrate on: give at least one photo")

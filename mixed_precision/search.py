@@ -1,16 +1,45 @@
-"""The smallest plan whose masks stay above a floor: costs of single groups, then real trials."""
+"""The smallest or fastest plan whose masks stay above a floor.
 
-from collections.abc import Sequence
+First what single groups cost, then trials of whole plans.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 from converters.plan import Plan
-from mixed_precision.sensitivity import TARGET, GroupCost, moves, sensitivity
+from mixed_precision.sensitivity import (
+    TARGET,
+    GroupCost,
+    moves,
+    saved_bytes,
+    saved_seconds,
+    sensitivity,
+)
 from mixed_precision.trials import Trial, Trials
 from mobilesam.errors import InputError
 from parity.progress import Progress
 
-LADDER = ("w8d", "w4", "w4c")
-"""Precisions a group may be brought to, none of which needs calibration."""
+
+class Objective(NamedTuple):
+    """What a search makes least.
+
+    Attributes:
+        ladder: precisions that a group may be brought to, one after the other.
+        gain: what one of them is worth.
+    """
+
+    ladder: tuple[str, ...]
+    gain: Callable[[GroupCost], float]
+
+
+OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+    {
+        "size": Objective(("w8d", "w4", "w4c"), saved_bytes),
+        "latency": Objective(("w8d", "w8a8"), saved_seconds),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -18,7 +47,7 @@ class Found:
     """The end of a search.
 
     Attributes:
-        plan: the smallest that met the floor.
+        plan: the smallest or fastest that met the floor.
         trial: of it, on the search set.
         costs: of each group alone.
     """
@@ -35,7 +64,12 @@ def plan_of(steps: Sequence[GroupCost]) -> Plan:
 
 
 def search(
-    trials: Trials, floor: float, progress: Progress, *, max_bytes: int | None = None
+    trials: Trials,
+    floor: float,
+    progress: Progress,
+    *,
+    objective: str = "size",
+    max_bytes: int | None = None,
 ) -> Found:
     """Find the longest run of steps, cheapest first, that keeps the mean mask IoU.
 
@@ -46,13 +80,15 @@ def search(
         trials: on the search set.
         floor: of the mean mask IoU, 0 to 1.
         progress: where to show it.
+        objective: of :data:`OBJECTIVES`; trials must be timed for ``latency``.
         max_bytes: of both files together.
 
     Raises:
         InputError: no plan meets the floor, or none that does is small enough.
     """
-    costs = sensitivity(trials, LADDER, progress)
-    steps = list(moves(costs, LADDER))
+    ladder, gain = OBJECTIVES[objective]
+    costs = sensitivity(trials, ladder, progress)
+    steps = list(moves(costs, ladder, gain))
     low, high = 0, len(steps)
     with progress.task("whole plans", high.bit_length()) as step:
         while low < high:
@@ -72,7 +108,7 @@ def search(
         )
     if max_bytes is not None and trial.size_bytes > max_bytes:
         raise InputError(
-            f"the smallest plan with a mean mask IoU of {floor} takes "
+            f"the best plan with a mean mask IoU of {floor} takes "
             f"{trial.size_bytes / 1e6:.2f} MB, more than {max_bytes / 1e6:.2f}: ask for a lower "
             "floor or more room"
         )

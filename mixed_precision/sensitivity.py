@@ -1,6 +1,6 @@
 """What each group of layers costs in masks when it alone is quantized, and what it saves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from converters.contract import COMPONENTS, Component
@@ -19,6 +19,7 @@ class GroupCost:
     Attributes:
         loss: of mean mask IoU, 0 to 1; noise may make it a little negative.
         saved_bytes: by which the component's file became smaller.
+        saved_s: by which it became faster; None if it was not timed.
     """
 
     component: Component
@@ -26,6 +27,7 @@ class GroupCost:
     precision: str
     loss: float
     saved_bytes: int
+    saved_s: float | None = None
 
 
 def alone(group: str, precision: str) -> Plan:
@@ -38,7 +40,7 @@ def sensitivity(trials: Trials, precisions: Sequence[str], progress: Progress) -
 
     Args:
         trials: on the photos to judge by.
-        precisions: that need no calibration.
+        precisions: to try each in.
         progress: where to show it.
     """
     plan = Plan(target=TARGET, default=FLOAT)
@@ -65,32 +67,52 @@ def sensitivity(trials: Trials, precisions: Sequence[str], progress: Progress) -
                     precision=precision,
                     loss=before.miou - trial.miou,
                     saved_bytes=before.size_bytes - trial.size_bytes,
+                    saved_s=_less(before.seconds, trial.seconds),
                 )
             )
     return sorted(found, key=lambda cost: -cost.loss)
 
 
-def moves(costs: Sequence[GroupCost], ladder: Sequence[str]) -> Iterator[GroupCost]:
-    """Steps down the ladder, the least loss for each byte first; of a group always in order.
+def _less(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else before - after
+
+
+def saved_bytes(cost: GroupCost) -> float:
+    """What a search for the smallest plan gains."""
+    return cost.saved_bytes
+
+
+def saved_seconds(cost: GroupCost) -> float:
+    """What a search for the fastest plan gains."""
+    return cost.saved_s or 0.0
+
+
+def moves(
+    costs: Sequence[GroupCost],
+    ladder: Sequence[str],
+    gain: Callable[[GroupCost], float] = saved_bytes,
+) -> Iterator[GroupCost]:
+    """Steps down the ladder, the least loss for each gain first; of a group always in order.
 
     Args:
         costs: of every group in every precision of the ladder.
-        ladder: precisions, the largest first.
+        ladder: precisions, the largest or slowest first.
+        gain: what a precision of a group is worth; a step that gains nothing is left out.
     """
     table: dict[tuple[Component, str], dict[str, GroupCost]] = {}
     for cost in costs:
         table.setdefault((cost.component, cost.group), {})[cost.precision] = cost
     steps: list[tuple[float, GroupCost]] = []
     for rungs in table.values():
-        loss, saved, price = 0.0, 0, 0.0
+        loss, saved, price = 0.0, 0.0, 0.0
         for precision in ladder:
             cost = rungs[precision]
-            more = cost.saved_bytes - saved
+            more = gain(cost) - saved
             if more <= 0:
                 continue
             # A later step is never cheaper than the one it stands on.
             price = max(price, (max(cost.loss, 0.0) - loss) / more)
             steps.append((price, cost))
-            loss, saved = max(cost.loss, loss), cost.saved_bytes
+            loss, saved = max(cost.loss, loss), gain(cost)
     order = {precision: place for place, precision in enumerate(ladder)}
     yield from (cost for _, cost in sorted(steps, key=lambda s: (s[0], order[s[1].precision])))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from converters.contract import COMPONENTS, Component, Contract, pack_image, pack_prompt
 from converters.plan import Plan
-from converters.tflite_quantization import groups_of, quantized
+from converters.tflite_quantization import Ranges, groups_of, quantized
 from parity.metrics import iou
 from parity.references import PhotoReference
 
@@ -27,11 +28,18 @@ class Trial:
             all four masks of every case but degenerate ones.
         p5: their 5th percentile.
         size_bytes: of the files that were tried.
+        seconds: of these files, one image and one prompt, the least of :data:`RUNS` runs; None if
+            they were not timed.
     """
 
     miou: float
     p5: float
     size_bytes: int
+    seconds: float | None = None
+
+
+RUNS = 5
+"""The least of so many is steady enough to tell a hundredth of the encoder's time."""
 
 
 class Trials:
@@ -43,6 +51,8 @@ class Trials:
         references: PyTorch's answers, which must outlive this.
         memory: JSON file to remember trials in, so that an interrupted search goes on; None: not.
         threads: of the runtime.
+        ranges: of each file, for precisions with calibrated activations.
+        timed: also measure seconds.
     """
 
     def __init__(
@@ -53,7 +63,11 @@ class Trials:
         *,
         memory: Path | None = None,
         threads: int | None = None,
+        ranges: Mapping[Component, Ranges] | None = None,
+        timed: bool = False,
     ) -> None:
+        self.ranges = ranges or {}
+        self.timed = timed
         self.contents = contents
         self.contract = contract
         self.references = references
@@ -78,17 +92,18 @@ class Trials:
 
     def known(self, plan: Plan, components: Sequence[Component] = COMPONENTS) -> bool:
         """Whether a trial was made before."""
-        return self._key(plan, components) in self._known
+        trial = self._known.get(self._key(plan, components))
+        return trial is not None and (trial.seconds is not None or not self.timed)
 
     def try_plan(self, plan: Plan, components: Sequence[Component] = COMPONENTS) -> Trial:
         """Quantize and run; a component that is not named is PyTorch's, or stays float32.
 
         Args:
-            plan: of precisions that need no calibration.
+            plan: of precisions; those with calibrated activations need ``ranges``.
             components: which to quantize.
         """
         key = self._key(plan, components)
-        if key not in self._known:
+        if not self.known(plan, components):
             self._known[key] = self._run(plan, components)
             self._remember()
         return self._known[key]
@@ -108,9 +123,7 @@ class Trials:
 
     def _run(self, plan: Plan, components: Sequence[Component]) -> Trial:
         files = {
-            component: quantized(
-                self.contents[component], plan, None, self.contract.signature(component).name
-            )
+            component: quantized(self.contents[component], plan, self.ranges.get(component))
             if component in components
             else self.contents[component]
             for component in COMPONENTS
@@ -122,10 +135,12 @@ class Trials:
             for reference in self.references
             for mine, theirs in self._masks(reference, encoder, decoder)
         ]
+        timed = [encoder, decoder] if "decoder" in components else [encoder]
         return Trial(
             miou=float(np.mean(found)),
             p5=float(np.percentile(found, 5)),
             size_bytes=sum(len(files[component]) for component in components),
+            seconds=sum(file.seconds() for file in timed if file) if self.timed else None,
         )
 
     def _masks(
@@ -163,11 +178,22 @@ class LiteRTFile:
         from ai_edge_litert.interpreter import Interpreter
 
         self._content = content  # the interpreter reads it in place
-        self._interpreter = Interpreter(model_content=content, num_threads=threads)
-        (name,) = self._interpreter.get_signature_list()
-        self._signature = self._interpreter.get_signature_runner(name)
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+        (name,) = interpreter.get_signature_list()
+        self._signature = interpreter.get_signature_runner(name)
+        self._given: Arrays = {}
 
     def run(self, inputs: Arrays) -> Arrays:
         """Run on contract tensors."""
+        self._given = inputs
         outputs: Arrays = self._signature(**inputs)
         return outputs
+
+    def seconds(self) -> float:
+        """The least time of :data:`RUNS` runs on what it was last given."""
+        taken = []
+        for _ in range(RUNS):
+            begin = time.perf_counter()
+            self._signature(**self._given)
+            taken.append(time.perf_counter() - begin)
+        return min(taken)

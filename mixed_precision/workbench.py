@@ -6,9 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from converters.bundle import Bundle
+from converters.calibration import Calibration
 from converters.contract import COMPONENTS
 from converters.export import export
 from converters.tflite_constants import shrink_constants
+from converters.tflite_quantization import calibrated
 from mixed_precision.sensitivity import TARGET
 from mixed_precision.trials import Trials
 from mobilesam.errors import InputError
@@ -61,6 +63,7 @@ def workbench(
     image_size: int,
     progress: Progress,
     threads: int | None = None,
+    timed: bool = False,
 ) -> Iterator[Trials]:
     """Trials on photos, remembered in a folder: called again, it goes on where it was.
 
@@ -71,6 +74,7 @@ def workbench(
         image_size: S.
         progress: where to show it.
         threads: of the runtime.
+        timed: time trials, and calibrate on the built-in photos what needs it.
 
     Raises:
         CheckpointError, ExportError, MissingDependencyError: as of an export.
@@ -89,6 +93,17 @@ def workbench(
         for component in COMPONENTS
     }
     model = load_model(weights, image_size=image_size)
+    ranges = {}
+    if timed:
+        calibration = Calibration(model, bundle.manifest.contract, None)
+        with progress.task("calibration", len(COMPONENTS)) as step:
+            for component in COMPONENTS:
+                step(component)
+                ranges[component] = calibrated(
+                    contents[component],
+                    calibration.samples(component),
+                    bundle.manifest.contract.signature(component).name,
+                )
     with (
         ReferenceRunner(model) as reference,
         progress.task("PyTorch reference", len(photos)) as step,
@@ -100,4 +115,6 @@ def workbench(
             answers,
             memory=work / TRIALS,
             threads=threads,
+            ranges=ranges,
+            timed=timed,
         )

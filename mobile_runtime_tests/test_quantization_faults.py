@@ -16,7 +16,7 @@ from converters.calibration import Calibration, Inputs  # noqa: E402
 from converters.contract import COMPONENTS, Component  # noqa: E402
 from converters.tflite_constants import shrink_constants  # noqa: E402
 from converters.tflite_file import read_model, write_model  # noqa: E402
-from converters.tflite_quantization import PLANS, quantized  # noqa: E402
+from converters.tflite_quantization import PLANS, calibrated, quantized  # noqa: E402
 from mobile_runtime_tests import faults  # noqa: E402
 from mobile_runtime_tests.helpers import SIZE, Judge, failed  # noqa: E402
 from mobilesam.variants import load_model  # noqa: E402
@@ -36,7 +36,8 @@ def quantize(bundle: Path, folder: Path, photos: Path | None) -> Path:
 
         def edit(path: Path, signature: str = signature, samples: Samples = samples) -> None:
             content = shrink_constants(path.read_bytes())
-            path.write_bytes(quantized(content, PLANS["w8a8"], samples, signature))
+            ranges = calibrated(content, samples, signature)
+            path.write_bytes(quantized(content, PLANS["w8a8"], ranges))
 
         copy = faults.rewritten(copy, folder / str(turn), component, edit)
     manifest = json.loads((copy / MANIFEST_NAME).read_text())

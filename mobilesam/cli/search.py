@@ -1,8 +1,8 @@
-"""`mobilesam search`: the smallest file that still draws the masks."""
+"""`mobilesam search`: the smallest or fastest file that still draws the masks."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,6 +29,10 @@ def search(
     min_miou: Annotated[
         float, typer.Option(min=0, max=1, help="Mean mask IoU with PyTorch to keep.")
     ] = 0.98,
+    objective: Annotated[
+        Literal["size", "latency"],
+        typer.Option(help="Find the smallest, or the fastest on this machine."),
+    ] = "size",
     max_mb: Annotated[
         float | None, typer.Option(min=0, help="Size of both files not to exceed, in MB.")
     ] = None,
@@ -51,7 +55,7 @@ def search(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Find the mixed scheme that is smallest while its masks keep a mean IoU, and confirm it.
+    """Find the smallest or fastest mixed scheme whose masks keep a mean IoU, and confirm it.
 
     Searched on one set of photos, confirmed on another with `mobilesam parity`. Exit status 1 if it
     is not confirmed. Interrupted, the same command goes on.
@@ -83,10 +87,11 @@ def search(
             image_size=image_size,
             progress=progress,
             threads=threads,
+            timed=objective == "latency",
         ) as trials,
     ):
         limit = None if max_mb is None else round(max_mb * MB)
-        found = run(trials, min_miou, progress, max_bytes=limit)
+        found = run(trials, min_miou, progress, objective=objective, max_bytes=limit)
     out.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(out) as temporary:
         temporary.write_text(found.plan.toml(), "utf-8")

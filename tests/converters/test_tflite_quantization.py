@@ -13,7 +13,7 @@ from converters.plan import Plan, read_plan
 from converters.schemes import TARGETS, schemes_of
 from converters.tflite_constants import as_factors, as_table, shrink_constants
 from converters.tflite_names import group_of, path_of
-from converters.tflite_quantization import PLANS, groups_of, quantized
+from converters.tflite_quantization import PLANS, calibrated, groups_of, quantized
 from mobilesam.errors import ExportError, InputError
 from mobilesam.prompt_encoder import PromptEncoder
 from tests.upstream.oracle import randomize
@@ -157,16 +157,16 @@ def test_a_plan_decides_group_by_group(tiny_bundle: GetBundle) -> None:
     assert {"neck.Conv2d0", "AttentionStage2.TinyViTBlock0"} <= set(groups)
     chosen = "AttentionStage2.TinyViTBlock0"
     plan = Plan(target="tflite", default="float", groups={chosen: "w8"})
-    assert stored(quantized(content, plan, None, "encode"))["INT8"] == groups[chosen] // 4
+    assert stored(quantized(content, plan))["INT8"] == groups[chosen] // 4
     nothing = Plan(target="tflite", default="float")
-    assert stored(quantized(content, nothing, None, "encode")) == stored(content)
+    assert stored(quantized(content, nothing)) == stored(content)
 
 
 def test_ranges_are_the_widest_or_an_average(tiny_bundle: GetBundle) -> None:
     content = content_of(tiny_bundle, "fp32", "decoder")
     samples = [inputs_of(content) for _ in range(3)]
     files = {
-        quantized(content, PLANS["w8a8"], samples, "decode", method)
+        quantized(content, PLANS["w8a8"], calibrated(content, samples, "decode", method))
         for method in TARGETS["tflite"].calibration_methods
     }
     assert len(files) == 2
@@ -175,9 +175,11 @@ def test_ranges_are_the_widest_or_an_average(tiny_bundle: GetBundle) -> None:
 def test_what_a_plan_cannot_be(tiny_bundle: GetBundle, tmp_path: Path) -> None:
     content = content_of(tiny_bundle, "fp32", "encoder")
     with pytest.raises(InputError, match="unknown precision 'w3' of target tflite, known: float"):
-        quantized(content, Plan(target="tflite", default="w3"), None, "encode")
+        quantized(content, Plan(target="tflite", default="w3"))
+    with pytest.raises(ExportError, match="needs photos to calibrate on"):
+        quantized(content, PLANS["w8a8"])
     with pytest.raises(ExportError, match="no sample to calibrate on"):
-        quantized(content, PLANS["w8a8"], None, "encode")
+        calibrated(content, [], "encode")
     file = tmp_path / "mixed.toml"
     for text, reason in {
         "target = ": "is not TOML",

@@ -12,11 +12,11 @@ from converters.bundle import Bundle
 from converters.contract import COMPONENTS, Component
 from converters.plan import Plan, read_plan
 from mixed_precision.plot import sensitivity_plot
-from mixed_precision.search import LADDER, plan_of, search
+from mixed_precision.search import OBJECTIVES, plan_of, search
 from mixed_precision.sensitivity import GroupCost, moves, sensitivity
 from mixed_precision.trials import Trial, Trials
 from mobilesam.cli import app
-from mobilesam.errors import InputError
+from mobilesam.errors import ExportError, InputError
 from parity.cases import Photo, default_photos
 from parity.progress import Progress
 from parity.references import reference_answers
@@ -24,13 +24,21 @@ from parity.runners.base import Decoded
 from parity.runners.reference import ReferenceRunner
 from tests.tiny_bundles import tiny_model
 
+LADDER = OBJECTIVES["size"].ladder
 LOSS = {
-    "a": {"w8d": 0.001, "w4": 0.004, "w4c": 0.2},
-    "b": {"w8d": 0.002, "w4": 0.1, "w4c": 0.3},
-    "c": {"w8d": 0.0, "w4": 0.0, "w4c": 0.1},
-    "d": {"w8d": 0.01, "w4": 0.02, "w4c": 0.2},
+    "a": {"w8d": 0.001, "w4": 0.004, "w4c": 0.2, "w8a8": 0.003},
+    "b": {"w8d": 0.002, "w4": 0.1, "w4c": 0.3, "w8a8": 0.05},
+    "c": {"w8d": 0.0, "w4": 0.0, "w4c": 0.1, "w8a8": 0.001},
+    "d": {"w8d": 0.01, "w4": 0.02, "w4c": 0.2, "w8a8": 0.02},
 }
-BYTES = {"float": 400, "w8d": 100, "w4": 50, "w4c": 40}
+BYTES = {"float": 400, "w8d": 100, "w4": 50, "w4c": 40, "w8a8": 100}
+SECONDS = {
+    "a": {"w8d": 0.8, "w8a8": 0.5},
+    "b": {"w8d": 0.9, "w8a8": 0.6},
+    "c": {"w8d": 0.9, "w8a8": 1.2},
+    "d": {"w8d": 1.1, "w8a8": 0.7},
+}
+"""Of a group, 1.0 in float32: two precisions make one slower."""
 
 
 class MadeUp:
@@ -45,7 +53,12 @@ class MadeUp:
         self.tried.append(plan)
         groups = [group for component in components for group in self.groups[component]]
         loss = sum(LOSS[g].get(plan.of(g), 0.0) for g in groups)
-        return Trial(1 - loss, 1 - 2 * loss, sum(BYTES[plan.of(g)] for g in groups))
+        return Trial(
+            1 - loss,
+            1 - 2 * loss,
+            sum(BYTES[plan.of(g)] for g in groups),
+            sum(SECONDS[g].get(plan.of(g), 1.0) for g in groups),
+        )
 
 
 def made_up() -> tuple[Trials, MadeUp]:
@@ -62,9 +75,9 @@ def test_costs_are_those_of_single_groups() -> None:
     costs = sensitivity(trials, LADDER, quiet())
     found = {(c.group, c.precision): (round(c.loss, 6), c.saved_bytes) for c in costs}
     assert found == {
-        (group, precision): (loss, 400 - BYTES[precision])
+        (group, precision): (losses[precision], 400 - BYTES[precision])
         for group, losses in LOSS.items()
-        for precision, loss in losses.items()
+        for precision in LADDER
     }
     assert [c.loss for c in costs] == sorted((c.loss for c in costs), reverse=True)
 
@@ -94,6 +107,24 @@ def test_the_smallest_plan_above_the_floor_is_found(floor: float, chosen: dict[s
     found = search(trials, floor, quiet())
     assert dict(found.plan.groups) == chosen
     assert found.trial.miou >= floor
+
+
+@pytest.mark.parametrize(
+    ("floor", "chosen"),
+    [
+        (0.99, {"a": "w8a8", "b": "w8d", "c": "w8d"}),
+        (0.97, {"a": "w8a8", "b": "w8d", "c": "w8d", "d": "w8a8"}),
+        (0.5, {"a": "w8a8", "b": "w8a8", "c": "w8d", "d": "w8a8"}),
+    ],
+)
+def test_the_fastest_plan_has_no_step_that_is_slower(floor: float, chosen: dict[str, str]) -> None:
+    trials, made = made_up()
+    found = search(trials, floor, quiet(), objective="latency")
+    assert dict(found.plan.groups) == chosen
+    assert {precision for plan in made.tried for precision in plan.precisions} <= {
+        "float",
+        *OBJECTIVES["latency"].ladder,
+    }
 
 
 def test_what_cannot_be_had_is_said() -> None:
@@ -129,8 +160,8 @@ def real(tiny_bundle: Any, tmp_path: Path) -> Any:
         ReferenceRunner(tiny_model()) as reference,
         reference_answers(reference, [photo]) as answers,
     ):
-        yield lambda: Trials(
-            contents, bundle.manifest.contract, answers, memory=tmp_path / "trials.json"
+        yield lambda **more: Trials(
+            contents, bundle.manifest.contract, answers, memory=tmp_path / "trials.json", **more
         )
 
 
@@ -146,8 +177,20 @@ def test_trials_run_files_and_are_remembered(real: Any, tmp_path: Path) -> None:
     again: Trials = real()
     assert again.known(plan) and again.known(plan, ("decoder",))
     assert not again.known(Plan(target="tflite", default="w4"))
-    assert again.try_plan(plan) == eight
+    assert again.try_plan(plan) == eight and eight.seconds is None
     assert len(json.loads((tmp_path / "trials.json").read_text())) == 3
+
+
+def test_a_timed_search_makes_trials_without_a_time_again(real: Any) -> None:
+    plan = Plan(target="tflite", default="w8d")
+    real().try_plan(plan)
+    timed: Trials = real(timed=True)
+    assert not timed.known(plan)
+    found = timed.try_plan(plan)
+    assert found.seconds is not None and found.seconds > 0
+    assert real(timed=True).try_plan(plan) == found
+    with pytest.raises(ExportError, match="needs photos to calibrate on"):
+        timed.try_plan(Plan(target="tflite", default="w8a8"))
 
 
 @pytest.mark.parametrize(
