@@ -17,6 +17,7 @@ from converters.bundle import Bundle, WeightsRecord
 from converters.calibration import MIN_MAX, CalibrationOptions, calibration_photos
 from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
 from converters.coreml_options import CoreMLOptions
+from converters.distilled import Distilled, DistilledRecord, check_distilled, read_distilled
 from converters.modules import refuse_train_mode
 from converters.plan import Plan
 from converters.process import Cancelled, ConversionError, convert_in_process
@@ -62,6 +63,7 @@ def export(
     coreml: CoreMLOptions = DEFAULT_COREML,
     calibration: str | Path | None = None,
     calibration_method: str = MIN_MAX,
+    distilled: str | Path | None = None,
     force: bool = False,
     progress: bool = True,
     jobs: int | None = None,
@@ -83,6 +85,8 @@ def export(
             scikit-image that bundles are not judged on.
         calibration_method: how ranges are found, see
             :class:`converters.calibration.CalibrationOptions`.
+        distilled: file of weights that were distilled from ``weights`` for the one scheme that is
+            exported; the encoder's files are made of them (:mod:`converters.distilled`).
         force: export even what is unchanged.
         progress: show progress, and the log of what fails, on standard error.
         jobs: conversions at a time.
@@ -108,6 +112,9 @@ def export(
     if not low <= slots <= high:
         raise InputError(f"slots must be {low} to {high}, not {slots}")
     check_options(chosen, coreml, variant, jobs)
+    tuned = None if distilled is None else read_distilled(Path(distilled))
+    if tuned is not None:
+        check_distilled(tuned, chosen)
     model = load_model(weights, image_size=image_size)
     contract = Contract.of(model, input_variant=variant, slots=slots)
     folders = {
@@ -121,6 +128,7 @@ def export(
         calibration=calibration,
         calibration_method=calibration_method,
         plan=plan and plan[1],
+        distilled=tuned,
         force=force,
         progress=progress,
         jobs=jobs,
@@ -166,6 +174,7 @@ def export_all(
     calibration: str | Path | None = None,
     calibration_method: str = MIN_MAX,
     plan: Plan | None = None,
+    distilled: Distilled | None = None,
     force: bool = False,
     progress: bool = False,
     jobs: int | None = None,
@@ -176,6 +185,7 @@ def export_all(
         folders: the bundle folder of each (target, scheme), which must be rows of the table, or
             the plan's target and scheme ``mixed``.
         plan: of scheme ``mixed``.
+        distilled: what the encoders are made of in place of the model's.
         model, contract, coreml, calibration, calibration_method, force, progress, jobs: as in
             :func:`export_one` and :func:`export`.
 
@@ -187,6 +197,8 @@ def export_all(
     """
     check_options(folders, coreml, contract.input_variant, jobs)
     refuse_train_mode(model)
+    weights = weights_record(model)
+    tuned = model if distilled is None else distilled.tuned(model, weights.sha256)
     calibrating = CalibrationOptions(
         folder=None if calibration is None else Path(calibration).resolve(),
         method=calibration_method,
@@ -212,18 +224,19 @@ def export_all(
         ):
             session = _Session(
                 model=model,
-                weights=weights_record(model),
+                weights=weights,
                 contract=contract,
                 coreml=coreml,
                 calibration=calibrating,
                 plan=plan,
+                distilled=None if distilled is None else distilled.record,
                 force=force,
                 scratch=Path(scratch),
                 threads=max(1, cores // workers),
                 lines=lines,
                 stop=threading.Event(),
             )
-            _hand_over(model, session.model_file)
+            _hand_over(tuned, session.model_file)
             return _run_all(session, folders, workers)
     finally:
         for parent in created:
@@ -241,6 +254,7 @@ class _Session:
     coreml: CoreMLOptions
     calibration: CalibrationOptions
     plan: Plan | None
+    distilled: DistilledRecord | None
     force: bool
     scratch: Path
     threads: int
@@ -272,6 +286,7 @@ class _Session:
             self.coreml,
             self.calibration,
             self._plan(scheme),
+            self.distilled,
         )
         try:
             with locked(folder, self.stop.is_set):
@@ -307,6 +322,7 @@ class _Session:
             threads=self.threads,
             calibration=self.calibration,
             plan=self._plan(scheme),
+            distilled=self.distilled,
         )
 
     def _plan(self, scheme: str) -> Plan | None:

@@ -21,6 +21,7 @@ from converters.bundle import (
 from converters.calibration import DEFAULT_CALIBRATION, CalibrationOptions, calibration_record
 from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
 from converters.coreml_options import CoreMLOptions
+from converters.distilled import DistilledRecord
 from converters.plan import Plan
 from converters.schemes import TARGETS, is_calibrated, meaning_of
 from mobilesam import __version__
@@ -64,6 +65,7 @@ def export_key(
     coreml: CoreMLOptions,
     calibration: CalibrationOptions = DEFAULT_CALIBRATION,
     plan: Plan | None = None,
+    distilled: DistilledRecord | None = None,
 ) -> str:
     """Digest of everything that determines a bundle; equal keys need no second export."""
     return key_of(
@@ -73,7 +75,7 @@ def export_key(
             "contract": [CONTRACT_VERSION, asdict(contract)],
             "target": target,
             "scheme": [scheme, meaning_of(target, scheme)],
-            "options": settings(target, scheme, coreml, plan),
+            "options": settings(target, scheme, coreml, plan, distilled),
             "calibration": _calibration(target, scheme, contract, calibration, plan),
             "tools": tools(target),
             "source": _source_digest(),
@@ -123,6 +125,7 @@ def build_manifest(
     files: list[FileRecord],
     calibration: CalibrationOptions = DEFAULT_CALIBRATION,
     plan: Plan | None = None,
+    distilled: DistilledRecord | None = None,
 ) -> Manifest:
     """The manifest of a bundle whose files are written."""
     size = contract.image_size
@@ -147,17 +150,27 @@ def build_manifest(
         labels=LABELS,
         weights=weights,
         calibration=_calibration(target, scheme, contract, calibration, plan),
-        options=settings(target, scheme, coreml, plan),
+        options=settings(target, scheme, coreml, plan, distilled),
         tools=tools(target),
-        export_key=export_key(model, weights, contract, target, scheme, coreml, calibration, plan),
+        export_key=export_key(
+            model, weights, contract, target, scheme, coreml, calibration, plan, distilled
+        ),
         licence=LICENCE,
     )
 
 
-def settings(target: str, scheme: str, coreml: CoreMLOptions, plan: Plan | None) -> dict[str, str]:
-    """The converter's settings, and the plan as the file that would say it."""
+def settings(
+    target: str,
+    scheme: str,
+    coreml: CoreMLOptions,
+    plan: Plan | None,
+    distilled: DistilledRecord | None = None,
+) -> dict[str, str]:
+    """The converter's settings, the plan as the file that would say it, and the tuned weights."""
     settings = converter_of(target).options(scheme, coreml)
-    return settings if plan is None else {**settings, "plan": plan.toml()}
+    if plan is not None:
+        settings = {**settings, "plan": plan.toml()}
+    return settings if distilled is None else {**settings, **distilled.settings}
 
 
 def _calibration(

@@ -7,6 +7,8 @@ side.
 
 import re
 
+from torch import nn
+
 from converters.tflite_file import read_model, write_model
 
 FUSED = ";;"
@@ -51,6 +53,28 @@ def group_of(label: str) -> str:
     """
     path = path_of(label)
     return "" if "pe_layer" in path else ".".join(path[:_DEPTH])
+
+
+def path_at(module: nn.Module, name: str) -> tuple[str, ...]:
+    """The modules around a submodule, as :func:`path_of` tells them from a file.
+
+    Args:
+        module: one of those around all layers, such as the image encoder.
+        name: of the submodule, as ``named_modules`` gives it.
+    """
+    path = []
+    for attribute in name.split("."):
+        module = module.get_submodule(attribute)
+        if attribute.isdigit():
+            path.append(f"{type(module).__name__}{attribute}")
+        elif not isinstance(module, nn.ModuleList) and attribute not in _AROUND:
+            path.append(attribute)
+    return tuple(path)
+
+
+def group_at(module: nn.Module, name: str) -> str:
+    """The group of layers that a submodule is in, as :func:`group_of` names it in the file."""
+    return ".".join(path_at(module, name)[:_DEPTH])
 
 
 def scope_of(label: str) -> tuple[str, ...]:

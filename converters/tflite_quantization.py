@@ -36,6 +36,10 @@ class Rule(NamedTuple):
     activations: str = "float"
     block: int = 0
 
+    def fitted(self, width: int) -> "Rule":
+        """The rule for weights of ``width`` input channels: those no block divides get 8 bits."""
+        return self._replace(bits=8, block=0) if self.block and width % self.block else self
+
 
 LINEAR, CONV, DEPTHWISE, TRANSPOSED = (
     "FULLY_CONNECTED",
@@ -206,12 +210,11 @@ def _add(quantizer: "Quantizer", operation: _Operation, rule: Rule) -> None:
     # By its whole name: a rule is for this operation alone.
     regex = f"^{re.escape(operation.scope)}$"
     kind = TFLOperationName(operation.name)
-    granularity = QuantGranularity.CHANNELWISE
+    rule = rule.fitted(operation.shape[-1])
     bits = rule.bits
-    if rule.block and operation.shape[-1] % rule.block == 0:
+    granularity = QuantGranularity.CHANNELWISE
+    if rule.block:
         granularity = QuantGranularity(f"BLOCKWISE_{rule.block}")
-    elif rule.block:
-        bits = 8  # the few that no block divides
     if rule.activations == "float":
         quantizer.add_weight_only_config(regex, kind, bits, granularity)
     elif rule.activations == "dynamic":

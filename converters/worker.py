@@ -19,6 +19,7 @@ from converters.bundle import MANIFEST_NAME, WeightsRecord
 from converters.calibration import DEFAULT_CALIBRATION, Calibration, CalibrationOptions
 from converters.contract import COMPONENTS, Contract
 from converters.coreml_options import CoreMLOptions
+from converters.distilled import DistilledRecord
 from converters.modules import build_module, example_inputs
 from converters.plan import Plan
 from converters.provenance import build_manifest, file_records
@@ -38,6 +39,7 @@ class Task(BaseModel):
         outcome: where an :class:`Outcome` goes.
         calibration: of a scheme that is calibrated.
         plan: of scheme ``mixed``.
+        distilled: file that the model's image encoder is from; ``weights`` are its teacher's.
     """
 
     target: str
@@ -52,6 +54,7 @@ class Task(BaseModel):
     threads: int
     calibration: CalibrationOptions = DEFAULT_CALIBRATION
     plan: Plan | None = None
+    distilled: DistilledRecord | None = None
 
 
 class Outcome(BaseModel):
@@ -72,6 +75,7 @@ def convert_bundle(
     shared: Path,
     calibrating: CalibrationOptions = DEFAULT_CALIBRATION,
     plan: Plan | None = None,
+    distilled: DistilledRecord | None = None,
 ) -> None:
     """Write every file of a bundle, check each against the contract, then write the manifest.
 
@@ -118,7 +122,7 @@ def convert_bundle(
     if packager is not None:
         files = packager.package(jobs, files)
     manifest = build_manifest(
-        model, contract, target, scheme, coreml, weights, files, calibrating, plan
+        model, contract, target, scheme, coreml, weights, files, calibrating, plan, distilled
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
@@ -140,6 +144,7 @@ def run(task: Task) -> Outcome:
             task.shared,
             task.calibration,
             task.plan,
+            task.distilled,
         )
     except MobileSAMError as error:
         traceback.print_exc()

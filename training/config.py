@@ -156,9 +156,16 @@ class TrainConfig(RunConfig):
 
 
 class DistillConfig(RunConfig):
-    """A run of decoupled distillation."""
+    """A run of decoupled distillation, into a fresh encoder or into the teacher's quantized self.
+
+    With ``scheme`` the student starts as the teacher, its batch norms stay as they are, and
+    ``variant`` has no say.
+    """
 
     teacher: str = "demo"
+    scheme: str | None = Field(
+        default=None, description="of target tflite; how the student's weights are rounded"
+    )
     image_size: int = Field(default=256, ge=64, multiple_of=16)
     steps: int = Field(ge=1)
     batch: int = Field(default=8, ge=1)

@@ -1,11 +1,14 @@
 """Decoupled distillation: a student encoder learns a teacher's image embeddings.
 
+The student is a fresh encoder, or the teacher's own with weights rounded as a scheme rounds them.
+
 Zhang et al. 2023, "Faster Segment Anything" (arXiv 2306.14289): mean squared error on the image
 embedding alone; prompt encoder and mask decoder are the teacher's, unchanged. Fine-tuning them
 together afterwards is `mobilesam train` with the result as its ``init``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
+from torch import Tensor, nn
 
 from mobilesam.errors import InputError
 from mobilesam.image_files import named, read_names
@@ -23,17 +27,22 @@ from training.embeddings import EmbeddingCache, fixed_views
 from training.initial import initialise
 from training.learner import Learner
 from training.library import photo_paths
-from training.optimisation import learning_rate
+from training.optimisation import freeze_batch_norm, learning_rate
 from training.progress import tracked, training_bar
+from training.quantization import Rounding, run_quantized
 from training.run_folder import CURVES, RunFolder
 
 CACHE = "embeddings"
+
+RoundingOf = Callable[[nn.Module], Mapping[str, Rounding]]
+"""Tells how each weight of an encoder is rounded, by the parameter's name."""
 
 
 def distill(
     config: DistillConfig,
     folder: Path,
     *,
+    rounding_of: RoundingOf | None = None,
     stop_after: int | None = None,
     console: Console | None = None,
 ) -> Path:
@@ -42,6 +51,7 @@ def distill(
     Args:
         config: of the run.
         folder: of the run; the teacher's embeddings are kept in it as well.
+        rounding_of: what the configuration's scheme means.
         stop_after: stop, with the state saved, once this many steps are done.
         console: where progress is shown; None shows nothing.
 
@@ -54,7 +64,7 @@ def distill(
     """
     require_curves()
     run = RunFolder(folder, config)
-    distillation = Distillation(config, run, console)
+    distillation = Distillation(config, run, console, rounding_of)
     last = min(config.steps, stop_after or config.steps)
     with training_bar(console, config.steps) as bar:
         for row in distillation.steps(last):
@@ -66,6 +76,8 @@ def distill(
         "steps": f"{distillation.learner.step} of {config.steps}",
         "variant": config.variant,
     }
+    if config.scheme is not None and teacher is not None:
+        about |= {"scheme": config.scheme, "teacher_sha256": teacher.sha256}
     weights = run.save_weights(distillation.student_state(), about)
     draw_curves(run.read_log(), folder / CURVES)
     return weights
@@ -78,13 +90,27 @@ class Distillation:
         config: of the run.
         run: its folder; a state saved there is taken up.
         console: where the progress of the teacher is shown.
+        rounding_of: as in :func:`distill`.
     """
 
-    def __init__(self, config: DistillConfig, run: RunFolder, console: Console | None) -> None:
+    def __init__(
+        self,
+        config: DistillConfig,
+        run: RunFolder,
+        console: Console | None,
+        rounding_of: RoundingOf | None = None,
+    ) -> None:
+        if (config.scheme is None) != (rounding_of is None):
+            raise ValueError("rounding_of is to say what the configuration's scheme means")
         self.config = config
         self.teacher = load_model(config.teacher, image_size=config.image_size)
-        student = build(config.variant, config.image_size).image_encoder
-        initialise(student, config.seed)
+        self.roundings: Mapping[str, Rounding] = {}
+        if rounding_of is None:
+            student = build(config.variant, config.image_size).image_encoder
+            initialise(student, config.seed)
+        else:
+            student = deepcopy(self.teacher.image_encoder).requires_grad_(True)
+            self.roundings = rounding_of(student)
         found = (path.resolve() for place in config.photos for path in photo_paths(place))
         paths = list(dict.fromkeys(found))  # a photo given twice must not be on both sides
         known, unseen = split(paths, config)
@@ -127,12 +153,15 @@ class Distillation:
         model, device = self.learner.average.module.eval(), self.learner.device
         size = self.config.image_size
         errors = [
-            F.mse_loss(model(view.image(size).to(device)), self.unseen[index].to(device).float())
+            F.mse_loss(
+                self._answer(model, view.image(size).to(device)),
+                self.unseen[index].to(device).float(),
+            )
             for index, view in enumerate(self.unseen.views)
         ]
         return float(torch.stack(errors).mean())
 
-    def student_state(self) -> dict[str, torch.Tensor]:
+    def student_state(self) -> dict[str, Tensor]:
         """State dict of a whole model: the averaged student in the teacher's place."""
         state = self.teacher.state_dict()
         for name, tensor in self.learner.averaged_state().items():
@@ -147,11 +176,17 @@ class Distillation:
         images = torch.cat([self.known.views[i].image(config.image_size) for i in chosen])
         wanted = torch.cat([self.known[i] for i in chosen]).float()
         student = learner.module.train()
+        if self.roundings:
+            freeze_batch_norm(student)  # the file has its statistics as they are
         with torch.autocast(learner.device.type, torch.bfloat16, enabled=config.bf16):
-            embeddings = student(images.to(learner.device))
+            embeddings = self._answer(student, images.to(learner.device))
         loss = F.mse_loss(embeddings.float(), wanted.to(learner.device))
         learner.learn(loss, rate)
         return float(loss.detach())
+
+    def _answer(self, encoder: nn.Module, images: Tensor) -> Tensor:
+        """The embeddings of an encoder with its weights rounded, where they are to be."""
+        return run_quantized(encoder, self.roundings, images)
 
 
 def split(paths: Sequence[Path], config: DistillConfig) -> tuple[list[Path], list[Path]]:

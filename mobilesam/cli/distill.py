@@ -1,5 +1,6 @@
 """`mobilesam distill`: a new encoder that answers as a teacher's does."""
 
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -14,10 +15,11 @@ def distill(
     stop_after: StopAfter = None,
     quiet: Quiet = False,
 ) -> None:
-    """Distil a teacher's image encoder into a fresh one, from photos alone.
+    """Distil a teacher's image encoder into a fresh one, or into its own quantized self.
 
-    Writes the same files as `mobilesam train`; the weights have the teacher's prompt encoder and
-    mask decoder. Interrupted at any moment, the same command goes on from the last saved state.
+    From photos alone. Writes the same files as `mobilesam train`; the weights have the teacher's
+    prompt encoder and mask decoder. Where the recipe names a scheme, `mobilesam export --distilled`
+    takes them. Interrupted at any moment, the same command goes on from the last saved state.
     """
     require_writable_folder(out)
 
@@ -27,5 +29,11 @@ def distill(
     from training.distillation import distill as run
 
     config = load_config(recipe, DistillConfig)
+    rounding_of = None
+    if config.scheme is not None:
+        from converters.tflite_weights import plan_of, roundings_of
+
+        rounding_of = partial(roundings_of, plan=plan_of(config.scheme))
     console = None if quiet else Console(stderr=True)
-    typer.echo(str(run(config, out, stop_after=stop_after, console=console)))
+    weights = run(config, out, rounding_of=rounding_of, stop_after=stop_after, console=console)
+    typer.echo(str(weights))

@@ -76,6 +76,13 @@ def export(
         Literal["min-max", "moving-average", "mse", "entropy"],
         typer.Option(help="How the ranges of w8a8 and w8a16 are found."),
     ] = "min-max",
+    distilled: Annotated[
+        Path | None,
+        typer.Option(
+            help="TFLite: encoder weights that `mobilesam distill` tuned for the scheme.",
+            show_default="those of --weights",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Export again what is unchanged.")] = False,
     jobs: Annotated[
         int | None,
@@ -112,6 +119,7 @@ def export(
         ),
         calibration=calibration,
         calibration_method=calibration_method,
+        distilled=distilled,
         force=force,
         progress=not as_json,
         jobs=jobs,

@@ -176,6 +176,7 @@ SIZES = [
     (["--image-size", "100"], "multiple of 16"),
     (["--ios", "15"], "16, 17"),
     (["--scheme", "w8a8", "--ios", "17", "--calibration", "no"], "no is not a folder of images"),
+    (["--scheme", "fp32", "--distilled", "no"], "there is no file of distilled weights at 'no'"),
     (["--scheme", "s50"], "coreml has no scheme 's50' (with half of the weights pruned"),
 ]
 

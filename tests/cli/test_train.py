@@ -108,6 +108,11 @@ BAD = {
     "weights": ("train", 'init = "gone.pt"\n' + TRAIN, "There is no checkpoint file at"),
     "variant": ("train", 'variant = "vit_x"\n' + TRAIN, "unknown variant 'vit_x'"),
     "teacher": ("distill", 'teacher = "gone.pt"\n' + DISTILL, "There is no checkpoint file at"),
+    "float scheme": (
+        "distill",
+        'scheme = "fp16"\n' + DISTILL,
+        "'fp16' is no quantized scheme of target tflite; there are w8",
+    ),
     "nothing to learn": (
         "train",
         TRAIN + "sources = {masks = 0, scenes = 0}\n",

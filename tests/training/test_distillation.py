@@ -1,6 +1,7 @@
 """Decoupled distillation on a handful of small photos."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from converters.tflite_weights import plan_of, roundings_of
 from mobilesam import load_model
+from mobilesam.checkpoint_files import read_metadata
 from mobilesam.checkpoints import load_state_dict, tensors_sha256
 from mobilesam.errors import InputError
 from mobilesam.sam import MobileSAM
@@ -212,6 +215,23 @@ def test_fixed_views_stay_inside() -> None:
     assert (boxes[:, 2:] - boxes[:, :2]).min() > 0.29
     assert len(np.unique(boxes, axis=0)) == 41
     assert views == fixed_views([Path("a.png"), Path("b.png")], 20, 3)
+
+
+def test_the_teacher_teaches_its_quantized_self(photos: Path, tmp_path: Path) -> None:
+    rounding_of = partial(roundings_of, plan=plan_of("w4"))
+    config = small(photos, scheme="w4", lr=1e-5, steps=12, ema_decay=0.5, weight_decay=0.0)
+    weights = distill(config, tmp_path / "run", rounding_of=rounding_of)
+    logged = rows(tmp_path / "run")
+    assert 0 < logged[-1]["held_out_mse_end"] < 0.9 * logged[0]["held_out_mse"] < 0.01
+    student, demo = load_state_dict(weights)[0], load_state_dict("demo")[0]
+    changed = {name for name in demo if not torch.equal(student[name], demo[name])}
+    assert "image_encoder.layers.1.blocks.0.attn.qkv.weight" in changed
+    assert all(name.startswith("image_encoder.") and "running" not in name for name in changed)
+    about = read_metadata(weights)
+    assert about["scheme"] == "w4"
+    assert about["teacher_sha256"] == load_model("demo").weights.sha256
+    with pytest.raises(ValueError, match="is to say what the configuration's scheme means"):
+        distill(config, tmp_path / "other")
 
 
 def test_one_photo_given_twice_is_one_photo(photos: Path, tmp_path: Path) -> None:

@@ -1,0 +1,190 @@
+"""Encoders distilled for a scheme, and whether they were told the rounding that the file has."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from converters.bundle import Bundle, digest
+from converters.contract import Contract
+from converters.coreml_options import CoreMLOptions
+from converters.distilled import Distilled, check_distilled, read_distilled
+from converters.export import export_all
+from converters.plan import Plan
+from converters.provenance import export_key, weights_record
+from converters.tflite_names import path_at
+from converters.tflite_weights import plan_of, roundings_of
+from mobilesam.checkpoints import tensors_sha256
+from mobilesam.errors import InputError
+from mobilesam.sam import MobileSAM
+from tests.tiny_bundles import make_tiny_model, tiny_model
+from training.quantization import fake_quantized, norm_scale, rounded_weight, run_quantized
+
+pytest.importorskip("ai_edge_quantizer")
+flatbuffers = pytest.importorskip("ai_edge_litert.tools.flatbuffer_utils")
+
+ABOUT = {"scheme": "w4", "teacher_sha256": tensors_sha256(tiny_model().state_dict())}
+
+
+def tuned_model() -> MobileSAM:
+    """The tiny model with another image encoder."""
+    model = make_tiny_model()
+    torch.manual_seed(0)
+    for parameter in model.image_encoder.parameters():
+        parameter.mul_(1 + 0.1 * torch.rand_like(parameter))
+    return model
+
+
+def written(path: Path, model: MobileSAM, about: dict[str, str]) -> Path:
+    save_file({name: t.contiguous() for name, t in model.state_dict().items()}, path, about)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Exported as w4 from distilled weights, which lie beside it."""
+    folder = tmp_path_factory.mktemp("distilled")
+    file = written(folder / "tuned.safetensors", tuned_model(), ABOUT)
+    model, pair = tiny_model(), ("tflite", "w4")
+    contract = Contract.of(model)
+    export_all(model, contract, {pair: folder / "bundle"}, distilled=read_distilled(file))
+    return Bundle(folder / "bundle")
+
+
+def weights_in(content: bytes) -> dict[str, np.ndarray]:
+    """Every integer weight of a file times its scales, by the path of its layer."""
+    model = flatbuffers.read_model_from_bytearray(bytearray(content))
+    tensors = model.subgraphs[0].tensors
+    found = {}
+    for tensor in tensors:
+        kind = flatbuffers.type_to_name(tensor.type)
+        data = model.buffers[tensor.buffer].data
+        if kind not in ("INT4", "INT8") or data is None:
+            continue
+        raw = np.frombuffer(bytes(data), np.int8)
+        if kind == "INT4":  # two to a byte, the first in the low half
+            raw = np.stack([raw << 4 >> 4, raw >> 4], axis=1).ravel()
+        values = raw[: np.prod(tensor.shape)].reshape(tensor.shape).astype(np.float32)
+        block = getattr(tensor.quantization.details, "blockSize", 0)
+        if block:
+            stored = tensors[tensor.quantization.details.scales]
+            scales = np.frombuffer(bytes(model.buffers[stored.buffer].data), np.float16)
+            scaled = values.reshape(-1, block) * scales.astype(np.float32)[:, None]
+        else:
+            axis = tensor.quantization.quantizedDimension
+            scales = np.asarray(tensor.quantization.scale, np.float32)
+            scaled = values * scales.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+        name = tensor.name.decode().partition(";")[0]
+        found[name] = scaled.reshape(tensor.shape)
+    return found
+
+
+def weights_of(encoder: nn.Module, plan: Plan) -> dict[str, np.ndarray]:
+    """The same of an encoder, rounded as training rounds it, laid out as in a file."""
+    found = {}
+    for name, rounding in roundings_of(encoder, plan).items():
+        weight = rounded_weight(encoder, name, rounding)
+        if rounding.norm:
+            weight = weight * norm_scale(encoder.get_submodule(rounding.norm))
+        array = weight.detach().numpy()
+        if array.ndim == 4:
+            depthwise = array.shape[1] == 1
+            array = array.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
+        found[".".join(path_at(encoder, name.removesuffix(".weight")))] = array
+    return found
+
+
+def test_fake_quantization_is_what_the_file_holds(bundle: Bundle) -> None:
+    encoder = tuned_model().image_encoder
+    wanted = weights_in(bundle.file("encoder", "litert").read_bytes())
+    found = weights_of(encoder, plan_of("w4"))
+    assert len(found) > 20 and found.keys() == wanted.keys()
+    kinds = {(r.bits, r.block, bool(r.norm)) for r in roundings_of(encoder, plan_of("w4")).values()}
+    assert kinds == {(4, 32, False), (8, 0, False), (8, 0, True)}
+    for name, weight in found.items():
+        np.testing.assert_allclose(weight, wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_a_plan_is_followed_group_by_group() -> None:
+    group = "AttentionStage2.TinyViTBlock0"
+    plan = Plan(target="tflite", default="float", groups={group: "w8d"})
+    names = {f"layers.2.blocks.0.{layer}.weight" for layer in (
+        "attn.qkv", "attn.proj", "local_conv.c", "mlp.fc1", "mlp.fc2")}  # fmt: skip
+    assert roundings_of(tiny_model().image_encoder, plan).keys() == names
+
+
+def test_gradients_go_straight_through() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(6, 64, requires_grad=True)
+    for bits, block, levels in ((4, 32, 16), (8, 0, 255)):
+        rounded = fake_quantized(weight, bits, block)
+        assert 4 < len(rounded[0].unique()) <= (64 // block if block else 1) * levels
+        step = weight.detach().abs().max() / (2 ** (bits - 1) - 1)
+        assert 0 < (rounded - weight).abs().max() < 0.51 * step
+        factor = torch.randn(6, 64)
+        (gradient,) = torch.autograd.grad((rounded * factor).sum(), weight)
+        assert torch.equal(gradient, factor)
+    assert torch.equal(fake_quantized(torch.zeros(2, 32), 4, 32), torch.zeros(2, 32))
+
+
+def test_rounding_changes_answers_but_not_the_module() -> None:
+    encoder = make_tiny_model().image_encoder
+    before = tensors_sha256(encoder.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    roundings = roundings_of(encoder, plan_of("w4"))
+    error = run_quantized(encoder, roundings, image) - encoder(image)
+    assert 1e-4 < error.norm() / encoder(image).norm() < 0.5
+    assert torch.equal(run_quantized(encoder, {}, image), encoder(image))
+    assert tensors_sha256(encoder.state_dict()) == before
+
+
+def test_the_manifest_names_teacher_and_file(bundle: Bundle) -> None:
+    manifest, file = bundle.manifest, bundle.path.parent / "tuned.safetensors"
+    bundle.verify()
+    assert manifest.weights.sha256 == ABOUT["teacher_sha256"]
+    assert manifest.options == {"distilled": file.name, "distilled_sha256": digest(file)}
+    model, contract = tiny_model(), Contract.of(tiny_model())
+    record = read_distilled(file).record
+    keys = [
+        export_key(
+            model, weights_record(model), contract, "tflite", "w4", CoreMLOptions(), distilled=each
+        )
+        for each in (record, None, record.model_copy(update={"sha256": "0"}))
+    ]
+    assert keys[0] == manifest.export_key and len(set(keys)) == 3
+
+
+def test_what_was_not_distilled_for_it_is_refused(tmp_path: Path) -> None:
+    model, sha256 = tiny_model(), ABOUT["teacher_sha256"]
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(InputError, match="there is no file of distilled weights at"):
+        read_distilled(path)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="does not say which scheme it was distilled for"):
+        read_distilled(path)
+    found = read_distilled(written(path, tuned_model(), ABOUT))
+    for target, scheme in (("tflite", "fp32"), ("tflite", "w8d"), ("coreml", "w4")):
+        with pytest.raises(InputError, match=f"distilled for tflite w4, not for {target} {scheme}"):
+            check_distilled(found, [("tflite", "w4"), (target, scheme)])
+    with pytest.raises(InputError, match="distilled from weights .* give --weights its teacher"):
+        found.tuned(model, "0" * 64)
+    name = "image_encoder.neck.0.weight"
+    for state, said in (
+        (
+            {**found.state, name: torch.zeros(3)},
+            "1 of the wrong shape: image_encoder.neck.0.weight",
+        ),
+        (
+            {k: v for k, v in found.state.items() if k != name},
+            "1 missing: image_encoder.neck.0.weight",
+        ),
+        ({**found.state, name: found.state[name] * torch.nan}, "NaN or infinite"),
+    ):
+        with pytest.raises(InputError, match=f"'a.safetensors' does not fit the model: .*{said}"):
+            Distilled(found.record, "w4", sha256, state).tuned(model, sha256)
+    for scheme in ("fp32", "w3"):
+        with pytest.raises(InputError, match=f"'{scheme}' is no quantized scheme of target tflite"):
+            plan_of(scheme)
