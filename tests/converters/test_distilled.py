@@ -1,5 +1,6 @@
 """Encoders distilled for a scheme, and whether they were told the rounding that the file has."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,19 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from converters.bundle import Bundle, digest
+from converters import export as export_module
+from converters import tflite, worker
+from converters.base import Conversion
+from converters.bundle import Bundle, Manifest, digest
 from converters.contract import Contract
-from converters.coreml_options import CoreMLOptions
 from converters.distilled import Distilled, check_distilled, read_distilled
 from converters.export import export_all
 from converters.plan import Plan
-from converters.provenance import export_key, weights_record
+from converters.tflite_constants import shrink_constants
 from converters.tflite_names import path_at
+from converters.tflite_quantization import quantized
 from converters.tflite_weights import plan_of, roundings_of
+from converters.worker import Task
 from mobilesam.checkpoints import tensors_sha256
 from mobilesam.errors import InputError
 from mobilesam.sam import MobileSAM
@@ -26,6 +31,7 @@ from training.quantization import fake_quantized, norm_scale, rounded_weight, ru
 pytest.importorskip("ai_edge_quantizer")
 flatbuffers = pytest.importorskip("ai_edge_litert.tools.flatbuffer_utils")
 
+GetBundle = Callable[[str, str], Bundle]
 ABOUT = {"scheme": "w4", "teacher_sha256": tensors_sha256(tiny_model().state_dict())}
 
 
@@ -43,15 +49,23 @@ def written(path: Path, model: MobileSAM, about: dict[str, str]) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Exported as w4 from distilled weights, which lie beside it."""
-    folder = tmp_path_factory.mktemp("distilled")
-    file = written(folder / "tuned.safetensors", tuned_model(), ABOUT)
-    model, pair = tiny_model(), ("tflite", "w4")
-    contract = Contract.of(model)
-    export_all(model, contract, {pair: folder / "bundle"}, distilled=read_distilled(file))
-    return Bundle(folder / "bundle")
+@pytest.fixture
+def converted(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
+    """What converters are given from here on, by component; the files that they write are empty."""
+    seen: dict[str, nn.Module] = {}
+
+    def convert(job: Conversion) -> None:
+        seen[job.component] = job.module
+        job.path(".tflite").touch()
+
+    def convert_here(task: Task, scratch: Path, cancelled: Callable[[], bool]) -> None:
+        assert worker.run(task).error is None
+
+    monkeypatch.setattr(tflite, "convert", convert)
+    monkeypatch.setattr(tflite, "ports", lambda path, job: ((), ()))
+    monkeypatch.setattr(worker, "check_ports", lambda *ports: None)
+    monkeypatch.setattr(export_module, "convert_in_process", convert_here)
+    return seen
 
 
 def weights_in(content: bytes) -> dict[str, np.ndarray]:
@@ -97,13 +111,16 @@ def weights_of(encoder: nn.Module, plan: Plan) -> dict[str, np.ndarray]:
     return found
 
 
-def test_fake_quantization_is_what_the_file_holds(bundle: Bundle) -> None:
-    encoder = tuned_model().image_encoder
-    wanted = weights_in(bundle.file("encoder", "litert").read_bytes())
-    found = weights_of(encoder, plan_of("w4"))
+@pytest.mark.parametrize("scheme", ["w4", "w8"])
+def test_fake_quantization_is_what_the_file_holds(scheme: str, tiny_bundle: GetBundle) -> None:
+    encoder, plan = tiny_model().image_encoder, plan_of(scheme)
+    content = tiny_bundle("tflite", "fp32").file("encoder", "litert").read_bytes()
+    wanted = weights_in(quantized(shrink_constants(content), plan, None, "encode"))
+    found = weights_of(encoder, plan)
     assert len(found) > 20 and found.keys() == wanted.keys()
-    kinds = {(r.bits, r.block, bool(r.norm)) for r in roundings_of(encoder, plan_of("w4")).values()}
-    assert kinds == {(4, 32, False), (8, 0, False), (8, 0, True)}
+    kinds = {(r.bits, r.block, bool(r.norm)) for r in roundings_of(encoder, plan).values()}
+    assert kinds - {(4, 32, False)} == {(8, 0, False), (8, 0, True)}
+    assert ((4, 32, False) in kinds) == (scheme == "w4")
     for name, weight in found.items():
         np.testing.assert_allclose(weight, wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)
 
@@ -141,20 +158,29 @@ def test_rounding_changes_answers_but_not_the_module() -> None:
     assert tensors_sha256(encoder.state_dict()) == before
 
 
-def test_the_manifest_names_teacher_and_file(bundle: Bundle) -> None:
-    manifest, file = bundle.manifest, bundle.path.parent / "tuned.safetensors"
-    bundle.verify()
-    assert manifest.weights.sha256 == ABOUT["teacher_sha256"]
+def test_the_bundle_is_the_teachers_with_the_encoder_of_the_file(
+    tmp_path: Path, converted: dict[str, nn.Module]
+) -> None:
+    file = written(tmp_path / "tuned.safetensors", tuned_model(), ABOUT)
+    model, folder = tiny_model(), tmp_path / "bundle"
+
+    def exported(distilled: Distilled | None) -> tuple[bool, Manifest]:
+        folders = {("tflite", "w4"): folder}
+        (result,) = export_all(model, Contract.of(model), folders, distilled=distilled)
+        return result.skipped, Bundle(folder).manifest
+
+    skipped, manifest = exported(read_distilled(file))
+    assert not skipped and manifest.weights.sha256 == ABOUT["teacher_sha256"]
     assert manifest.options == {"distilled": file.name, "distilled_sha256": digest(file)}
-    model, contract = tiny_model(), Contract.of(tiny_model())
-    record = read_distilled(file).record
-    keys = [
-        export_key(
-            model, weights_record(model), contract, "tflite", "w4", CoreMLOptions(), distilled=each
-        )
-        for each in (record, None, record.model_copy(update={"sha256": "0"}))
-    ]
-    assert keys[0] == manifest.export_key and len(set(keys)) == 3
+    for component, other in (("encoder", tuned_model()), ("decoder", model)):
+        for name, parameter in converted[component].named_parameters():
+            assert torch.equal(parameter, other.get_parameter(name)), name
+    assert exported(read_distilled(file)) == (True, manifest)
+    skipped, plain = exported(None)
+    assert not skipped and plain.options == {} and plain.export_key != manifest.export_key
+    written(file, model, ABOUT)
+    skipped, again = exported(read_distilled(file))
+    assert not skipped and again.export_key not in (plain.export_key, manifest.export_key)
 
 
 def test_what_was_not_distilled_for_it_is_refused(tmp_path: Path) -> None:
