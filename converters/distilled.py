@@ -4,6 +4,7 @@
 claims to answer as the weights do that they were distilled from, and is judged against those.
 """
 
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from converters.bundle import digest
+from converters.plan import Plan
+from converters.schemes import MIXED
+from converters.tflite_quantization import PLANS
+from converters.tflite_weights import plan_of, roundings_of
 from mobilesam.checkpoint_files import read_metadata
 from mobilesam.checkpoints import fit_state_dict, load_state_dict
 from mobilesam.errors import CheckpointError, InputError
@@ -48,22 +53,43 @@ class Distilled:
     teacher_sha256: str
     state: dict[str, Tensor]
 
-    def tuned(self, model: MobileSAM, sha256: str) -> MobileSAM:
+    def tuned(
+        self,
+        model: MobileSAM,
+        sha256: str,
+        chosen: Iterable[tuple[str, str]],
+        plan: Plan | None = None,
+    ) -> MobileSAM:
         """A copy of a model with the tuned image encoder.
 
         Args:
             model: with the weights that it was distilled from.
             sha256: of the model's weights.
+            chosen: every (target, scheme) that is exported.
+            plan: of scheme ``mixed``.
 
         Raises:
-            InputError: the tuned weights were distilled from others than the model's, or do not
-                fit it.
+            InputError: the tuned weights were distilled from others than the model's, do not fit
+                it, or a scheme rounds its encoder in another way than they were distilled for.
         """
         if sha256 != self.teacher_sha256:
             raise InputError(
                 f"'{self.record.name}' was distilled from weights {self.teacher_sha256[:12]}, and "
                 f"these are {sha256[:12]}: give --weights its teacher"
             )
+        trained = roundings_of(model.image_encoder, plan_of(self.scheme))
+        for target, scheme in chosen:
+            rounds = plan if scheme == MIXED else PLANS.get(scheme)
+            if (
+                target != TARGET
+                or rounds is None
+                or roundings_of(model.image_encoder, rounds) != trained
+            ):
+                raise InputError(
+                    f"'{self.record.name}' was distilled for the encoder's weights as {TARGET} "
+                    f"{self.scheme} rounds them, which {target} {scheme} does not: export with "
+                    f"--target {TARGET} --scheme {self.scheme}"
+                )
         tuned, whole = deepcopy(model), deepcopy(model)
         try:
             fit_state_dict(whole, self.state)
@@ -93,17 +119,3 @@ def read_distilled(path: Path) -> Distilled:
         raise InputError(str(error)) from None
     record = DistilledRecord(name=path.name, sha256=digest(path))
     return Distilled(record, about["scheme"], about["teacher_sha256"], state)
-
-
-def check_distilled(distilled: Distilled, chosen: list[tuple[str, str]]) -> None:
-    """Refuse to export anything but what the weights were distilled for.
-
-    Raises:
-        InputError: says what they are for.
-    """
-    for target, scheme in chosen:
-        if (target, scheme) != (TARGET, distilled.scheme):
-            raise InputError(
-                f"'{distilled.record.name}' was distilled for {TARGET} {distilled.scheme}, not for "
-                f"{target} {scheme}: export that alone"
-            )

@@ -17,7 +17,7 @@ from converters.bundle import Bundle, WeightsRecord
 from converters.calibration import MIN_MAX, CalibrationOptions, calibration_photos
 from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
 from converters.coreml_options import CoreMLOptions
-from converters.distilled import Distilled, DistilledRecord, check_distilled, read_distilled
+from converters.distilled import Distilled, DistilledRecord, read_distilled
 from converters.modules import refuse_train_mode
 from converters.plan import Plan
 from converters.process import Cancelled, ConversionError, convert_in_process
@@ -85,7 +85,7 @@ def export(
             scikit-image that bundles are not judged on.
         calibration_method: how ranges are found, see
             :class:`converters.calibration.CalibrationOptions`.
-        distilled: file of weights that were distilled from ``weights`` for the one scheme that is
+        distilled: file of weights that were distilled from ``weights`` for the scheme that is
             exported; the encoder's files are made of them (:mod:`converters.distilled`).
         force: export even what is unchanged.
         progress: show progress, and the log of what fails, on standard error.
@@ -113,8 +113,6 @@ def export(
         raise InputError(f"slots must be {low} to {high}, not {slots}")
     check_options(chosen, coreml, variant, jobs)
     tuned = None if distilled is None else read_distilled(Path(distilled))
-    if tuned is not None:
-        check_distilled(tuned, chosen)
     model = load_model(weights, image_size=image_size)
     contract = Contract.of(model, input_variant=variant, slots=slots)
     folders = {
@@ -198,7 +196,7 @@ def export_all(
     check_options(folders, coreml, contract.input_variant, jobs)
     refuse_train_mode(model)
     weights = weights_record(model)
-    tuned = model if distilled is None else distilled.tuned(model, weights.sha256)
+    tuned = model if distilled is None else distilled.tuned(model, weights.sha256, folders, plan)
     calibrating = CalibrationOptions(
         folder=None if calibration is None else Path(calibration).resolve(),
         method=calibration_method,

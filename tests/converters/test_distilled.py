@@ -14,9 +14,10 @@ from converters import tflite, worker
 from converters.base import Conversion
 from converters.bundle import Bundle, Manifest, digest
 from converters.contract import Contract
-from converters.distilled import Distilled, check_distilled, read_distilled
+from converters.distilled import Distilled, read_distilled
 from converters.export import export_all
 from converters.plan import Plan
+from converters.schemes import MIXED
 from converters.tflite_constants import shrink_constants
 from converters.tflite_names import path_at
 from converters.tflite_quantization import quantized
@@ -192,25 +193,26 @@ def test_what_was_not_distilled_for_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not say which scheme it was distilled for"):
         read_distilled(path)
     found = read_distilled(written(path, tuned_model(), ABOUT))
+    own = ("tflite", "w4")
     for target, scheme in (("tflite", "fp32"), ("tflite", "w8d"), ("coreml", "w4")):
-        with pytest.raises(InputError, match=f"distilled for tflite w4, not for {target} {scheme}"):
-            check_distilled(found, [("tflite", "w4"), (target, scheme)])
+        with pytest.raises(InputError, match=f"rounds them, which {target} {scheme} does not"):
+            found.tuned(model, sha256, [own, (target, scheme)])
+    decoders = {"MLP0": "w8d", "neck.Conv2d0": "w8d"}  # where w4 has int8 too
+    plan = Plan(target="tflite", default="w4", groups=decoders)
+    assert found.tuned(model, sha256, [("tflite", MIXED)], plan).image_encoder is not None
+    plan = Plan(target="tflite", default="w4", groups={"AttentionStage1.TinyViTBlock0": "w8d"})
+    with pytest.raises(InputError, match="which tflite mixed does not"):
+        found.tuned(model, sha256, [("tflite", MIXED)], plan)
     with pytest.raises(InputError, match="distilled from weights .* give --weights its teacher"):
-        found.tuned(model, "0" * 64)
+        found.tuned(model, "0" * 64, [own])
     name = "image_encoder.neck.0.weight"
     for state, said in (
-        (
-            {**found.state, name: torch.zeros(3)},
-            "1 of the wrong shape: image_encoder.neck.0.weight",
-        ),
-        (
-            {k: v for k, v in found.state.items() if k != name},
-            "1 missing: image_encoder.neck.0.weight",
-        ),
+        ({**found.state, name: torch.zeros(3)}, f"1 of the wrong shape: {name}"),
+        ({k: v for k, v in found.state.items() if k != name}, f"1 missing: {name}"),
         ({**found.state, name: found.state[name] * torch.nan}, "NaN or infinite"),
     ):
         with pytest.raises(InputError, match=f"'a.safetensors' does not fit the model: .*{said}"):
-            Distilled(found.record, "w4", sha256, state).tuned(model, sha256)
+            Distilled(found.record, "w4", sha256, state).tuned(model, sha256, [own])
     for scheme in ("fp32", "w3"):
         with pytest.raises(InputError, match=f"'{scheme}' is no quantized scheme of target tflite"):
             plan_of(scheme)
