@@ -1,10 +1,10 @@
 """Decoupled distillation: a student encoder learns a teacher's image embeddings.
 
-The student is a fresh encoder, or the teacher's own with weights rounded as a scheme rounds them.
-
 Zhang et al. 2023, "Faster Segment Anything" (arXiv 2306.14289): mean squared error on the image
 embedding alone; prompt encoder and mask decoder are the teacher's, unchanged. Fine-tuning them
 together afterwards is `mobilesam train` with the result as its ``init``.
+
+The student is a fresh encoder, or the teacher's own with weights rounded as a scheme rounds them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
