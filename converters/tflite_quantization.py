@@ -148,7 +148,7 @@ def quantized(content: bytes, plan: Plan, ranges: Ranges | None = None) -> bytes
     quantizer = Quantizer(content)
     for operation in _operations(content):
         group = group_of(operation.scope)
-        rule = _precision(plan.of(group)).get(operation.name) if group else None
+        rule = precision(plan.of(group)).get(operation.name) if group else None
         if rule is not None and operation.weight_bytes:
             _add(quantizer, operation, rule)
     if not quantizer.get_quantization_recipe():
@@ -196,7 +196,12 @@ def _operations(content: bytes) -> Iterator[_Operation]:
         yield _Operation(name, scope, shape, 0 if data is None else len(data))
 
 
-def _precision(name: str) -> Mapping[str, Rule]:
+def precision(name: str) -> Mapping[str, Rule]:
+    """What a precision makes of each kind of operation.
+
+    Raises:
+        InputError: there is no such precision.
+    """
     if name not in PRECISIONS:
         raise InputError(
             f"unknown precision '{name}' of target tflite, known: {', '.join(PRECISIONS)}"

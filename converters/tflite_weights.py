@@ -9,7 +9,7 @@ from torch import nn
 
 from converters.plan import Plan
 from converters.tflite_names import group_at
-from converters.tflite_quantization import CONV, DEPTHWISE, LINEAR, PLANS, PRECISIONS
+from converters.tflite_quantization import CONV, DEPTHWISE, LINEAR, PLANS, precision
 from mobilesam.errors import InputError
 from mobilesam.tiny_vit import ConvNorm, WindowAttention
 
@@ -47,11 +47,14 @@ def roundings_of(encoder: nn.Module, plan: Plan) -> dict[str, WeightRounding]:
     Args:
         encoder: linear layers and convolutions have the weights that are rounded.
         plan: of precisions.
+
+    Raises:
+        InputError: the plan names a precision that there is not.
     """
     found = {}
     for name, layer in encoder.named_modules():
         kind = _kind(layer)
-        rule = kind and PRECISIONS[plan.of(group_at(encoder, name))].get(kind)
+        rule = kind and precision(plan.of(group_at(encoder, name))).get(kind)
         if rule:
             width = encoder.get_parameter(f"{name}.weight").shape[1]
             bits, _, block = rule.fitted(width)

@@ -203,6 +203,8 @@ def test_what_was_not_distilled_for_it_is_refused(tmp_path: Path) -> None:
     plan = Plan(target="tflite", default="w4", groups={"AttentionStage1.TinyViTBlock0": "w8d"})
     with pytest.raises(InputError, match="which tflite mixed does not"):
         found.tuned(model, sha256, [("tflite", MIXED)], plan)
+    with pytest.raises(InputError, match="unknown precision 'w3' of target tflite"):
+        roundings_of(model.image_encoder, Plan(target="tflite", default="w3"))
     with pytest.raises(InputError, match="distilled from weights .* give --weights its teacher"):
         found.tuned(model, "0" * 64, [own])
     name = "image_encoder.neck.0.weight"
