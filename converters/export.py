@@ -3,31 +3,23 @@
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from filelock import Timeout
-
-from converters.bundle import Bundle, WeightsRecord
 from converters.calibration import MIN_MAX, CalibrationOptions, calibration_photos
 from converters.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
 from converters.coreml_options import CoreMLOptions
-from converters.distilled import Distilled, DistilledRecord, read_distilled
+from converters.distilled import Distilled, read_distilled
 from converters.modules import refuse_train_mode
 from converters.plan import Plan
-from converters.process import Cancelled, ConversionError, convert_in_process
 from converters.progress import BundleProgress
-from converters.provenance import export_key, weights_record
-from converters.schemes import ALL, COREML, MIXED, TARGETS, is_calibrated, require, resolve
+from converters.provenance import weights_record
+from converters.schemes import ALL, MIXED, is_calibrated, require, resolve
 from converters.selection import check_method, check_options, one_of, planned, runnable
-from converters.worker import Task
-from converters.workspace import cannot_write, locked, prepare_out, replacing
-from mobilesam.errors import BundleError, ExportError, InputError
+from converters.session import ExportResult, Session, hand_over, run_all
+from converters.workspace import prepare_out
+from mobilesam.errors import InputError
 from mobilesam.sam import MobileSAM
 from mobilesam.variants import load_model
 
@@ -38,17 +30,6 @@ DEFAULT_JOBS = 2
 DEFAULT_COREML = CoreMLOptions()
 SLOT_LIMITS = (2, 64)
 """A single point takes two slots: itself and SAM's padding point."""
-
-
-@dataclass(frozen=True)
-class ExportResult:
-    """One bundle: where it is, whether it was recognised as unchanged, and how long it took."""
-
-    path: Path
-    target: str
-    scheme: str
-    skipped: bool
-    seconds: float
 
 
 def export(
@@ -220,7 +201,7 @@ def export_all(
             tempfile.TemporaryDirectory(prefix="mobilesam-export-") as scratch,
             BundleProgress([f"{t}-{s}" for t, s in folders], enabled=progress) as lines,
         ):
-            session = _Session(
+            session = Session(
                 model=model,
                 weights=weights,
                 contract=contract,
@@ -234,149 +215,9 @@ def export_all(
                 lines=lines,
                 stop=threading.Event(),
             )
-            _hand_over(tuned, session.model_file)
-            return _run_all(session, folders, workers)
+            hand_over(tuned, session.model_file)
+            return run_all(session, folders, workers)
     finally:
         for parent in created:
             with suppress(OSError):  # not empty: something was exported
                 parent.rmdir()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Session:
-    """What the exports of one call share."""
-
-    model: MobileSAM
-    weights: WeightsRecord
-    contract: Contract
-    coreml: CoreMLOptions
-    calibration: CalibrationOptions
-    plan: Plan | None
-    distilled: DistilledRecord | None
-    force: bool
-    scratch: Path
-    threads: int
-    lines: BundleProgress
-    stop: threading.Event
-
-    @property
-    def model_file(self) -> Path:
-        return self.scratch / "model.pt"
-
-    def contract_of(self, target: str) -> Contract:
-        """The contract of a target's bundles."""
-        if target != COREML:
-            return self.contract
-        return replace(self.contract, slot_counts=self.coreml.slot_counts(self.contract.slots))
-
-    def export(self, target: str, scheme: str, folder: Path) -> ExportResult:
-        """Convert to one bundle, or recognise it as unchanged."""
-        name = f"{target}-{scheme}"
-        self.lines.start(name)
-        begin = time.monotonic()
-        contract = self.contract_of(target)
-        key = export_key(
-            self.model,
-            self.weights,
-            contract,
-            target,
-            scheme,
-            self.coreml,
-            self.calibration,
-            self._plan(scheme),
-            self.distilled,
-        )
-        try:
-            with locked(folder, self.stop.is_set):
-                skipped = not self.force and _is_unchanged(folder, key)
-                if not skipped:
-                    with replacing(folder) as partial:
-                        convert_in_process(
-                            self._task(target, scheme, partial), self.scratch, self.stop.is_set
-                        )
-        except ConversionError as error:
-            self.lines.finish(name, "[red]failed")
-            self.lines.show_log(name, error.log_tail)
-            raise
-        except OSError as error:
-            if isinstance(error, Timeout):
-                raise Cancelled from None
-            self.lines.finish(name, "[red]failed")
-            raise ExportError(cannot_write(folder.parent, error)) from error
-        self.lines.finish(name, "[green]unchanged" if skipped else "[green]done")
-        return ExportResult(folder, target, scheme, skipped, time.monotonic() - begin)
-
-    def _task(self, target: str, scheme: str, partial: Path) -> Task:
-        return Task(
-            target=target,
-            scheme=scheme,
-            contract=self.contract_of(target),
-            weights=self.weights,
-            coreml=self.coreml,
-            model=self.model_file,
-            folder=partial.resolve(),
-            shared=self.scratch,
-            outcome=self.scratch / f"{target}-{scheme}.outcome.json",
-            threads=self.threads,
-            calibration=self.calibration,
-            plan=self._plan(scheme),
-            distilled=self.distilled,
-        )
-
-    def _plan(self, scheme: str) -> Plan | None:
-        return self.plan if scheme == MIXED else None
-
-
-def _run_all(
-    session: _Session, folders: Mapping[tuple[str, str], Path], workers: int
-) -> list[ExportResult]:
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="export")
-    futures: dict[tuple[str, str], Future[ExportResult]] = {}
-    try:
-        for pair in sorted(folders, key=_turn):
-            futures[pair] = pool.submit(session.export, *pair, folders[pair])
-        for future in as_completed(futures.values()):
-            future.exception()
-    finally:
-        # Reached early only by an interrupt: end the children, and let the threads tidy up.
-        session.stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-    failures = {pair: error for pair in folders if (error := futures[pair].exception())}
-    if failures:
-        (target, scheme), first = next(iter(failures.items()))
-        if not isinstance(first, ExportError):
-            raise first
-        more = f" ({len(failures)} of {len(folders)} bundles failed)" if len(failures) > 1 else ""
-        raise ConversionError(
-            f"{target}-{scheme} was not exported: {first}{more}", getattr(first, "log_tail", "")
-        ) from first
-    return [futures[pair].result() for pair in folders]
-
-
-def _hand_over(model: MobileSAM, path: Path) -> None:
-    """Write the model for the workers, exactly as it is."""
-    try:
-        torch.save(model, path)
-    except OSError as error:
-        raise ExportError(cannot_write(path.parent, error)) from error
-    except Exception as error:  # pickle and torch raise many kinds
-        raise ExportError(
-            f"the model cannot be handed to a converter process ({error}): it must be picklable, "
-            f"and {path.parent} writable"
-        ) from error
-
-
-def _is_unchanged(folder: Path, key: str) -> bool:
-    try:
-        bundle = Bundle(folder)
-        bundle.verify()
-    except BundleError:
-        return False
-    return bundle.manifest.export_key == key
-
-
-def _turn(pair: tuple[str, str]) -> tuple[int, int]:
-    """The longest first; a target's further schemes later, since they may use the first's work."""
-    target, scheme = pair
-    row = TARGETS[target]
-    return [*row.schemes, MIXED].index(scheme), -row.seconds

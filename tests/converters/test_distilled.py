@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from converters import export as export_module
+from converters import session as session_module
 from converters import tflite, worker
 from converters.base import Conversion
 from converters.bundle import Bundle, Manifest, digest
@@ -65,7 +65,7 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
     monkeypatch.setattr(tflite, "convert", convert)
     monkeypatch.setattr(tflite, "ports", lambda path, job: ((), ()))
     monkeypatch.setattr(worker, "check_ports", lambda *ports: None)
-    monkeypatch.setattr(export_module, "convert_in_process", convert_here)
+    monkeypatch.setattr(session_module, "convert_in_process", convert_here)
     return seen
 
 
@@ -116,7 +116,7 @@ def weights_of(encoder: nn.Module, plan: Plan) -> dict[str, np.ndarray]:
 def test_fake_quantization_is_what_the_file_holds(scheme: str, tiny_bundle: GetBundle) -> None:
     encoder, plan = tiny_model().image_encoder, plan_of(scheme)
     content = tiny_bundle("tflite", "fp32").file("encoder", "litert").read_bytes()
-    wanted = weights_in(quantized(shrink_constants(content), plan, None, "encode"))
+    wanted = weights_in(quantized(shrink_constants(content), plan))
     found = weights_of(encoder, plan)
     assert len(found) > 20 and found.keys() == wanted.keys()
     kinds = {(r.bits, r.block, bool(r.norm)) for r in roundings_of(encoder, plan).values()}

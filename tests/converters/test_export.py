@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from converters import export as export_module
+from converters import session as session_module
 from converters import workspace
 from converters.bundle import LOG_NAME, MANIFEST_NAME, Bundle, Manifest
 from converters.contract import COMPONENTS, CONTRACT_VERSION, Contract
 from converters.coreml_options import CoreMLOptions
-from converters.export import export, export_one
+from converters.export import ExportResult, export, export_one
 from converters.process import ConversionError
 from converters.schemes import TARGETS
 from mobilesam.checkpoints import tensors_sha256
@@ -43,7 +43,7 @@ print(result.skipped)
 """
 
 
-def export_tiny(model: MobileSAM, folder: Path, **options: bool) -> export_module.ExportResult:
+def export_tiny(model: MobileSAM, folder: Path, **options: bool) -> ExportResult:
     return export_one(model, "torchscript", "fp32", Contract.of(model), folder, **options)
 
 
@@ -328,7 +328,7 @@ def test_a_full_disk_gives_one_sentence_and_leaves_nothing(
     def no_space(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(export_module, "convert_in_process", no_space)
+    monkeypatch.setattr(session_module, "convert_in_process", no_space)
     with pytest.raises(ExportError, match="the disk is full"):
         export_tiny(tiny_model, tmp_path / "out" / "bundle")
     assert list(tmp_path.iterdir()) == []
@@ -371,9 +371,9 @@ def test_bad_arguments_are_refused_before_anything_is_written(
 
 
 def test_the_longest_goes_first_and_further_schemes_last() -> None:
-    from converters.export import _turn
     from converters.schemes import combinations
+    from converters.session import turn
 
-    order = sorted(combinations(), key=_turn)
+    order = sorted(combinations(), key=turn)
     assert order[0][0] == max(TARGETS, key=lambda name: TARGETS[name].seconds)
     assert order.index(("tflite", "fp32")) < order.index(("onnx", "fp16"))
