@@ -1,5 +1,6 @@
 """Encoders distilled for a scheme, and whether they were told the rounding that the file has."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from converters.export import export_all
 from converters.plan import Plan
 from converters.schemes import MIXED
 from converters.tflite_constants import shrink_constants
-from converters.tflite_names import path_at
+from converters.tflite_names import path_at, scope_of
 from converters.tflite_quantization import quantized
 from converters.tflite_weights import plan_of, roundings_of
 from converters.worker import Task
@@ -92,8 +93,9 @@ def weights_in(content: bytes) -> dict[str, np.ndarray]:
             axis = tensor.quantization.quantizedDimension
             scales = np.asarray(tensor.quantization.scale, np.float32)
             scaled = values * scales.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-        name = tensor.name.decode().partition(";")[0]
-        found[name] = scaled.reshape(tensor.shape)
+        steps = scope_of(tensor.name.decode())
+        path = [re.sub(r"_(?=\d+$)", "", s) for s in steps if s not in ("module", "image_encoder")]
+        found[".".join(path)] = scaled.reshape(tensor.shape)
     return found
 
 
@@ -108,20 +110,21 @@ def weights_of(encoder: nn.Module, plan: Plan) -> dict[str, np.ndarray]:
         if array.ndim == 4:
             depthwise = array.shape[1] == 1
             array = array.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
-        found[".".join(path_at(encoder, name.removesuffix(".weight")))] = array
+        layer = rounding.norm or name.removesuffix(".weight")  # what is folded in names it
+        found[".".join(path_at(encoder, layer))] = array
     return found
 
 
-@pytest.mark.parametrize("scheme", ["w4", "w8"])
-def test_fake_quantization_is_what_the_file_holds(scheme: str, tiny_bundle: GetBundle) -> None:
-    encoder, plan = tiny_model().image_encoder, plan_of(scheme)
+@pytest.mark.parametrize("precision", ["w8", "w4", "w4c"])
+def test_fake_quantization_is_what_the_file_holds(precision: str, tiny_bundle: GetBundle) -> None:
+    encoder, plan = tiny_model().image_encoder, Plan(target="tflite", default=precision)
     content = tiny_bundle("tflite", "fp32").file("encoder", "litert").read_bytes()
     wanted = weights_in(quantized(shrink_constants(content), plan))
     found = weights_of(encoder, plan)
     assert len(found) > 20 and found.keys() == wanted.keys()
     kinds = {(r.bits, r.block, bool(r.norm)) for r in roundings_of(encoder, plan).values()}
-    assert kinds - {(4, 32, False)} == {(8, 0, False), (8, 0, True)}
-    assert ((4, 32, False) in kinds) == (scheme == "w4")
+    assert (8, 0, True) in kinds
+    assert (4 in {bits for bits, _, _ in kinds}) == (precision != "w8")
     for name, weight in found.items():
         np.testing.assert_allclose(weight, wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)
 
