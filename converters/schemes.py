@@ -184,7 +184,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             calibration_methods=("min-max", "entropy"),
             refused={
                 "w4": "the files keep to opset 20, which has no 4-bit type",
-                "w8a16": "ONNX Runtime's processor kernels multiply 8-bit inputs alone",
+                "w8a16": "ONNX Runtime's kernels that multiply integers take 8-bit inputs alone",
                 **_NO_PALETTES,
             },
             seconds=30,
@@ -215,8 +215,8 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "and masks that are not numbers",
                 "w8": "XNNPACK has no kernels for int8 weights beside float inputs: every such "
                 "layer fell to a portable kernel, its weights made float again at each run",
-                "w4": "the encoder's linear layers in int4 cost more masks than w8a8 does, and "
-                "its convolutions would stay float: files no smaller than w8a8's",
+                "w4": "XNNPACK's quantizer shares a 4-bit scale over an output channel, not over "
+                "a block of 32 of its inputs",
                 "w8a16": "XNNPACK has no kernels with 16-bit activations",
                 **_NO_PALETTES,
             },
@@ -336,6 +336,17 @@ def markdown_table() -> str:
             a.runtime + (f" ({a.note.partition(':')[0]})" if a.note else "") for a in row.artefacts
         )
         lines.append(f"| `{target}` | `{scheme}` | {files} | {runtimes} | {row.schemes[scheme]} |")
+    return "\n".join(lines) + "\n"
+
+
+def refused_table() -> str:
+    """What is not offered, and why, as ``docs/quantization.md`` shows it."""
+    lines = ["| target | scheme | why not |", "|---|---|---|"]
+    for target, row in TARGETS.items():
+        by_reason: dict[str, list[str]] = {}
+        for scheme, reason in row.refused.items():
+            by_reason.setdefault(reason, []).append(f"`{scheme}`")
+        lines += [f"| `{target}` | {', '.join(s)} | {why} |" for why, s in by_reason.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from converters.contract import COMPONENTS, Contract, TensorSpec, pack_prompt
-from converters.schemes import markdown_table
+from converters.schemes import markdown_table, refused_table
 from mobilesam.predictor import choose_mask
 from mobilesam.prompts import make_prompt
 from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD, Frame, pixels_input, upscale_logits
@@ -30,6 +30,12 @@ def test_readme_has_the_table_of_schemes(repository: Path) -> None:
     between = re.search(r"<!-- schemes -->\n(.*?)<!-- /schemes -->", readme, re.DOTALL)
     assert between, "the markers <!-- schemes --> and <!-- /schemes --> are gone"
     assert between[1].strip() == markdown_table().strip()
+
+
+def test_every_refusal_is_in_the_docs(repository: Path) -> None:
+    text = (repository / "docs/quantization.md").read_text("utf-8")
+    between = re.search(r"<!-- refused -->\n(.*?)<!-- /refused -->", text, re.DOTALL)
+    assert between and between[1].strip() == refused_table().strip()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
