@@ -5,6 +5,9 @@ from torch import nn
 from mobilesam.checkpoints import WeightsInfo
 from mobilesam.mask_decoder import MaskDecoder
 from mobilesam.prompt_encoder import PromptEncoder
+from mobilesam.vector_math import settle
+
+settle()  # whoever computes with a model has imported this
 
 
 class MobileSAM(nn.Module):
