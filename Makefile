@@ -8,6 +8,7 @@ PY         := $(VENV)/bin/python
 STAMP      := $(VENV)/.setup-stamp
 IMAGES     := ../shared/data/masked
 OUT        := exports
+ROOMS      := coreml_evaluator mobilesam converters parity mobilesam_cli
 # e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for the CPU build of
 # torch on a Linux machine whose default index serves the CUDA build.
 PIP_ARGS   ?=
@@ -15,7 +16,7 @@ PIP_ARGS   ?=
 PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint parity lock clean
+.PHONY: help setup demo test lint rooms parity lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -45,10 +46,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## export everything with the demo weights, check it, write the report
 	@$(VENV)/bin/mobilesam demo
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy and the import contracts
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo > /dev/null || $(VENV)/bin/lint-imports --no-logo
+
+rooms: setup ## check that imports follow the arrow, and print the drawing (DOT)
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(VENV)/bin/import-linter drawgraph --show-import-totals $(ROOMS)
 
 test: lint ## lint, then every test
 	@$(PY) -m pytest $(PYTEST_ARGS)

@@ -23,14 +23,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from converters.bundle import Bundle
-from converters.contract import Contract
 from converters.modules import example_inputs
 from coreml_evaluator import CoreMLProgram
+from mobilesam.bundle.contract import Contract
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import MobileSAMError
-from mobilesam.variants import load_model
-from parity.latency import available_cores
-from parity.measure import peak_memory_mb
+from mobilesam.model.build import load_model
+from parity.cost.measure import available_cores
+from parity.cost.worker import peak_memory_mb
 
 TIME_LIMIT, MEMORY_LIMIT = 1.2, 1.5
 """The evaluator's time and memory, over PyTorch's."""

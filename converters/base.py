@@ -1,7 +1,7 @@
 """What a target's module is given, and what it must offer.
 
-``converters/<target>.py`` has three functions, see :class:`Converter`. It imports its library
-inside them, so that naming a target costs nothing.
+The module that a row of :data:`converters.schemes.TARGETS` names has three functions, see
+:class:`Converter`. It imports its library inside them, so that naming a target costs nothing.
 """
 
 import warnings
@@ -16,18 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from converters.bundle import FileRecord, WeightsRecord
 from converters.calibration import Calibration
-from converters.contract import (
+from converters.coreml.options import CoreMLOptions
+from converters.plan import Plan
+from converters.schemes import TARGETS
+from mobilesam import __version__
+from mobilesam.bundle.contract import (
     CONTRACT_VERSION,
     SLOT_AXIS,
     Component,
     Signature,
     TensorSpec,
 )
-from converters.coreml_options import CoreMLOptions
-from converters.plan import Plan
-from mobilesam import __version__
+from mobilesam.bundle.manifest import FileRecord, WeightsRecord
 from mobilesam.errors import ExportError
 
 AUTHOR = "mobilesam-export"
@@ -175,12 +176,12 @@ class Packager(Protocol):
 
 def converter_of(target: str) -> Converter:
     """The module of a target."""
-    return cast(Converter, import_module(f"converters.{target}"))
+    return cast(Converter, import_module(TARGETS[target].module))
 
 
 def packager_of(target: str) -> Packager | None:
     """The module of a target if it has a say in how files are packaged."""
-    module = import_module(f"converters.{target}")
+    module = import_module(TARGETS[target].module)
     return cast(Packager, module) if hasattr(module, "package") else None
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from converters.bundle import digest
-from converters.contract import Component, Contract, pack_image, pack_prompt
-from mobilesam.image_files import image_files
-from mobilesam.images import load_image
-from mobilesam.predictor import Predictor, choose_mask
-from mobilesam.prompts import Prompt, make_prompt
-from mobilesam.sam import MobileSAM
-from mobilesam.sample_photos import PHOTOS, data_folder
+from mobilesam.bundle.contract import Component, Contract, pack_image, pack_prompt
+from mobilesam.bundle.manifest import digest
+from mobilesam.data.image_files import image_files
+from mobilesam.data.sample_photos import PHOTOS, data_folder
+from mobilesam.inference.images import load_image
+from mobilesam.inference.predictor import Predictor, choose_mask
+from mobilesam.inference.prompts import Prompt, make_prompt
+from mobilesam.model.sam import MobileSAM
 
 Box = tuple[float, float, float, float]
 Inputs = dict[str, np.ndarray]

@@ -5,11 +5,11 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from converters.contract import Component, Contract
+from mobilesam.bundle.contract import Component, Contract
 from mobilesam.errors import ExportError
-from mobilesam.prompts import PADDING_POINT
-from mobilesam.sam import MobileSAM
-from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.model.point_labels import PADDING_POINT
+from mobilesam.model.sam import MobileSAM
 
 HIDDEN = -8192.0
 """Added to the attention score of an unused slot. As long as scores lie within half of it of each

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from converters.bundle import LOG_NAME
 from converters.worker import Outcome, Task
+from mobilesam.bundle.manifest import LOG_NAME
 from mobilesam.errors import ExportError
 
 TAIL_LINES = 40

@@ -8,7 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from converters.base import LICENCE, Conversion, converter_of
-from converters.bundle import (
+from converters.calibration import DEFAULT_CALIBRATION, CalibrationOptions, calibration_record
+from converters.coreml.options import CoreMLOptions
+from converters.plan import Plan
+from converters.schemes import TARGETS, is_calibrated, meaning_of
+from converters.tflite.distilled import DistilledRecord
+from mobilesam import __version__
+from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
+from mobilesam.bundle.manifest import (
     FileRecord,
     Manifest,
     SchemeRecord,
@@ -18,17 +25,10 @@ from converters.bundle import (
     key_of,
     size_on_disk,
 )
-from converters.calibration import DEFAULT_CALIBRATION, CalibrationOptions, calibration_record
-from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
-from converters.coreml_options import CoreMLOptions
-from converters.distilled import DistilledRecord
-from converters.plan import Plan
-from converters.schemes import TARGETS, is_calibrated, meaning_of
-from mobilesam import __version__
-from mobilesam.checkpoints import tensors_sha256
-from mobilesam.predictor import MASK_THRESHOLD
-from mobilesam.sam import MobileSAM
-from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.inference.predictor import MASK_THRESHOLD
+from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.model.sam import MobileSAM
+from mobilesam.weights.checkpoints import tensors_sha256
 
 
 def weights_record(model: MobileSAM) -> WeightsRecord:

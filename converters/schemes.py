@@ -1,6 +1,6 @@
 """The one table of targets and schemes: what can be exported, with what, and what it means.
 
-A target is one row here and one module ``converters/<target>.py`` (see ``converters.base``).
+A target is one row here and one module or folder in ``converters/`` (see ``converters.base``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,6 +41,7 @@ class Target:
 
     Attributes:
         title: the format's name in prose.
+        module: that converts to it, see :class:`converters.base.Converter`.
         packages: distributions that convert, their versions are recorded in the manifest; each is
             imported by its name with underscores.
         extra: the pip extra that installs them; empty when the base install has them.
@@ -54,6 +55,7 @@ class Target:
     """
 
     title: str
+    module: str
     packages: tuple[str, ...]
     extra: str = ""
     artefacts: tuple[Artefact, ...]
@@ -69,6 +71,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
     {
         "torchscript": Target(
             title="TorchScript",
+            module="converters.torchscript",
             packages=("torch",),
             artefacts=(
                 Artefact(suffix=".pt", runtime="torchscript"),
@@ -97,6 +100,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
         COREML: Target(
             title="Core ML",
+            module="converters.coreml.convert",
             packages=("coremltools",),
             extra="coreml",
             artefacts=(Artefact(suffix=".mlpackage", runtime="coreml"),),
@@ -136,6 +140,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
         "tflite": Target(
             title="TFLite",
+            module="converters.tflite.convert",
             packages=("litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer"),
             extra="tflite",
             artefacts=(Artefact(suffix=".tflite", runtime="litert"),),
@@ -165,6 +170,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
         "onnx": Target(
             title="ONNX",
+            module="converters.onnx.convert",
             packages=("onnx", "onnxscript", "onnxruntime"),
             extra="onnx",
             artefacts=(Artefact(suffix=".onnx", runtime="onnxruntime"),),
@@ -191,6 +197,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
         "executorch": Target(
             title="ExecuTorch",
+            module="converters.executorch.convert",
             packages=("executorch", "torchao"),
             extra="executorch",
             artefacts=(

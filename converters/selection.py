@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from converters.base import converter_of
-from converters.coreml_compression import minimum_ios
-from converters.coreml_options import IOS_VERSIONS, CoreMLOptions
+from converters.coreml.compression import minimum_ios
+from converters.coreml.options import IOS_VERSIONS, CoreMLOptions
 from converters.plan import Plan, read_plan
 from converters.schemes import ALL, COREML, TARGETS, calibration_methods, require_plan
 from mobilesam.errors import InputError

@@ -10,20 +10,20 @@ from pathlib import Path
 import torch
 from filelock import Timeout
 
-from converters.bundle import Bundle, WeightsRecord
 from converters.calibration import CalibrationOptions
-from converters.contract import Contract
-from converters.coreml_options import CoreMLOptions
-from converters.distilled import DistilledRecord
+from converters.coreml.options import CoreMLOptions
 from converters.plan import Plan
 from converters.process import Cancelled, ConversionError, convert_in_process
 from converters.progress import BundleProgress
 from converters.provenance import export_key
 from converters.schemes import COREML, MIXED, TARGETS
+from converters.tflite.distilled import DistilledRecord
 from converters.worker import Task
 from converters.workspace import cannot_write, locked, replacing
+from mobilesam.bundle.contract import Contract
+from mobilesam.bundle.manifest import Bundle, WeightsRecord
 from mobilesam.errors import BundleError, ExportError
-from mobilesam.sam import MobileSAM
+from mobilesam.model.sam import MobileSAM
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,8 @@ import torch
 from torch import nn
 
 from converters.base import Conversion, Port
-from converters.coreml_options import CoreMLOptions
-
-EXTRA_FILE = "contract.json"
-"""Provenance inside the archive, readable through ``torch.jit.load(..., _extra_files=...)``."""
+from converters.coreml.options import CoreMLOptions
+from mobilesam.bundle.manifest import TORCHSCRIPT_EXTRA
 
 
 def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
@@ -25,7 +23,7 @@ def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
 
 def convert(job: Conversion) -> None:
     """Trace the exported graph, freeze it, save it twice."""
-    extra = {EXTRA_FILE: json.dumps(job.metadata)}
+    extra = {TORCHSCRIPT_EXTRA: json.dumps(job.metadata)}
     with torch.no_grad():
         frozen = torch.jit.freeze(job.trace(_dynamic if job.scheme == "w8d" else None))
     torch.jit.save(frozen, str(job.path(".pt")), _extra_files=extra)

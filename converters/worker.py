@@ -15,18 +15,18 @@ import torch
 from pydantic import BaseModel
 
 from converters.base import Conversion, check_ports, converter_of, packager_of
-from converters.bundle import MANIFEST_NAME, WeightsRecord
 from converters.calibration import DEFAULT_CALIBRATION, Calibration, CalibrationOptions
-from converters.contract import COMPONENTS, Contract
-from converters.coreml_options import CoreMLOptions
-from converters.distilled import DistilledRecord
+from converters.coreml.options import CoreMLOptions
 from converters.modules import build_module, example_inputs
 from converters.plan import Plan
 from converters.provenance import build_manifest, file_records
 from converters.schemes import TARGETS, is_calibrated
+from converters.tflite.distilled import DistilledRecord
 from converters.workspace import FULL_DISK
+from mobilesam.bundle.contract import COMPONENTS, Contract
+from mobilesam.bundle.manifest import MANIFEST_NAME, WeightsRecord
 from mobilesam.errors import ExportError, MobileSAMError
-from mobilesam.sam import MobileSAM
+from mobilesam.model.sam import MobileSAM
 
 
 class Task(BaseModel):

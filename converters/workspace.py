@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from converters.bundle import MANIFEST_NAME
+from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import ExportError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)

@@ -4,9 +4,17 @@ It reads the saved ``.mlpackage``: the spec and the weights as they lie on disk.
 see :mod:`coreml_evaluator.precision` for what it can and cannot know about a device.
 """
 
-from coreml_evaluator.arguments import UnknownOpError
+from coreml_evaluator.errors import ProgramError, ProgramInputError, UnknownOpError
 from coreml_evaluator.program import CoreMLProgram
 from coreml_evaluator.reading import functions_of
 from coreml_evaluator.records import Evaluation, TensorType
 
-__all__ = ["CoreMLProgram", "Evaluation", "TensorType", "UnknownOpError", "functions_of"]
+__all__ = [
+    "CoreMLProgram",
+    "Evaluation",
+    "ProgramError",
+    "ProgramInputError",
+    "TensorType",
+    "UnknownOpError",
+    "functions_of",
+]

@@ -5,7 +5,7 @@ from typing import NamedTuple, NoReturn
 
 from torch import Tensor
 
-from mobilesam.errors import BundleError
+from coreml_evaluator.errors import UnknownOpError
 
 Value = Tensor | str
 """A value of a program. Floats of either width are float32 tensors, integers int32 ones."""
@@ -14,10 +14,6 @@ Argument = Value | Sequence[Value]
 
 IOS17 = 8
 """The opset of iOS 17, from which on a few ops differ. Opsets are numbered as file formats are."""
-
-
-class UnknownOpError(BundleError):
-    """A program has an op, or a form of an op, that the evaluator does not know."""
 
 
 class Arguments:

@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mobilesam.errors import BundleError
+from coreml_evaluator.errors import ProgramError
 
 
 class Flexible(NamedTuple):
@@ -58,7 +58,7 @@ def read_interface(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) ->
         inputs, outputs: ``FeatureDescription`` messages of Core ML's specification.
 
     Raises:
-        BundleError: one is neither a tensor nor an RGB image of fixed size as input.
+        ProgramError: one is neither a tensor nor an RGB image of fixed size as input.
     """
     images = frozenset(f.name for f in inputs if f.type.WhichOneof("Type") == "imageType")
     for feature in inputs:
@@ -67,7 +67,7 @@ def read_interface(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) ->
     for feature in (*inputs, *outputs):
         kind = feature.type.WhichOneof("Type")
         if kind != "multiArrayType" and not (kind == "imageType" and feature in inputs):
-            raise BundleError(
+            raise ProgramError(
                 f"{path}: '{feature.name}' is a Core ML {kind}, and the evaluator knows tensors "
                 "(multiArrayType) and image inputs only: check this program on a Mac"
             )
@@ -79,12 +79,12 @@ def _check_image(path: Path, feature: Any) -> None:
     image = feature.type.imageType
     layout = image.ColorSpace.Name(image.colorSpace)
     if layout != "RGB":
-        raise BundleError(
+        raise ProgramError(
             f"{path}: the image '{feature.name}' is {layout}, and the evaluator knows RGB only: "
             "convert with color_layout RGB"
         )
     if image.WhichOneof("SizeFlexibility"):
-        raise BundleError(
+        raise ProgramError(
             f"{path}: the image '{feature.name}' is of flexible size, and the evaluator knows "
             "images of one size only: convert with a fixed shape"
         )

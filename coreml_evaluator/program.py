@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coreml_evaluator.arguments import Argument, Arguments, Op, UnknownOpError, Value
+from coreml_evaluator.arguments import Argument, Arguments, Op, Value
+from coreml_evaluator.errors import ProgramError, ProgramInputError, UnknownOpError
 from coreml_evaluator.memory import address, addresses, can_hold_result
 from coreml_evaluator.ops import OPS
 from coreml_evaluator.ops.elementwise import STORED_AS
 from coreml_evaluator.precision import round_to_half, round_to_half_
 from coreml_evaluator.reading import dtype_name, read_function
 from coreml_evaluator.records import Evaluation, Operand, OpInfo, TensorType
-from mobilesam.errors import BundleError, InputError
 
 _HALF = "fp16"
 _CONSTANT = "constexpr_"  # begins the type of an op whose inputs are constants: compressed weights
@@ -45,7 +45,7 @@ class CoreMLProgram:
         function: name of the function in a package that has several; None takes its default.
 
     Raises:
-        BundleError: the package is missing, damaged, or not an ML Program of tensors and images;
+        ProgramError: the package is missing, damaged, or not an ML Program of tensors and images;
             it has no such function, or several and no default.
         UnknownOpError: it has an op that the evaluator does not know, named.
 
@@ -135,9 +135,9 @@ class CoreMLProgram:
             The program's outputs; floats of either width as float32.
 
         Raises:
-            InputError: a missing, unknown or misshapen input, or an image of other values.
+            ProgramInputError: a missing, unknown or misshapen input, or an image of other values.
             UnknownOpError: a form of an op that the evaluator does not know.
-            BundleError: an op whose arguments do not fit together.
+            ProgramError: an op whose arguments do not fit together.
         """
         values: dict[int, Value] = {**self._constants, **dict(self._take(inputs))}
         lent = addresses(values.values())
@@ -160,20 +160,22 @@ class CoreMLProgram:
         names = [tensor.name for tensor in self.inputs]
         unknown = [name for name in inputs if name not in names]
         if unknown:
-            raise InputError(f"{self.path} has no input '{unknown[0]}', only {', '.join(names)}")
+            raise ProgramInputError(
+                f"{self.path} has no input '{unknown[0]}', only {', '.join(names)}"
+            )
         for slot, tensor in enumerate(self.inputs):
             if tensor.name not in inputs:
-                raise InputError(f"{self.path} needs the input '{tensor.name}'")
+                raise ProgramInputError(f"{self.path} needs the input '{tensor.name}'")
             value = torch.as_tensor(inputs[tensor.name])
             shape = tuple(value.shape)
             if not self.takes(tensor.name, shape):
-                raise InputError(
+                raise ProgramInputError(
                     f"input '{tensor.name}' of {self.path} has shape "
                     f"{self._flexible.get(tensor.name) or list(tensor.shape)}, not {list(shape)}"
                 )
             value = value.to(STORED_AS[tensor.dtype])
             if tensor.name in self.images and not _are_pixels(value):
-                raise InputError(
+                raise ProgramInputError(
                     f"input '{tensor.name}' of {self.path} is an image and has values that no "
                     "8-bit pixel has, give whole numbers of 0 to 255"
                 )
@@ -212,14 +214,14 @@ class CoreMLProgram:
         try:
             result = function(Arguments(step.op_type, step.name, arguments, self._opset))
         except (RuntimeError, IndexError, ValueError, TypeError) as error:
-            raise BundleError(
+            raise ProgramError(
                 f"{self.path}: Core ML op '{step.op_type}' named '{step.name}' cannot be "
                 f"evaluated ({str(error).splitlines()[0]})"
             ) from error
         parts = result if isinstance(result, tuple) else (result,)
         for (slot, tensor), part in zip(step.outputs, parts, strict=True):
             if not _fits(part, tensor):
-                raise BundleError(
+                raise ProgramError(
                     f"{self.path}: Core ML op '{step.op_type}' named '{step.name}' gave "
                     f"'{tensor.name}' the shape {list(part.shape)} and {part.dtype}, the program "
                     f"says {list(tensor.shape)} and {tensor.dtype}"

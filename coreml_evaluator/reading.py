@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coreml_evaluator.arguments import UnknownOpError
+from coreml_evaluator.errors import ProgramError, UnknownOpError
 from coreml_evaluator.interface import Interface, read_interface
-from mobilesam.errors import BundleError
 
 
 class Read(NamedTuple):
@@ -31,7 +30,7 @@ def functions_of(path: str | Path) -> tuple[str, ...]:
     """Names of a package's functions, in its order: ``main``, unless it is a multifunction one.
 
     Raises:
-        BundleError: the package is missing, damaged, or not an ML Program.
+        ProgramError: the package is missing, damaged, or not an ML Program.
     """
     _, spec = _open(Path(path))
     return _names(spec)
@@ -46,7 +45,7 @@ def read_function(path: Path, name: str | None, known_ops: Container[str]) -> Re
         known_ops: op types that may occur.
 
     Raises:
-        BundleError: the package is missing, damaged, not an ML Program, has no such function or
+        ProgramError: the package is missing, damaged, not an ML Program, has no such function or
             no default one, or the function takes or gives what the evaluator does not know.
         UnknownOpError: an op of the function is not among ``known_ops``.
     """
@@ -54,11 +53,11 @@ def read_function(path: Path, name: str | None, known_ops: Container[str]) -> Re
     names = _names(spec)
     name = name or spec.description.defaultFunctionName or (names[0] if len(names) == 1 else "")
     if not name:
-        raise BundleError(
+        raise ProgramError(
             f"{path} has several functions and no default, name one of {', '.join(names)}"
         )
     if name not in spec.mlProgram.functions:
-        raise BundleError(f"{path} has no function '{name}', only {', '.join(names)}")
+        raise ProgramError(f"{path} has no function '{name}', only {', '.join(names)}")
     described = [each for each in spec.description.functions if each.name == name]
     features = described[0] if described else spec.description
     interface = read_interface(path, features.input, features.output)
@@ -86,7 +85,7 @@ def dtype_name(var: Any) -> str:
 def _open(path: Path) -> tuple[str, Any]:
     """A package's folder of weights and its specification."""
     if not path.is_dir():
-        raise BundleError(f"{path} is not an .mlpackage: it is not a folder")
+        raise ProgramError(f"{path} is not an .mlpackage: it is not a folder")
     with quiet():
         import coremltools as ct
 
@@ -97,7 +96,7 @@ def _open(path: Path) -> tuple[str, Any]:
             raise _unreadable(path, error) from error
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
-        raise BundleError(
+        raise ProgramError(
             f"{path} is of Core ML's kind '{kind or 'empty'}', not an ML Program: export the "
             "bundle again"
         )
@@ -109,10 +108,10 @@ def _names(spec: Any) -> tuple[str, ...]:
     return described or tuple(spec.mlProgram.functions)
 
 
-def _unreadable(path: Path, error: Exception) -> BundleError:
+def _unreadable(path: Path, error: Exception) -> ProgramError:
     lines = str(error).strip().splitlines()
     reason = lines[0] if lines else type(error).__name__
-    return BundleError(f"{path} cannot be read by coremltools ({reason}), export the bundle again")
+    return ProgramError(f"{path} cannot be read by coremltools ({reason}), export the bundle again")
 
 
 def _check_ops(path: Path, function: Any, known_ops: Container[str]) -> None:

@@ -12,18 +12,18 @@ import torch
 from safetensors.torch import save_file
 
 from conftest import THREADS, shared_folder
-from converters.bundle import Bundle
-from converters.export import export
+from converters.exporting import export
 from mobile_runtime_tests.helpers import FLOAT, OTHERS, SIZE, Change, Judge
-from mobilesam.sam import MobileSAM
-from mobilesam.variants import build, load_model
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.model.build import build, load_model
+from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes import open_runner
+from mobilesam.runtimes.base import BundleRunner
+from mobilesam.runtimes.reference import ReferenceRunner
 from parity import suite
 from parity.image_folder import folder_photos
 from parity.progress import Progress
 from parity.references import PhotoReference, reference_answers
-from parity.runners import open_runner
-from parity.runners.base import BundleRunner
-from parity.runners.reference import ReferenceRunner
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
 from tests.parity.fakes import write_photos

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.bundle import MANIFEST_NAME, digest, size_on_disk
-from converters.contract import Component
+from mobilesam.bundle.contract import Component
+from mobilesam.bundle.manifest import MANIFEST_NAME, digest, size_on_disk
 
 Weights = dict[str, np.ndarray]
 Fault = Callable[[Weights], Weights]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from parity.runners.base import BundleRunner
+from mobilesam.runtimes.base import BundleRunner
 from parity.schema import BundleReport
 
 SIZE = 256

@@ -14,8 +14,6 @@ import torch
 from typer.testing import CliRunner
 
 pytest.importorskip("coremltools", reason="coremltools is not installed")
-from converters.bundle import Bundle  # noqa: E402
-from converters.contract import COMPONENTS, Component  # noqa: E402
 from mobile_runtime_tests.helpers import Judge  # noqa: E402
 from mobile_runtime_tests.planting import (  # noqa: E402
     Fault,
@@ -23,15 +21,17 @@ from mobile_runtime_tests.planting import (  # noqa: E402
     attribute_faults,
     weight_faults,
 )
-from mobilesam.cli import app  # noqa: E402
+from mobilesam.bundle.contract import COMPONENTS, Component  # noqa: E402
+from mobilesam.bundle.manifest import Bundle  # noqa: E402
 from mobilesam.errors import BundleError  # noqa: E402
-from mobilesam.prompts import make_prompt  # noqa: E402
-from mobilesam.variants import load_model  # noqa: E402
-from parity.bisect.alignment import Aligned  # noqa: E402
-from parity.bisect.coreml import open_aligned  # noqa: E402
-from parity.bisect.engine import Engine, Evaluation  # noqa: E402
-from parity.bisect.run import Sides, Subject, bisect, examine  # noqa: E402
-from parity.bisect.verdict import find_fault  # noqa: E402
+from mobilesam.inference.prompts import make_prompt  # noqa: E402
+from mobilesam.model.build import load_model  # noqa: E402
+from mobilesam_cli import app  # noqa: E402
+from parity.bisection.alignment import Aligned  # noqa: E402
+from parity.bisection.coreml import open_aligned  # noqa: E402
+from parity.bisection.engine import Engine, Evaluation  # noqa: E402
+from parity.bisection.run import Sides, Subject, bisect, examine  # noqa: E402
+from parity.bisection.verdict import find_fault  # noqa: E402
 from parity.suite import Origin  # noqa: E402
 from parity.thresholds import Thresholds  # noqa: E402
 from tests.tiny_bundles import tiny_bundle, tiny_model  # noqa: E402

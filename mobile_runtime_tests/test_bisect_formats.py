@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.contract import COMPONENTS, Component
 from mobile_runtime_tests.test_bisect_faults import REAL, change, outputs_of, subject
+from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError
-from parity.bisect.formats import FORMATS
-from parity.bisect.run import Sides, bisect, examine
-from parity.bisect.verdict import find_fault
+from parity.bisection.formats import FORMATS
+from parity.bisection.run import Sides, bisect, examine
+from parity.bisection.verdict import find_fault
 from parity.thresholds import Thresholds
 from tests.tiny_bundles import tiny_bundle, tiny_model
 
@@ -96,7 +96,7 @@ def test_wrong_weights_are_located(
 ) -> None:
     from importlib import import_module
 
-    open_aligned = import_module(f"parity.bisect.{FORMATS[target].module}").open_aligned
+    open_aligned = import_module(f"parity.bisection.{FORMATS[target].module}").open_aligned
     bundle = tiny_bundle(tmp_path_factory, target)
     path = bundle.file(component, bundle.runtimes[0])
     sides = Sides(tiny_model(), bundle, subject())

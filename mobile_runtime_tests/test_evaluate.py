@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from converters.bundle import Bundle
 from mobile_runtime_tests.helpers import SIZE
-from parity.evaluate import Subset, evaluate
-from parity.evaluation import PROMPT_NAMES
+from mobilesam.bundle.manifest import Bundle
+from parity.evaluation.evaluate import Subset, evaluate
+from parity.evaluation.scores import PROMPT_NAMES
 from tests.masked_folders import write_masked
 
 WORD = {"torchscript": "TorchScript", "lite_interpreter": "lite interpreter", "litert": "LiteRT"}

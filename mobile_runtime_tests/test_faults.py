@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.bundle import Bundle
-from converters.contract import Component
 from mobile_runtime_tests import faults
 from mobile_runtime_tests.helpers import SIZE, Change, Judge, failed, failing_prompts
-from mobilesam.transforms import pixels_input
-from mobilesam.variants import load_model
+from mobilesam.bundle.contract import Component
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.inference.transforms import pixels_input
+from mobilesam.model.build import load_model
+from mobilesam.runtimes.base import BundleRunner
 from parity.cases import PROMPT_TYPES
-from parity.runners.base import BundleRunner
 
 Check = tuple[str, str]
 Inputs = dict[str, np.ndarray]

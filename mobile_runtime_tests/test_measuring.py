@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from converters.bundle import Bundle
-from parity.latency import measure_bundle
+from mobilesam.bundle.manifest import Bundle
+from parity.cost.measure import measure_bundle
 
 
 @pytest.mark.parametrize("name", ["tflite-fp32", "onnx-fp32", "executorch-fp32"])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from converters.bundle import Bundle
 from converters.schemes import combinations
 from mobile_runtime_tests.helpers import FLOAT, OTHERS, Judge
+from mobilesam.bundle.manifest import Bundle
 from parity.schema import BundleReport
 
 

@@ -11,15 +11,15 @@ from PIL import Image
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
 from ai_edge_litert.schema_py_generated import ModelT, TensorT, TensorType  # noqa: E402
 
-from converters.bundle import MANIFEST_NAME, Bundle  # noqa: E402
 from converters.calibration import Calibration, Inputs  # noqa: E402
-from converters.contract import COMPONENTS, Component  # noqa: E402
-from converters.tflite_constants import shrink_constants  # noqa: E402
-from converters.tflite_file import read_model, write_model  # noqa: E402
-from converters.tflite_quantization import PLANS, calibrated, quantized  # noqa: E402
+from converters.tflite.constants import shrink_constants  # noqa: E402
+from converters.tflite.file import read_model, write_model  # noqa: E402
+from converters.tflite.quantization import PLANS, calibrated, quantized  # noqa: E402
 from mobile_runtime_tests import faults  # noqa: E402
 from mobile_runtime_tests.helpers import SIZE, Judge, failed  # noqa: E402
-from mobilesam.variants import load_model  # noqa: E402
+from mobilesam.bundle.contract import COMPONENTS, Component  # noqa: E402
+from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle  # noqa: E402
+from mobilesam.model.build import load_model  # noqa: E402
 
 Wanted = Callable[[TensorT], bool]
 Samples = Iterator[Inputs]

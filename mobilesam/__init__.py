@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mobilesam.predictor import Predictor
-    from mobilesam.variants import load_model
+    from mobilesam.inference.predictor import Predictor
+    from mobilesam.model.build import load_model
 
 __version__ = "0.1.0"
 __all__ = ["Predictor", "__version__", "load_model"]
 
-_HOMES = {"Predictor": "mobilesam.predictor", "load_model": "mobilesam.variants"}
+_HOMES = {"Predictor": "mobilesam.inference.predictor", "load_model": "mobilesam.model.build"}
 
 
 def __getattr__(name: str) -> object:

@@ -12,8 +12,8 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
-from mobilesam.download import cache_folder
 from mobilesam.errors import MissingDependencyError
+from mobilesam.weights.download import cache_folder
 
 DISTRIBUTION = "mobilesam-export"
 

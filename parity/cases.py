@@ -9,10 +9,10 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.masked_images import Segment, read_labels, segment_mask
-from mobilesam.prompts import Prompt, make_prompt
-from mobilesam.sample_photos import PHOTOS, Box, data_folder
-from mobilesam.transforms import Frame
+from mobilesam.data.masked_images import Segment, read_labels, segment_mask
+from mobilesam.data.sample_photos import PHOTOS, Box, data_folder
+from mobilesam.inference.prompts import Prompt, make_prompt
+from mobilesam.inference.transforms import Frame
 
 PromptType = Literal[
     "one_point",
@@ -44,7 +44,7 @@ class Case:
         image: name of the image.
         name: of the prompt, unique within the image.
         prompt_type: what kind of prompt it is.
-        prompt: as :func:`mobilesam.prompts.make_prompt` returns it.
+        prompt: as :func:`mobilesam.inference.prompts.make_prompt` returns it.
         frame: geometry of the image in the model's square.
         human_mask: [H, W] bool, the mask a person drew of what the prompt points at, or None.
         refines: the prompt still lacks its mask input: the reference's logits of ``one_point``.

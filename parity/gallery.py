@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from mobilesam.predictor import choose_mask
-from mobilesam.prompts import make_prompt
-from mobilesam.sample_photos import PHOTOS, ShippedPhoto
-from mobilesam.transforms import Frame
+from mobilesam.data.sample_photos import PHOTOS, ShippedPhoto
+from mobilesam.inference.drawing import data_uri, draw_answer, draw_masks
+from mobilesam.inference.predictor import choose_mask
+from mobilesam.inference.prompts import make_prompt
+from mobilesam.inference.transforms import Frame
+from mobilesam.runtimes.base import Runner
 from parity.progress import Step
 from parity.references import PhotoReference, masks_of
-from parity.report.overlays import data_uri, draw_answer, draw_masks
-from parity.runners.base import Runner
 from parity.schema import GalleryPhoto, GalleryPicture
 
 MAX_SIDE = 320

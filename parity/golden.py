@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.bundle import Bundle, Record
-from converters.contract import CONTRACT_VERSION, InputVariant
+from mobilesam.bundle.contract import CONTRACT_VERSION, InputVariant
+from mobilesam.bundle.manifest import Bundle, Record
 from mobilesam.errors import BundleError, InputError
-from mobilesam.images import load_image
+from mobilesam.inference.images import load_image
+from mobilesam.model.build import load_model
+from mobilesam.model.sam import MobileSAM
 from mobilesam.new_folder import new_folder, require_new
-from mobilesam.sam import MobileSAM
-from mobilesam.variants import load_model
+from mobilesam.runtimes import open_runner
+from mobilesam.runtimes.base import BundleRunner
+from mobilesam.runtimes.reference import ReferenceRunner
 from parity.cases import Photo, PromptType, default_photos, middle
 from parity.references import Answer, PhotoReference, reference_answers
-from parity.runners import open_runner
-from parity.runners.base import BundleRunner
-from parity.runners.reference import ReferenceRunner
 from parity.suite import Origin
 from parity.thresholds import Row, Thresholds
 

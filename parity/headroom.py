@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from converters.modules import HIDDEN
+from mobilesam.runtimes.base import BundleRunner
 from parity.references import PhotoReference
-from parity.runners.base import BundleRunner
 from parity.schema import Headroom, OpRange
 
 HALF_MAX = 65504.0

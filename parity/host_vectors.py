@@ -3,7 +3,7 @@
 They come from the library's own functions, need no bundle, and use small frames so that they fit
 in one JSON file. To write them again after a change:
 
-    python -m parity.host_vectors apple/Tests/MobileSAMTests/Fixtures/vectors.json
+    python -m parity.host_vectors apps/apple/Tests/MobileSAMTests/Fixtures/vectors.json
 """
 
 import base64
@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from converters.contract import Contract, pack_prompt
+from mobilesam.bundle.contract import Contract, pack_prompt
 from mobilesam.errors import ImageError, PromptError
-from mobilesam.predictor import MASK_THRESHOLD, choose_mask
-from mobilesam.prompts import Prompt, make_prompt
-from mobilesam.transforms import (
+from mobilesam.inference.predictor import MASK_THRESHOLD, choose_mask
+from mobilesam.inference.prompts import Prompt, make_prompt
+from mobilesam.inference.transforms import (
     Frame,
     normalized_input,
     pixels_input,

@@ -3,9 +3,9 @@
 from functools import partial
 from pathlib import Path
 
-from mobilesam.image_files import image_files, require_folder
-from mobilesam.images import load_image
-from mobilesam.masked_images import MANIFEST, ImageManifest, read_manifest
+from mobilesam.data.image_files import image_files, require_folder
+from mobilesam.data.masked_images import MANIFEST, ImageManifest, read_manifest
+from mobilesam.inference.images import load_image
 from parity.cases import Photo, label_subject, middle
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.predictor import choose_mask
+from mobilesam.inference.predictor import choose_mask
+from mobilesam.runtimes.base import BundleRunner, Decoded
 from parity import metrics
 from parity.cases import Case
 from parity.progress import Step
 from parity.references import Answer, PhotoReference, masks_of
-from parity.runners.base import BundleRunner, Decoded
 from parity.schema import CaseMetrics, EncoderMetrics, MaskMetrics, Stage
 
 Bools = npt.NDArray[np.bool_]

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mobilesam.predictor import MASK_THRESHOLD, choose_mask
-from mobilesam.transforms import Frame, upscale_logits
+from mobilesam.inference.predictor import MASK_THRESHOLD, choose_mask
+from mobilesam.inference.transforms import Frame, upscale_logits
+from mobilesam.runtimes.base import Decoded, Runner
 from parity.cases import Case, Photo, is_degenerate
 from parity.metrics import boundary
 from parity.progress import Step
-from parity.runners.base import Decoded, Runner
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]

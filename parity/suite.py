@@ -11,25 +11,25 @@ from typing import Protocol
 
 import torch
 
-from converters.bundle import Bundle
 from mobilesam import __version__
-from mobilesam.checkpoints import KNOWN_NAMES, WeightsInfo
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import BundleError
-from mobilesam.sample_photos import PHOTOS
-from mobilesam.variants import load_model
+from mobilesam.inference.drawing import data_uri, draw_case
+from mobilesam.model.build import load_model
+from mobilesam.runtimes import open_runner
+from mobilesam.runtimes.base import BundleRunner
+from mobilesam.runtimes.reference import ReferenceRunner
+from mobilesam.weights.checkpoints import KNOWN_NAMES, WeightsInfo
 from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, Photo, default_photos
 from parity.command import command_line
+from parity.cost.measure import measure_bundle, measure_reference
 from parity.gallery import draw_gallery, first_answers
 from parity.headroom import measure_headroom
 from parity.image_folder import folder_photos
 from parity.judge import Findings, judge
-from parity.latency import measure_bundle, measure_reference
 from parity.progress import Progress, Step
 from parity.references import PhotoReference, reference_answers
-from parity.report.overlays import data_uri, draw_case
-from parity.runners import open_runner
-from parity.runners.base import BundleRunner
-from parity.runners.reference import ReferenceRunner
 from parity.schema import BundleReport, Check, ParityReport
 from parity.thresholds import Row, Thresholds
 from parity.verdict import checks, equality, reasons

@@ -42,7 +42,7 @@ class MaskLimits(Limits):
 
 
 class LayerLimits(Limits):
-    """For a single op that is fed PyTorch's values; see :mod:`parity.bisect.measure`."""
+    """For a single op that is fed PyTorch's values; see :mod:`parity.bisection.op_errors`."""
 
     excess: Positive
     relative_l2: Positive

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from conftest import THREADS
-from converters.bundle import Bundle
+from mobilesam.bundle.manifest import Bundle
 from tests import tiny_bundles
 
 REPOSITORY = Path(__file__).resolve().parent.parent

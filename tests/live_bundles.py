@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from conftest import shared_folder
-from converters.bundle import Bundle
-from converters.contract import Contract
-from converters.export import export_one
-from mobilesam.sam import MobileSAM
-from mobilesam.variants import build
+from converters.exporting import export_one
+from mobilesam.bundle.contract import Contract
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.model.build import build
+from mobilesam.model.sam import MobileSAM
 from tests.upstream.oracle import randomize
 
 SIZE = 256

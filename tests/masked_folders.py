@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from mobilesam.mask_geometry import deepest
+from mobilesam.data.mask_geometry import deepest
 
 SIZE = 72, 96
 NAMES = ("images/a.png", "images/b.png", "images/c.png")

@@ -10,11 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from converters.contract import COMPONENTS, Contract, TensorSpec, pack_prompt
 from converters.schemes import markdown_table, refused_table
-from mobilesam.predictor import choose_mask
-from mobilesam.prompts import make_prompt
-from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD, Frame, pixels_input, upscale_logits
+from mobilesam.bundle.contract import COMPONENTS, Contract, TensorSpec, pack_prompt
+from mobilesam.inference.predictor import choose_mask
+from mobilesam.inference.prompts import make_prompt
+from mobilesam.inference.transforms import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    Frame,
+    pixels_input,
+    upscale_logits,
+)
 
 CONTRACT = Contract(1024, 16, 256, "pixels", 8)
 DOCUMENTS = ("README.md", "docs/bundle.md")

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from converters.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
-from mobilesam import prompts
-from mobilesam.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
+from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.model import point_labels
 
 CONTRACT = Contract(1024, 16, 256, "pixels", 8)
 
 
 @pytest.fixture(scope="module")
 def package(repository: Path) -> Path:
-    return repository / "apple"
+    return repository / "apps" / "apple"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_slot_labels_are_the_contract_s(contract_swift: str) -> None:
         *("FOREGROUND", "BACKGROUND", "BOX_TOP_LEFT", "BOX_BOTTOM_RIGHT"),
         *("PADDING_POINT", "UNUSED_SLOT"),
     )
-    expected = {camel(name): str(getattr(prompts, name)) for name in names}
+    expected = {camel(name): str(getattr(point_labels, name)) for name in names}
     assert {int(value) for value in expected.values()} == set(LABELS)
     assert enum_of(contract_swift, "SlotLabel") == expected
 
@@ -77,7 +77,7 @@ def test_sources_name_tensors_by_the_constants_only(package: Path) -> None:
 
 def test_manifest_reads_fields_that_manifests_have(package: Path) -> None:
     """All but those that newer toolkits add, which Swift must then take as optional."""
-    from converters.bundle import FileRecord, Manifest
+    from mobilesam.bundle.manifest import FileRecord, Manifest
 
     source = (package / "Sources" / "MobileSAM" / "Manifest.swift").read_text("utf-8")
     keys = re.search(r"private enum CodingKeys: String, CodingKey \{\n(.*?)\n    \}", source, re.S)

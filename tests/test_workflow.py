@@ -10,7 +10,7 @@ import pytest
 import typer.main
 import yaml
 
-from mobilesam.cli import app
+from mobilesam_cli import app
 from parity.replay.run import COMPUTE_UNITS
 
 MADE = ("exports", "reports", "build/")

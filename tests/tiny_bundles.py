@@ -5,14 +5,14 @@ from functools import lru_cache
 import pytest
 
 from conftest import shared_folder
-from converters.bundle import Bundle
-from converters.contract import Contract
-from converters.coreml_compression import minimum_ios
-from converters.coreml_options import CoreMLOptions
-from converters.export import export_all
+from converters.coreml.compression import minimum_ios
+from converters.coreml.options import CoreMLOptions
+from converters.exporting import export_all
 from converters.schemes import COREML, schemes_of
-from mobilesam.sam import MobileSAM
-from mobilesam.tiny_vit import TinyViT, TinyViTConfig
+from mobilesam.bundle.contract import Contract
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.model.sam import MobileSAM
+from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
 from tests.live_bundles import REQUIRED
 from tests.upstream.oracle import randomize
 

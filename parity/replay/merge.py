@@ -10,10 +10,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from converters.bundle import Bundle
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
-from mobilesam.prompts import Prompt
-from mobilesam.transforms import Frame
+from mobilesam.inference.prompts import Prompt
+from mobilesam.inference.transforms import Frame
+from mobilesam.runtimes.base import Decoded
 from parity.cases import Case, Photo, Subject
 from parity.command import joined
 from parity.gallery import first_answers
@@ -31,7 +32,6 @@ from parity.replay.schema import (
     read_result,
     result_files,
 )
-from parity.runners.base import Decoded
 from parity.schema import ParityReport
 from parity.suite import Entry, check_entry, empty_report, judge_opened
 from parity.thresholds import Thresholds

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.bundle import MANIFEST_NAME, Bundle
-from converters.contract import Contract
 from mobilesam import __version__
+from mobilesam.bundle.contract import Contract
+from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle
 from mobilesam.errors import BundleError
+from mobilesam.model.build import load_model
+from mobilesam.model.sam import MobileSAM
 from mobilesam.new_folder import new_folder
-from mobilesam.sam import MobileSAM
-from mobilesam.variants import load_model
+from mobilesam.runtimes.reference import ReferenceRunner
 from parity.cases import Case, default_photos
 from parity.command import joined
 from parity.image_folder import folder_photos
@@ -29,7 +30,6 @@ from parity.replay.schema import (
     PackedReference,
     PackIndex,
 )
-from parity.runners.reference import ReferenceRunner
 from parity.suite import Origin
 
 Arrays = dict[str, np.ndarray]

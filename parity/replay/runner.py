@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from converters.bundle import Bundle
-from converters.contract import Component
+from mobilesam.bundle.contract import Component
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
-from parity.runners.base import Arrays, BundleRunner
-from parity.runners.checked import difference, shapes_of
+from mobilesam.runtimes.base import Arrays, BundleRunner
+from mobilesam.runtimes.checked import difference, shapes_of
 
 Load = Callable[[], dict[str, np.ndarray]]
 

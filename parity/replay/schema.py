@@ -18,9 +18,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from mobilesam.checkpoints import WeightsInfo
 from mobilesam.errors import BundleError
 from mobilesam.validation import first_problem
+from mobilesam.weights.checkpoints import WeightsInfo
 from parity.cases import PromptType
 from parity.replay.run import INDEX, RESULT, RESULTS, SCHEMA_VERSION, sha256
 from parity.schema import Measurement, Record

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mobilesam.demo_weights import DEMO, DEMO_NOTE
+from mobilesam.weights.demo import DEMO, DEMO_NOTE
 from parity.report import figures
 from parity.report.aggregate import Spread, agreement, spread
 from parity.schema import BundleReport, Measurement, ParityReport, Tradeoff

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mobilesam.sam import MobileSAM
+from mobilesam.model.sam import MobileSAM
 from tests import tiny_bundles
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.bundle import Bundle
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
 from tests.parity.fakes import demo_model, write_bundle
 

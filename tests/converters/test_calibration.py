@@ -13,15 +13,15 @@ from converters.calibration import (
     calibration_photos,
     calibration_record,
 )
-from converters.contract import Contract
-from converters.coreml_options import CoreMLOptions
-from converters.export import export_all
+from converters.coreml.options import CoreMLOptions
+from converters.exporting import export_all
 from converters.provenance import export_key, weights_record
 from converters.schemes import TARGETS
+from mobilesam.bundle.contract import Contract
+from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import InputError
-from mobilesam.predictor import Predictor
-from mobilesam.sam import MobileSAM
-from mobilesam.sample_photos import PHOTOS
+from mobilesam.inference.predictor import Predictor
+from mobilesam.model.sam import MobileSAM
 
 
 @pytest.fixture

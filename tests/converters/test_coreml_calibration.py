@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.contract import Contract
-from converters.coreml_calibration import Range, activation_ranges, quantize_activations
-from converters.coreml_options import CoreMLOptions
+from converters.coreml.calibration import Range, activation_ranges, quantize_activations
+from converters.coreml.options import CoreMLOptions
 from coreml_evaluator import CoreMLProgram
+from mobilesam.bundle.contract import Contract
 from mobilesam.errors import ExportError
-from mobilesam.sam import MobileSAM
+from mobilesam.model.sam import MobileSAM
 from tests.converters.test_targets import make_job
 from tests.coreml_evaluator.mil_programs import ct, mb, save_program
 
-from converters.coreml_passes import int8_grid, quantize_inputs  # isort: skip - needs coremltools
+from converters.coreml.passes import int8_grid, quantize_inputs  # isort: skip - needs coremltools
 
 RANDOM = np.random.default_rng(0)
 SAMPLES = [RANDOM.normal(scale=scale, size=(2, 8)).astype(np.float32) for scale in (1, 9, 2)]

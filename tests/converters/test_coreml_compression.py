@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from converters.bundle import Bundle
-from converters.contract import COMPONENTS, Contract
-from converters.coreml_compression import (
+from converters.coreml.compression import (
     BLOCK,
     COMPRESSIONS,
     CONVOLUTIONS,
@@ -20,12 +18,14 @@ from converters.coreml_compression import (
     compress,
     minimum_ios,
 )
-from converters.coreml_options import CoreMLOptions
+from converters.coreml.options import CoreMLOptions
 from converters.modules import build_module, example_inputs
 from converters.schemes import TARGETS, schemes_of
 from coreml_evaluator import CoreMLProgram
+from mobilesam.bundle.contract import COMPONENTS, Contract
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import InputError
-from mobilesam.sam import MobileSAM
+from mobilesam.model.sam import MobileSAM
 from tests.converters.test_targets import make_job
 from tests.coreml_evaluator.mil_programs import ct, mb, save_program, types
 
@@ -200,7 +200,7 @@ def test_palettes_have_no_more_values_than_bits_allow(
 def test_p4_of_ios_18_has_a_palette_for_each_group_of_channels(
     tiny_model: MobileSAM, tmp_path: Path
 ) -> None:
-    from converters import coreml
+    from converters.coreml import convert as coreml
 
     contract = Contract.of(tiny_model)
     job = make_job(
@@ -219,7 +219,7 @@ def test_p4_of_ios_18_has_a_palette_for_each_group_of_channels(
 
 
 def test_only_inputs_of_products_with_weights_are_quantized(tiny_bundle: GetBundle) -> None:
-    from converters.coreml_passes import FLOAT_LAYERS, QUANTIZED
+    from converters.coreml.passes import FLOAT_LAYERS, QUANTIZED
 
     for component in COMPONENTS:
         found = operations(tiny_bundle("coreml", "w8a8").file(component, "coreml"))
@@ -251,7 +251,7 @@ def test_the_manifest_says_what_was_calibrated_on(tiny_bundle: GetBundle) -> Non
 def test_a_scheme_that_came_later_is_refused_before_any_work(
     scheme: str, ios: int, tiny_model: MobileSAM, tmp_path: Path
 ) -> None:
-    from converters import coreml
+    from converters.coreml import convert as coreml
 
     job = make_job(
         tiny_model,

@@ -11,24 +11,30 @@ from safetensors.torch import save_file
 from torch import nn
 
 from converters import session as session_module
-from converters import tflite, worker
+from converters import worker
 from converters.base import Conversion
-from converters.bundle import Bundle, Manifest, digest
-from converters.contract import Contract
-from converters.distilled import Distilled, read_distilled
-from converters.export import export_all
+from converters.exporting import export_all
 from converters.plan import Plan
 from converters.schemes import MIXED
-from converters.tflite_constants import shrink_constants
-from converters.tflite_names import path_at, scope_of
-from converters.tflite_quantization import quantized
-from converters.tflite_weights import plan_of, roundings_of
+from converters.tflite import convert as tflite
+from converters.tflite.constants import shrink_constants
+from converters.tflite.distilled import Distilled, read_distilled
+from converters.tflite.names import path_at, scope_of
+from converters.tflite.quantization import quantized
+from converters.tflite.weights import plan_of, roundings_of
 from converters.worker import Task
-from mobilesam.checkpoints import tensors_sha256
+from mobilesam.bundle.contract import Contract
+from mobilesam.bundle.manifest import Bundle, Manifest, digest
 from mobilesam.errors import InputError
-from mobilesam.sam import MobileSAM
+from mobilesam.model.sam import MobileSAM
+from mobilesam.training.quantization import (
+    fake_quantized,
+    norm_scale,
+    rounded_weight,
+    run_quantized,
+)
+from mobilesam.weights.checkpoints import tensors_sha256
 from tests.tiny_bundles import make_tiny_model, tiny_model
-from training.quantization import fake_quantized, norm_scale, rounded_weight, run_quantized
 
 pytest.importorskip("ai_edge_quantizer")
 flatbuffers = pytest.importorskip("ai_edge_litert.tools.flatbuffer_utils")

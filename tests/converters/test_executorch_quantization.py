@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from converters.bundle import Bundle
 from converters.calibration import Calibration
-from converters.contract import COMPONENTS, Component, Contract
 from converters.schemes import TARGETS
+from mobilesam.bundle.contract import COMPONENTS, Component, Contract
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError
-from mobilesam.sam import MobileSAM
+from mobilesam.model.sam import MobileSAM
 from tests.converters.test_targets import make_job
 from tests.tiny_bundles import tiny_model
 
 pytest.importorskip("executorch.exir")
 
-from converters import executorch_quantization as quantization  # isort: skip - needs executorch
+from converters.executorch import quantization  # isort: skip - needs executorch
 
 GetBundle = Callable[[str, str], Bundle]
 Programs = dict[tuple[str, Component], ExportedProgram]

@@ -16,16 +16,16 @@ import torch
 
 from converters import session as session_module
 from converters import workspace
-from converters.bundle import LOG_NAME, MANIFEST_NAME, Bundle, Manifest
-from converters.contract import COMPONENTS, CONTRACT_VERSION, Contract
-from converters.coreml_options import CoreMLOptions
-from converters.export import ExportResult, export, export_one
+from converters.coreml.options import CoreMLOptions
+from converters.exporting import ExportResult, export, export_one
 from converters.process import ConversionError
 from converters.schemes import TARGETS
-from mobilesam.checkpoints import tensors_sha256
+from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, Contract
+from mobilesam.bundle.manifest import LOG_NAME, MANIFEST_NAME, Bundle, Manifest
 from mobilesam.errors import ExportError, InputError
-from mobilesam.mask_decoder import MaskDecoder
-from mobilesam.sam import MobileSAM
+from mobilesam.model.mask_decoder import MaskDecoder
+from mobilesam.model.sam import MobileSAM
+from mobilesam.weights.checkpoints import tensors_sha256
 from tests.upstream.oracle import randomize
 
 MakeModel = Callable[[], MobileSAM]
@@ -33,9 +33,9 @@ MakeModel = Callable[[], MobileSAM]
 SCRIPT = """
 import sys
 sys.path.insert(0, {root!r})
-from converters.contract import Contract
-from converters.coreml_options import CoreMLOptions
-from converters.export import export_one
+from mobilesam.bundle.contract import Contract
+from converters.coreml.options import CoreMLOptions
+from converters.exporting import export_one
 from tests.tiny_bundles import make_tiny_model
 model = make_tiny_model()
 result = export_one(model, "torchscript", "fp32", Contract.of(model), sys.argv[1])
@@ -174,7 +174,7 @@ def test_the_export_key_sees_every_choice(tiny_model: MobileSAM, change: str) ->
 
 def test_changed_weights_do_not_keep_their_name(changed_model: MakeModel) -> None:
     from converters.provenance import weights_record
-    from mobilesam.checkpoints import WeightsInfo
+    from mobilesam.weights.checkpoints import WeightsInfo
 
     model = changed_model()
     sha256 = tensors_sha256(model.state_dict())

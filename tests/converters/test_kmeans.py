@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from converters.kmeans import palette
+from converters.coreml.kmeans import palette
 
 RANDOM = np.random.default_rng(0)
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from converters.contract import Contract, pack_prompt
-from converters.half import to_half
 from converters.modules import DecoderModule, EncoderModule, build_module, example_inputs
+from converters.onnx.half import to_half
+from mobilesam.bundle.contract import Contract, pack_prompt
 from mobilesam.errors import ExportError
-from mobilesam.predictor import Predictor
-from mobilesam.prompts import Prompt, make_prompt
-from mobilesam.transforms import Frame, normalized_input, pixels_input
+from mobilesam.inference.predictor import Predictor
+from mobilesam.inference.prompts import Prompt, make_prompt
+from mobilesam.inference.transforms import Frame, normalized_input, pixels_input
 from tests.live_bundles import live_model
 
 RELATIVE = 1e-6

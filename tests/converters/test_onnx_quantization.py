@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.bundle import Bundle
-from converters.contract import COMPONENTS, Component, Contract
-from converters.onnx_quantization import SCHEMES, SMALL, channel_axis, quantize, rounded
-from converters.onnx_tables import shrink_tables
+from converters.onnx.quantization import SCHEMES, SMALL, channel_axis, quantize, rounded
+from converters.onnx.tables import shrink_tables
 from converters.schemes import TARGETS, schemes_of
 from converters.tables import distinct_columns
+from mobilesam.bundle.contract import COMPONENTS, Component, Contract
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError
-from mobilesam.sam import MobileSAM
+from mobilesam.model.sam import MobileSAM
 from tests.converters.test_targets import make_job
 
 onnx = pytest.importorskip("onnx")

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from converters.base import Conversion
-from converters.contract import Contract
-from converters.coreml_options import CoreMLOptions
+from converters.coreml.options import CoreMLOptions
+from converters.coreml.safe_norm import ScaledLayerNorm2d, scale_norms
 from converters.modules import build_module, example_inputs
 from converters.provenance import weights_record
-from converters.safe_norm import ScaledLayerNorm2d, scale_norms
-from mobilesam.common import LayerNorm2d
-from mobilesam.sam import MobileSAM
+from mobilesam.bundle.contract import Contract
+from mobilesam.model.layers import LayerNorm2d
+from mobilesam.model.sam import MobileSAM
 from tests.tiny_bundles import make_tiny_model
 
 
@@ -71,7 +71,7 @@ def test_every_norm_is_replaced() -> None:
 
 def test_a_float16_package_survives_loud_activations(tmp_path: Path) -> None:
     pytest.importorskip("coremltools")
-    from converters import coreml
+    from converters.coreml import convert as coreml
     from coreml_evaluator import CoreMLProgram
 
     model = loud_model()

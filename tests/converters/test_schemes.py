@@ -8,7 +8,7 @@ import pytest
 
 from converters import schemes
 from converters.base import converter_of
-from converters.coreml_options import CoreMLOptions
+from converters.coreml.options import CoreMLOptions
 from converters.schemes import TARGETS, combinations, markdown_table, require, resolve, schemes_of
 from mobilesam.errors import InputError, MissingDependencyError
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from converters.base import Conversion, Port, check_ports
-from converters.bundle import Bundle
-from converters.contract import COMPONENTS, Component, Contract, Signature
-from converters.coreml_options import CoreMLOptions
+from converters.coreml.options import CoreMLOptions
 from converters.modules import build_module, example_inputs
 from converters.provenance import weights_record
 from converters.schemes import combinations, schemes_of
+from mobilesam.bundle.contract import COMPONENTS, Component, Contract, Signature
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError
-from mobilesam.sam import MobileSAM
+from mobilesam.model.sam import MobileSAM
 
 GetBundle = Callable[[str, str], Bundle]
 Inputs = dict[str, Tensor]
@@ -186,7 +186,7 @@ def test_coreml_packages_for_newer_systems(
     ios: int, version: int, tiny_model: MobileSAM, tmp_path: Path
 ) -> None:
     ct = pytest.importorskip("coremltools")
-    from converters import coreml
+    from converters.coreml import convert as coreml
 
     made = CoreMLOptions(ios=ios)
     contract = Contract.of(tiny_model, slots=4)
@@ -328,7 +328,7 @@ def test_executorch_refuses_a_constant_it_would_scramble(tiny_model: MobileSAM) 
     pytest.importorskip("executorch.exir")
     from types import SimpleNamespace
 
-    from converters import executorch
+    from converters.executorch import convert as executorch
 
     scrambled = torch.rand(4, 3).t()
     program = SimpleNamespace(state_dict={"good": torch.rand(2)}, constants={"bad": scrambled})

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.bundle import Bundle
-from converters.contract import COMPONENTS, Component
 from converters.plan import Plan, read_plan
 from converters.schemes import TARGETS, schemes_of
-from converters.tflite_constants import as_factors, as_table, shrink_constants
-from converters.tflite_names import group_of, path_of
-from converters.tflite_quantization import PLANS, calibrated, groups_of, quantized
+from converters.tflite.constants import as_factors, as_table, shrink_constants
+from converters.tflite.names import group_of, path_of
+from converters.tflite.quantization import PLANS, calibrated, groups_of, quantized
+from mobilesam.bundle.contract import COMPONENTS, Component
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError, InputError
-from mobilesam.prompt_encoder import PromptEncoder
+from mobilesam.model.prompt_encoder import PromptEncoder
 from tests.upstream.oracle import randomize
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")

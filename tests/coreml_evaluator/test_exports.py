@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from converters.contract import Component, Contract
 from converters.modules import build_module, example_inputs
 from coreml_evaluator import CoreMLProgram
+from mobilesam.bundle.contract import Component, Contract
 from tests.coreml_evaluator.mil_programs import ct
 from tests.tiny_bundles import tiny_model
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from coreml_evaluator import CoreMLProgram, functions_of
-from mobilesam.errors import BundleError, InputError
+from coreml_evaluator.errors import ProgramError, ProgramInputError
 from tests.coreml_evaluator.mil_programs import ct
 
 LAYOUTS = {"RGB": 3, "BGR": 3, "GRAYSCALE": 1}
@@ -65,7 +65,7 @@ def test_flexible_shapes(
         x = torch.arange(2.0 * size).reshape(1, size, 2)
         assert torch.equal(opened.run({"x": x})["y"], Doubled()(x))
     for size in refused:
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(ProgramInputError, match=said):
             opened.run({"x": np.zeros((1, size, 2), np.float32)})
 
 
@@ -126,7 +126,7 @@ def test_values_that_no_pixel_has_are_refused(tmp_path: Path, value: float) -> N
     opened = CoreMLProgram(image_package(tmp_path))
     photo = np.full((1, 3, 6, 8), 7, np.float32)
     photo[0, 1, 2, 3] = value
-    with pytest.raises(InputError, match="'photo' .* give whole numbers of 0 to 255"):
+    with pytest.raises(ProgramInputError, match="'photo' .* give whole numbers of 0 to 255"):
         opened.run({"photo": photo})
 
 
@@ -142,7 +142,7 @@ def test_values_that_no_pixel_has_are_refused(tmp_path: Path, value: float) -> N
     ],
 )
 def test_other_images_are_refused(tmp_path: Path, options: Any, message: str) -> None:
-    with pytest.raises(BundleError, match=message):
+    with pytest.raises(ProgramError, match=message):
         CoreMLProgram(image_package(tmp_path, **options))
 
 
@@ -155,7 +155,7 @@ def test_image_output_is_refused(tmp_path: Path) -> None:
         skip_model_load=True,
     )
     model.save(str(tmp_path / "drawing.mlpackage"))
-    with pytest.raises(BundleError, match="'drawn' is a Core ML imageType"):
+    with pytest.raises(ProgramError, match="'drawn' is a Core ML imageType"):
         CoreMLProgram(tmp_path / "drawing.mlpackage")
 
 
@@ -201,7 +201,7 @@ def test_each_function_is_evaluated(multifunction: tuple[Path, torch.nn.Linear])
     for count in (1, 9):
         x = torch.randn(count, 64)
         torch.testing.assert_close(rows.run({"x": x})["y"], weight(x)[None] * 2)
-    with pytest.raises(InputError, match=r"shape \[1\.\.9, 64\], not \[10, 64\]"):
+    with pytest.raises(ProgramInputError, match=r"shape \[1\.\.9, 64\], not \[10, 64\]"):
         rows.run({"x": torch.zeros(10, 64)})
 
     photo = CoreMLProgram(path, function="photo")
@@ -214,7 +214,7 @@ def test_each_function_is_evaluated(multifunction: tuple[Path, torch.nn.Linear])
 def test_function_must_be_known(multifunction: tuple[Path, torch.nn.Linear]) -> None:
     path, _ = multifunction
     assert CoreMLProgram(path).function == "rows"  # the package's default
-    with pytest.raises(BundleError, match="has no function 'main', only rows, photo"):
+    with pytest.raises(ProgramError, match="has no function 'main', only rows, photo"):
         CoreMLProgram(path, function="main")
 
 
@@ -229,7 +229,7 @@ def test_package_without_a_default_function_says_so(
         str(tmp_path / "none.mlpackage")
     )
     message = "several functions and no default, name one of rows, photo"
-    with pytest.raises(BundleError, match=message):
+    with pytest.raises(ProgramError, match=message):
         CoreMLProgram(tmp_path / "none.mlpackage")
     assert CoreMLProgram(tmp_path / "none.mlpackage", function="photo").function == "photo"
 
@@ -238,5 +238,5 @@ def test_functions_of_a_plain_package(tmp_path: Path) -> None:
     path = image_package(tmp_path)
     assert functions_of(path) == ("main",)
     assert CoreMLProgram(path).function == "main"
-    with pytest.raises(BundleError, match="is not a folder"):
+    with pytest.raises(ProgramError, match="is not a folder"):
         functions_of(tmp_path / "missing.mlpackage")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from converters.bundle import Bundle
-from converters.contract import COMPONENTS, Component, Contract
 from converters.modules import build_module, example_inputs
 from coreml_evaluator import CoreMLProgram, Evaluation, UnknownOpError, program
 from coreml_evaluator.arguments import Op
+from coreml_evaluator.errors import ProgramError, ProgramInputError
 from coreml_evaluator.ops import OPS
 from coreml_evaluator.precision import round_to_half, round_to_half_
-from mobilesam.errors import BundleError, InputError
+from mobilesam.bundle.contract import COMPONENTS, Component, Contract
+from mobilesam.bundle.manifest import Bundle
 from tests.coreml_evaluator.mil_programs import mb, save_program
 from tests.live_bundles import live_model
 from tests.parity.conftest import BundleOf
@@ -227,7 +227,7 @@ def test_unknown_form_of_an_op_is_named(tmp_path: Path, build: Any, message: str
 )
 def test_wrong_inputs_are_named(tmp_path: Path, inputs: dict[str, Any], message: str) -> None:
     opened = CoreMLProgram(save_program(tmp_path, lambda x: mb.relu(x=x), [X]))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(ProgramInputError, match=message):
         opened.run(inputs)
 
 
@@ -250,7 +250,7 @@ def test_damaged_package_gives_one_sentence(tmp_path: Path, damage: str) -> None
         weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     else:
         (data / "weights" / "weight.bin").unlink()
-    with pytest.raises(BundleError) as caught:
+    with pytest.raises(ProgramError) as caught:
         CoreMLProgram(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

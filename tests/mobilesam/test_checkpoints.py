@@ -12,17 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mobilesam import checkpoints
-from mobilesam.checkpoints import (
+from mobilesam.errors import CheckpointError, DownloadError
+from mobilesam.model.build import build
+from mobilesam.weights import checkpoints
+from mobilesam.weights.checkpoints import (
     UNUSED_HEAD,
     fit_state_dict,
     load_state_dict,
     resolve,
     tensors_sha256,
 )
-from mobilesam.demo_weights import DEMO_FILE
-from mobilesam.errors import CheckpointError, DownloadError
-from mobilesam.variants import build
+from mobilesam.weights.demo import DEMO_FILE
 
 Weights = dict[str, torch.Tensor]
 

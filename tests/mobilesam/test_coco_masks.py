@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilesam.coco_masks import CocoImage, read_coco
+from mobilesam.data.coco_masks import CocoImage, read_coco
 from mobilesam.errors import InputError, MissingDependencyError
 from tests.masked_folders import NAMES, SIZE, coco_file, compressed, photo, run_lengths
 

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from skimage import data as photos
 
 from mobilesam import Predictor, load_model
-from mobilesam.checkpoint_files import read_metadata
-from mobilesam.demo_weights import DEMO_FILE
-from mobilesam.variants import build
+from mobilesam.model.build import build
+from mobilesam.weights.demo import DEMO_FILE
+from mobilesam.weights.files import read_metadata
 
 MAX_MB = 21
 

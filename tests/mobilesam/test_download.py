@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam import download
-from mobilesam.download import cache_folder, fetch
 from mobilesam.errors import CheckpointError, DownloadError
+from mobilesam.weights import download
+from mobilesam.weights.download import cache_folder, fetch
 
 BODY = bytes(range(256)) * 8000  # 2 MB
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -208,7 +208,7 @@ def test_a_full_disk(server: Server, target: Path) -> None:
 
 def test_two_processes_download_one_copy(server: Server, target: Path) -> None:
     script = (
-        "import sys, pathlib, mobilesam.download as d;"
+        "import sys, pathlib, mobilesam.weights.download as d;"
         "d.fetch(sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), progress=True)"
     )
     command = [sys.executable, "-c", script, server.url, SHA256, str(target)]

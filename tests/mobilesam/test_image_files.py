@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mobilesam.data.image_files import image_files, named, read_names
 from mobilesam.errors import InputError
-from mobilesam.image_files import image_files, named, read_names
 
 
 def test_names_are_read_without_comments_and_once(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from skimage import data as photos
 
 from mobilesam.errors import ImageError, MobileSAMError
-from mobilesam.images import load_image
+from mobilesam.inference.images import load_image
 
 PHOTO = photos.astronaut()[:200, :300]
 

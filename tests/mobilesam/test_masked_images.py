@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilesam.data.masked_images import Segment, read_labels, read_manifest, segment_mask
 from mobilesam.errors import InputError
-from mobilesam.masked_images import Segment, read_labels, read_manifest, segment_mask
 from tests.masked_folders import NAMES, SIZE, photo, write_masked
 
 

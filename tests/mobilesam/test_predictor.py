@@ -8,10 +8,10 @@ import torch
 
 from mobilesam import Predictor, load_model
 from mobilesam.errors import ImageNotSetError, InputError, PromptError
-from mobilesam.predictor import choose_mask
-from mobilesam.prompts import make_prompt
-from mobilesam.sam import MobileSAM
-from mobilesam.variants import build
+from mobilesam.inference.predictor import choose_mask
+from mobilesam.inference.prompts import make_prompt
+from mobilesam.model.build import build
+from mobilesam.model.sam import MobileSAM
 
 SIZE = 128
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mobilesam.errors import PromptError
-from mobilesam.prompts import make_prompt
+from mobilesam.inference.prompts import make_prompt
 
 SIZE = (480, 640)
 

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data as photos
 
 from mobilesam.errors import ImageError
-from mobilesam.transforms import (
+from mobilesam.inference.transforms import (
     PIXEL_MEAN,
     PIXEL_STD,
     Frame,

@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mobilesam import Predictor
-from mobilesam.checkpoints import fit_state_dict
 from mobilesam.errors import MobileSAMError
-from mobilesam.sam import MobileSAM
-from mobilesam.variants import build
+from mobilesam.model.build import build
+from mobilesam.model.sam import MobileSAM
+from mobilesam.weights.checkpoints import fit_state_dict
 from tests.upstream.oracle import import_upstream
 
 RELATIVE = 1e-5

@@ -21,7 +21,7 @@ names = ("sin", "cos", "sqrt", "exp")
 for name in names:
     setattr(torch, name, watched(name, getattr(torch, name)))
 
-import mobilesam.sam
+import mobilesam.model.sam
 
 assert {(name, 1, f"torch.float{bits}") for name in names for bits in (32, 64)} == {*calls}, calls
 """

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import pytest
 
-from converters.bundle import Bundle
+from mobilesam.bundle.manifest import Bundle
 from tests.live_bundles import live_bundle
 
 BundleOf = Callable[..., Bundle]

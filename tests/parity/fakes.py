@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from converters.bundle import MANIFEST_NAME, FileRecord, digest, size_on_disk
-from converters.contract import COMPONENTS, Component, Contract, InputVariant
 from converters.modules import build_module
 from converters.provenance import build_manifest, weights_record
-from mobilesam.sam import MobileSAM
-from mobilesam.variants import load_model
+from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVariant
+from mobilesam.bundle.manifest import MANIFEST_NAME, FileRecord, digest, size_on_disk
+from mobilesam.model.build import load_model
+from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.base import Arrays, BundleRunner
 from parity.cases import default_photos
-from parity.runners.base import Arrays, BundleRunner
 
 SIZE = 64
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from converters.bundle import MANIFEST_NAME, Bundle, digest, size_on_disk
-from converters.contract import COMPONENTS
-from mobilesam.checkpoints import WeightsInfo
-from mobilesam.sam import MobileSAM
+from mobilesam.bundle.contract import COMPONENTS
+from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle, digest, size_on_disk
+from mobilesam.model.sam import MobileSAM
+from mobilesam.weights.checkpoints import WeightsInfo
 from parity import suite
 from parity.replay import pack as packing
 from parity.replay.run import sha256

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from parity.report.overlays import data_uri
+from mobilesam.inference.drawing import data_uri
 from parity.schema import (
     BundleReport,
     CaseMetrics,

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from converters.base import capture
-from converters.contract import Signature, TensorSpec
 from converters.layer_names import computing_nodes, named
 from converters.modules import HIDDEN
-from parity.bisect.alignment import Aligned, Match, align, align_by_layer, match
-from parity.bisect.engine import Evaluation, Observer, Operand, Operation, Value
-from parity.bisect.measure import Measured, measure
-from parity.bisect.noise import ROUNDING, Jitter
-from parity.bisect.reference import Reference
+from mobilesam.bundle.contract import Signature, TensorSpec
+from parity.bisection.alignment import Aligned, Match, align, align_by_layer, match
+from parity.bisection.engine import Evaluation, Observer, Operand, Operation, Value
+from parity.bisection.noise import ROUNDING, Jitter
+from parity.bisection.op_errors import Measured, measure
+from parity.bisection.reference import Reference
 from parity.headroom import headroom_bits, largest_of
 
 

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from converters.schemes import combinations
-from parity.bisect.engine import Operand, Operation, Value
-from parity.bisect.report import print_report, write_report
-from parity.bisect.schema import BisectReport, ComponentRecord, OpRecord
-from parity.bisect.verdict import conclude, find_fault
+from parity.bisection.engine import Operand, Operation, Value
+from parity.bisection.report import print_report, write_report
+from parity.bisection.schema import BisectReport, ComponentRecord, OpRecord
+from parity.bisection.verdict import conclude, find_fault
 from parity.report.profile import Series, headroom_profile, log_profile, stage_of
 from parity.thresholds import LayerLimits, Thresholds
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.bundle import Bundle
-from converters.contract import Contract
-from converters.coreml_options import CHOICES, IOS_VERSIONS, CoreMLOptions
-from converters.export import export_all
+from converters.coreml.options import CHOICES, IOS_VERSIONS, CoreMLOptions
+from converters.exporting import export_all
 from converters.schemes import COREML
+from mobilesam.bundle.contract import Contract
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import InputError
-from mobilesam.prompts import make_prompt
-from mobilesam.transforms import Frame
-from parity.runners import open_runner
-from parity.runners.reference import ReferenceRunner
+from mobilesam.inference.prompts import make_prompt
+from mobilesam.inference.transforms import Frame
+from mobilesam.runtimes import open_runner
+from mobilesam.runtimes.reference import ReferenceRunner
 from tests.tiny_bundles import SIZE, tiny_model
 
 ct = pytest.importorskip("coremltools", reason="coremltools is not installed")

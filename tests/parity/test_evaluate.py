@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.bundle import Bundle
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.data.mask_geometry import deepest
 from mobilesam.errors import BundleError, InputError
-from mobilesam.mask_geometry import deepest
-from mobilesam.prompts import Prompt
-from mobilesam.transforms import Frame
-from parity import evaluate as evaluating
-from parity.clicks import correction
-from parity.evaluate import Subset, ask_all, evaluate
-from parity.evaluation import (
+from mobilesam.inference.prompts import Prompt
+from mobilesam.inference.transforms import Frame
+from mobilesam.runtimes.base import Decoded, Runner
+from parity.evaluation import evaluate as evaluating
+from parity.evaluation.clicks import correction
+from parity.evaluation.evaluate import Subset, ask_all, evaluate
+from parity.evaluation.masked_photos import MaskedPhoto, Target, coco_photos, manifest_photos
+from parity.evaluation.scores import (
     MEANINGS,
     PROMPT_NAMES,
     Evaluation,
@@ -25,8 +27,6 @@ from parity.evaluation import (
     interval_of_mean,
     score,
 )
-from parity.runners.base import Decoded, Runner
-from parity.targets import MaskedPhoto, Target, coco_photos, manifest_photos
 from tests.masked_folders import NAMES, coco_file, photo, write_masked
 from tests.parity.fakes import ModuleRunner, demo_model, write_bundle
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilesam.sample_photos import PHOTOS, ShippedPhoto
+from mobilesam.data.sample_photos import PHOTOS, ShippedPhoto
+from mobilesam.runtimes.reference import ReferenceRunner
 from parity.cases import default_photos
 from parity.gallery import MAX_SIDE, draw_gallery
 from parity.report.html import html
-from parity.runners.reference import ReferenceRunner
 from parity.schema import GalleryPhoto, GalleryPicture, ParityReport
 from tests.parity.fakes import demo_model
 from tests.parity.report_samples import bundle, report

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.bundle import Bundle
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import InputError
-from mobilesam.transforms import Frame
+from mobilesam.inference.transforms import Frame
+from mobilesam.runtimes import open_runner
 from parity.cases import PROMPT_TYPES, Photo, middle
 from parity.golden import INDEX_NAME, Golden, write_golden
 from parity.metrics import cosine, iou, relative_l2
 from parity.references import masks_of
-from parity.runners import open_runner
 from parity.thresholds import Thresholds
 from tests.tiny_bundles import SIZE, tiny_model
 

@@ -14,7 +14,7 @@ from PIL import Image
 from parity import host_vectors
 from parity.host_vectors import LOGIT_TOLERANCE, SCALED, vectors
 
-FILE = Path("apple/Tests/MobileSAMTests/Fixtures/vectors.json")
+FILE = Path("apps/apple/Tests/MobileSAMTests/Fixtures/vectors.json")
 RENEW = f"renew it: python -m parity.host_vectors {FILE}"
 MAX_BYTES = 300_000
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.bundle import Bundle
-from converters.contract import Contract
+from mobilesam.bundle.contract import Contract
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
-from parity import latency
-from parity.latency import measure_bundle, measure_reference
-from parity.measure import MAX_RUNS, MIN_RUNS, example, timed
+from parity.cost import measure as latency
+from parity.cost.measure import measure_bundle, measure_reference
+from parity.cost.worker import MAX_RUNS, MIN_RUNS, example, timed
 from tests.parity.fakes import SIZE, demo_model, write_bundle
 
 CONTRACT = Contract(64, 16, 256, "pixels", 8)
@@ -40,7 +40,7 @@ def test_what_is_emulated_runs_once() -> None:
 
 def test_peak_memory_counts_what_is_touched() -> None:
     program = (
-        "import numpy; from parity.measure import peak_memory_mb as peak; before = peak(); "
+        "import numpy; from parity.cost.worker import peak_memory_mb as peak; before = peak(); "
         "block = numpy.ones(25_000_000); print(peak() - before)"
     )
     assert 190 < float(_python(program)) < 230
@@ -82,7 +82,7 @@ def test_a_process_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("runtime", ["litert", "onnxruntime"])
 def test_a_runtime_that_is_not_torch_is_measured_without_torch(runtime: str) -> None:
     program = (
-        f"import sys, parity.measure, converters.bundle, parity.runners.{runtime}; "
+        f"import sys, parity.cost.worker, mobilesam.bundle.manifest, mobilesam.runtimes.{runtime}; "
         "print('torch' in sys.modules)"
     )
     assert _python(program).endswith("False")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.bundle import Bundle
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError, InputError
 from parity.replay.merge import merge
 from parity.replay.pack import Packed, pack

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from converters.bundle import MANIFEST_NAME, Bundle
+from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle
 from mobilesam.errors import BundleError
-from parity import measure
+from mobilesam.runtimes import RUNNERS
+from mobilesam.runtimes.coreml import COMPUTE_UNITS
+from parity.cost import worker as measure
 from parity.replay import run
 from parity.replay.merge import merge
 from parity.replay.pack import pack
 from parity.replay.schema import Result, result_files
-from parity.runners import RUNNERS
-from parity.runners.coreml import COMPUTE_UNITS
 from tests.parity.fakes import write_photos
 from tests.parity.replay_folders import (
     RUNTIME_ALONE,

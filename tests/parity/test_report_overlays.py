@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilesam.prompts import make_prompt
-from parity.report.overlays import (
+from mobilesam.inference.drawing import (
     EXPORT_COLOUR,
     REFERENCE_COLOUR,
     data_uri,
@@ -16,6 +15,7 @@ from parity.report.overlays import (
     draw_case,
     draw_masks,
 )
+from mobilesam.inference.prompts import make_prompt
 
 GREY = np.full((200, 320, 3), 128, np.uint8)
 POINT = make_prompt([[160, 100]], [1], original_size=(200, 320))

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from converters.bundle import Bundle
-from converters.contract import COMPONENTS, Component
 from converters.modules import build_module, example_inputs
+from mobilesam.bundle.contract import COMPONENTS, Component
+from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
-from parity.runners import RUNNERS, open_runner, runner_class
+from mobilesam.runtimes import RUNNERS, open_runner, runner_class
 from tests.tiny_bundles import tiny_model
 
 TARGET_OF = {
@@ -201,11 +201,11 @@ def test_unknown_runtime_and_a_bundle_without_files_for_it(tiny_bundle: GetBundl
 def test_missing_library_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, runtime: str, library: str, extra: str
 ) -> None:
-    monkeypatch.delitem(sys.modules, f"parity.runners.{runtime}", raising=False)
+    monkeypatch.delitem(sys.modules, f"mobilesam.runtimes.{runtime}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingDependencyError, match=rf"mobilesam-export\[{extra}\]"):
         runner_class(runtime)
-    monkeypatch.delitem(sys.modules, f"parity.runners.{runtime}", raising=False)
+    monkeypatch.delitem(sys.modules, f"mobilesam.runtimes.{runtime}", raising=False)
 
 
 def test_compute_units_are_checked(tiny_bundle: GetBundle) -> None:
@@ -238,7 +238,7 @@ def test_on_a_mac_core_ml_itself_is_asked(
             return {spec.name: np.full(spec.shape, 3.0) for spec in specs}
 
     runner_class("coreml")
-    from parity.runners import coreml
+    from mobilesam.runtimes import coreml
 
     units = types.SimpleNamespace(CPU_AND_NE="neural engine")
     fake = types.SimpleNamespace(ComputeUnit=units, models=types.SimpleNamespace(MLModel=Model))
@@ -266,7 +266,8 @@ def test_threads_of_pytorch_are_put_back(tiny_bundle: GetBundle) -> None:
 def test_opening_litert_loads_nothing_else(tiny_bundle: GetBundle, library: str) -> None:
     """The memory and load time reported of a runtime are its own."""
     code = (
-        "import sys; from converters.bundle import Bundle; from parity.runners import open_runner\n"
+        "import sys; from mobilesam.bundle.manifest import Bundle\n"
+        "from mobilesam.runtimes import open_runner\n"
         f"with open_runner(Bundle({str(tiny_bundle('tflite').path)!r}), 'litert'): pass\n"
         f"print({library!r} in sys.modules)"
     )

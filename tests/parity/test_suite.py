@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.bundle import MANIFEST_NAME
+from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import BundleError, CheckpointError, InputError, ThresholdError
-from mobilesam.sam import MobileSAM
-from mobilesam.variants import load_model
+from mobilesam.model.build import load_model
+from mobilesam.model.sam import MobileSAM
 from parity import suite
 from parity.image_folder import folder_photos
 from parity.schema import BundleReport, ParityReport

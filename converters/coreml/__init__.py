@@ -1,0 +1,1 @@
+"""Target ``coreml``: ``.mlpackage`` files by coremltools."""

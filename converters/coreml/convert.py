@@ -1,0 +1,191 @@
+"""Core ML through coremltools: an ML Program with float32 inputs and outputs, fully described."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock
+from torch import nn
+
+from converters.base import Conversion, Port
+from converters.coreml.compression import compress, deployment_target
+from converters.coreml.options import CoreMLOptions
+from converters.coreml.package import describe, merge, save
+from converters.coreml.safe_norm import scale_norms
+from converters.layer_names import named
+from coreml_evaluator.interface import flexible_of
+from mobilesam.bundle.contract import SLOT_AXIS
+from mobilesam.bundle.manifest import FileRecord
+
+if TYPE_CHECKING:
+    from coremltools import PassPipeline
+    from coremltools.converters.mil.mil import Operation
+    from coremltools.models import MLModel
+
+EXACT_INPUTS = frozenset({"point_coords", "valid_size"})
+"""Positions in pixels. What is computed from them alone stays float32 in an fp16 program:
+float16's eleven bits would move a point, and the phases of its positional encoding, visibly."""
+
+IMAGE = "image"
+"""The input that can be a pixel buffer."""
+
+
+def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+    """The lowest system the program runs on, and what else was chosen.
+
+    Raises:
+        InputError: the scheme or an option needs a newer system than was asked for.
+    """
+    target = deployment_target(scheme, coreml)
+    chosen = coreml.model_dump(exclude={"ios"})
+    return {"minimum_deployment_target": f"iOS{target}", **chosen}
+
+
+def computes_in_half(scheme: str) -> bool:
+    """Whether a scheme's programs compute in float16."""
+    return scheme != "fp32"
+
+
+def prepare(module: nn.Module, scheme: str) -> nn.Module:
+    """Change a contract's module, in place, into the one that is converted."""
+    return scale_norms(module) if computes_in_half(scheme) else module
+
+
+def convert(job: Conversion) -> None:
+    """Convert, compress, describe, save."""
+    model = compress(_float_program(job), job)
+    describe(model, job)
+    save(model, job.path(".mlpackage"))
+
+
+def _float_program(job: Conversion) -> "MLModel":
+    """The program that is not compressed, converted once for all schemes of one export."""
+    import coremltools as ct
+
+    precision = "fp16" if computes_in_half(job.scheme) else "fp32"
+    system = deployment_target(job.scheme, job.coreml)
+    path = job.shared / f"{job.component}-{precision}-ios{system}.mlpackage"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            partial = path.with_name(f"partial-{path.name}")
+            save(_converted(job, system), partial)
+            partial.rename(path)
+    return ct.models.MLModel(str(path), skip_model_load=True)
+
+
+def _converted(job: Conversion, system: int) -> "MLModel":
+    import coremltools as ct
+    from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
+
+    prepare(job.module, job.scheme)
+    return ct.convert(
+        named(job.program),
+        source="pytorch",
+        convert_to="mlprogram",
+        inputs=_inputs(job),
+        outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.signature.outputs],
+        minimum_deployment_target=getattr(ct.target, f"iOS{system}"),
+        compute_precision=FP16ComputePrecision(op_selector=_HalfSelector())
+        if computes_in_half(job.scheme)
+        else ct.precision.FLOAT32,
+        pass_pipeline=_pipeline(),
+        skip_model_load=True,
+    )
+
+
+def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+    """Inputs and outputs of the saved package's specification."""
+    import coremltools as ct
+
+    description = ct.models.MLModel(str(path), skip_model_load=True).get_spec().description
+    inputs = [_port(feature) for feature in description.input]
+    return inputs, [_port(feature) for feature in description.output]
+
+
+def package(jobs: Sequence[Conversion], records: Sequence[FileRecord]) -> list[FileRecord]:
+    """Both components in one package, if that was asked for."""
+    if jobs[0].coreml.package == "multifunction":
+        return merge(jobs, records)
+    return list(records)
+
+
+def _inputs(job: Conversion) -> list[Any]:
+    """The inputs as coremltools declares them."""
+    import coremltools as ct
+
+    counts = next((spec.slot_counts for spec in job.signature.inputs if spec.slot_counts), ())
+    # One object, so that the sizes of points and labels are the same symbol. The Neural Engine
+    # runs a RangeDim at its default size only: let that be K.
+    sides = ct.RangeDim(counts[0], counts[-1], default=counts[-1]) if counts else None
+    declared: list[Any] = []
+    for spec in job.signature.inputs:
+        shape: Any = spec.shape
+        if spec.name == IMAGE and job.coreml.input == "image":
+            # Neither scale nor bias: the graph has a standard deviation for each channel.
+            declared.append(
+                ct.ImageType(name=spec.name, shape=shape, color_layout=ct.colorlayout.RGB)
+            )
+            continue
+        if spec.slot_counts and job.coreml.slots == "enumerated":
+            shape = ct.EnumeratedShapes(spec.shapes, default=spec.shape)
+        elif spec.slot_counts:
+            shape = tuple(
+                sides if axis == SLOT_AXIS else side
+                for axis, side in zip(spec.axes, spec.shape, strict=True)
+            )
+        declared.append(ct.TensorType(name=spec.name, shape=shape, dtype=np.float32))
+    return declared
+
+
+def _port(feature: Any) -> Port:
+    """A described input or output; an image as the tensor that the graph sees."""
+    from coremltools.proto.FeatureTypes_pb2 import ArrayFeatureType, ImageFeatureType
+
+    kind = feature.type.WhichOneof("Type")
+    if kind == "imageType":
+        image = feature.type.imageType
+        if image.colorSpace != ImageFeatureType.RGB:
+            return Port(feature.name, None, "grey or BGR image")
+        return Port(feature.name, (1, 3, image.height, image.width), "float32")
+    array = feature.type.multiArrayType
+    dtype = ArrayFeatureType.ArrayDataType.Name(array.dataType).lower()
+    flexible = flexible_of(array)
+    return Port(feature.name, tuple(array.shape), dtype, flexible and flexible.every())
+
+
+def _pipeline() -> "PassPipeline":
+    """Coremltools' passes, and before ops are copied to float16 one that keeps their names."""
+    import coremltools as ct
+
+    from converters.coreml.passes import NAME_OPS
+
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.insert_pass(pipeline.passes.index("common::add_fp16_cast"), NAME_OPS)
+    return pipeline
+
+
+class _HalfSelector:
+    """Says of each operation whether it may compute in float16."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, frozenset[str]] = {}
+
+    def __call__(self, operation: "Operation") -> bool:
+        sources = self._of(operation)
+        return not sources or not sources <= EXACT_INPUTS
+
+    def _of(self, operation: "Operation") -> frozenset[str]:
+        """Names of the program's inputs an operation depends on.
+
+        Asked in the program's order, so that its operands' sources are known already.
+        """
+        if operation.name not in self._sources:
+            found: set[str] = set()
+            for operand in operation.inputs.values():
+                for variable in operand if isinstance(operand, list | tuple) else [operand]:
+                    if variable is None:
+                        continue
+                    found |= {variable.name} if variable.op is None else self._of(variable.op)
+            self._sources[operation.name] = frozenset(found)
+        return self._sources[operation.name]

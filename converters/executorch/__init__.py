@@ -1,0 +1,1 @@
+"""Target ``executorch``: ``.pte`` files lowered to XNNPACK."""

@@ -1,0 +1,59 @@
+"""ExecuTorch: the exported program, lowered to XNNPACK, one named method a file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from converters.base import Conversion, Port
+from converters.coreml.options import CoreMLOptions
+from converters.executorch.quantization import SCHEMES, quantize
+from mobilesam.errors import ExportError
+
+_DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
+"""ExecuTorch reports torch's ScalarType numbers."""
+
+
+def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+    """The backend that runs what it can; the rest runs on portable kernels."""
+    return {"backend": "xnnpack"}
+
+
+def convert(job: Conversion) -> None:
+    """Quantize if the scheme does, lower, and serialize."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    program = quantize(job) if job.scheme in SCHEMES else job.program
+    _refuse_strided_constants(program, job)
+    edge = to_edge_transform_and_lower(
+        {job.signature.name: program}, partitioner=[XnnpackPartitioner()]
+    )
+    with job.path(".pte").open("wb") as file:
+        edge.to_executorch().write_to_file(file)
+
+
+def _refuse_strided_constants(program: ExportedProgram, job: Conversion) -> None:
+    """ExecuTorch writes a constant's bytes without heed of its strides: a scrambled constant."""
+    for name, tensor in {**program.state_dict, **program.constants}.items():
+        if isinstance(tensor, Tensor) and not tensor.is_contiguous():
+            raise ExportError(
+                f"'{name}' of the {job.component} is not contiguous, and ExecuTorch would "
+                "write it scrambled"
+            )
+
+
+def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+    """What the runtime says of the method; ExecuTorch keeps no names of inputs and outputs."""
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(path)
+    metadata = program.metadata(job.signature.name)
+
+    def read(tensors: Sequence) -> list[Port]:
+        return [Port(None, tuple(t.sizes()), _DTYPES.get(t.dtype(), "?")) for t in tensors]
+
+    inputs = [metadata.input_tensor_meta(i) for i in range(metadata.num_inputs())]
+    outputs = [metadata.output_tensor_meta(i) for i in range(metadata.num_outputs())]
+    return read(inputs), read(outputs)

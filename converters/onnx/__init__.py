@@ -1,0 +1,1 @@
+"""Target ``onnx``: ``.onnx`` files by torch.onnx and ONNX Runtime's quantizer."""

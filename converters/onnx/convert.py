@@ -1,0 +1,122 @@
+"""ONNX through torch's dynamo exporter: one file, checked, every axis named."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from filelock import FileLock
+from torch import nn
+
+from converters.base import LICENCE, Conversion, Port
+from converters.coreml.options import CoreMLOptions
+from converters.onnx.half import to_half
+from converters.onnx.quantization import SCHEMES, quantize
+from converters.onnx.tables import shrink_tables
+from mobilesam import __version__
+from mobilesam.errors import ExportError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, ValueInfoProto
+
+OPSET = 20
+"""The first with a Gelu operation of its own."""
+
+NOTES = ("pkg.torch.onnx.name_scopes",)
+"""What is kept of the exporter's notes on each node: the layer it comes from. Its stack traces
+would be a 20th of a quantized file, and tell the paths of the machine it was made on."""
+
+ALLOWED_DOMAINS = ("", "ai.onnx")
+
+
+def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+    """The operator set."""
+    return {"opset": str(OPSET)}
+
+
+def convert(job: Conversion) -> None:
+    """Export, quantize if the scheme says so, document, check, save."""
+    import onnx
+
+    if job.scheme == "fp16":
+        model = _export(job, to_half(job.module))
+    else:
+        model = onnx.load(str(_float_file(job)))
+    if job.scheme in SCHEMES:
+        shrink_tables(model, job)
+        model = quantize(model, job)
+    _document(model, job)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, str(job.path(".onnx")), save_as_external_data=False)
+
+
+def _float_file(job: Conversion) -> Path:
+    """The float32 program, exported once for all schemes of one export."""
+    path = job.shared / f"{job.component}.float.onnx"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(_export(job, job.module).SerializeToString(deterministic=True))
+            partial.replace(path)
+    return path
+
+
+def _export(job: Conversion, module: nn.Module) -> "ModelProto":
+    program = torch.onnx.export(
+        module,
+        job.inputs,
+        input_names=[spec.name for spec in job.signature.inputs],
+        output_names=[spec.name for spec in job.signature.outputs],
+        opset_version=OPSET,
+        dynamo=True,
+        optimize=True,
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise ExportError(f"the ONNX exporter gave no program for the {job.component}")
+    model: ModelProto = program.model_proto
+    return model
+
+
+def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+    """Graph inputs and outputs; refuses operations outside ONNX's own set."""
+    import onnx
+
+    model = onnx.load(str(path))
+    foreign = sorted({n.op_type for n in model.graph.node if n.domain not in ALLOWED_DOMAINS})
+    if foreign:
+        raise ExportError(f"{path.name} has operations that are not ONNX's: {', '.join(foreign)}")
+
+    def port(value: "ValueInfoProto") -> Port:
+        tensor = value.type.tensor_type
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        return Port(value.name, tuple(d.dim_value for d in tensor.shape.dim), dtype)
+
+    return [port(v) for v in model.graph.input], [port(v) for v in model.graph.output]
+
+
+def _document(model: "ModelProto", job: Conversion) -> None:
+    """Descriptions, names of axes, provenance; of the exporter's notes only :data:`NOTES`."""
+    for node in model.graph.node:
+        notes = [entry for entry in node.metadata_props if entry.key in NOTES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(notes)
+    used = {node.domain for node in model.graph.node}
+    opsets = [o for o in model.opset_import if o.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
+    model.producer_name = "mobilesam-export"
+    model.producer_version = __version__
+    model.doc_string = f"{job.title}. Licence of the weights: {job.weights.licence}."
+    model.graph.name = job.signature.name
+    values = {v.name: v for v in (*model.graph.input, *model.graph.output)}
+    for spec in (*job.signature.inputs, *job.signature.outputs):
+        values[spec.name].doc_string = spec.meaning
+        for dimension, axis in zip(
+            values[spec.name].type.tensor_type.shape.dim, spec.axes, strict=True
+        ):
+            dimension.denotation = axis
+    for name, text in {**job.metadata, "licence": LICENCE}.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = name, text

@@ -1,0 +1,1 @@
+"""Target ``tflite``: ``.tflite`` files by litert-torch and ai-edge-quantizer."""

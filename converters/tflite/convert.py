@@ -1,0 +1,111 @@
+"""TFLite through litert-torch: one named signature a file, float32 in and out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from torch import Tensor, nn
+
+from converters.base import Conversion, Port
+from converters.coreml.options import CoreMLOptions
+from converters.tflite.constants import shrink_constants
+from mobilesam.errors import ExportError
+from mobilesam.model.prompt_encoder import PositionEncoding
+
+ALL_BUT_POSITIONS = rf"^(?!.*\b{PositionEncoding.__qualname__}_)"
+"""Matches every operation but those of the positional encoding, which the converter names after
+their module. With its matrix rounded to float16 a far point's phase is off by 0.01 and more."""
+
+
+class _Named(nn.Module):
+    """Keyword arguments in, a dict out: what gives the file's inputs and outputs their names."""
+
+    def __init__(self, module: nn.Module, outputs: Sequence[str]) -> None:
+        super().__init__()
+        self.module = module
+        self.outputs = tuple(outputs)
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        result = self.module(**inputs)
+        return dict(
+            zip(self.outputs, result if isinstance(result, tuple) else (result,), strict=True)
+        )
+
+
+def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+    """None of the converter's settings differs from its defaults."""
+    return {}
+
+
+def convert(job: Conversion) -> None:
+    """Convert to float32; then store weights as float16, or quantize."""
+    from converters.tflite.quantization import PLANS, calibrated, quantized
+
+    path = job.path(".tflite")
+    content = _float_file(job).read_bytes()
+    if job.scheme == "fp16":
+        content = _float16_weights(content)
+    elif job.scheme != "fp32":
+        content, ranges = shrink_constants(content), None
+        if job.calibration is not None:
+            samples = job.calibration.samples(job.component)
+            ranges = calibrated(content, samples, job.signature.name, job.calibration.method)
+        content = quantized(content, job.plan or PLANS[job.scheme], ranges)
+    path.write_bytes(content)
+
+
+def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+    """What the interpreter says of the signature; refuses operations outside TFLite's own set."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    names = {detail["op_name"] for detail in interpreter._get_ops_details()}
+    foreign = sorted(n for n in names if n.startswith(("Flex", "CUSTOM", "STABLEHLO")))
+    if foreign:
+        raise ExportError(f"{path.name} has operations that are not TFLite's: {', '.join(foreign)}")
+    if list(interpreter.get_signature_list()) != [job.signature.name]:
+        found = ", ".join(interpreter.get_signature_list()) or "none"
+        raise ExportError(f"{path.name} has signature {found} instead of {job.signature.name}")
+    runner = interpreter.get_signature_runner(job.signature.name)
+    return _ports(runner.get_input_details()), _ports(runner.get_output_details())
+
+
+def _ports(details: dict[str, dict]) -> list[Port]:
+    return [
+        Port(name, tuple(int(n) for n in detail["shape_signature"]), np.dtype(detail["dtype"]).name)
+        for name, detail in details.items()
+    ]
+
+
+def _float_file(job: Conversion) -> Path:
+    """The float32 file, converted once for all schemes of one export."""
+    path = job.shared / f"{job.component}.tflite"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            import litert_torch
+
+            named = _Named(job.module, [spec.name for spec in job.signature.outputs]).eval()
+            model = litert_torch.signature(
+                job.signature.name, named, sample_kwargs=job.example
+            ).convert()
+            partial = path.with_suffix(".partial")
+            model.export(str(partial))
+            partial.replace(path)
+    return path
+
+
+def _float16_weights(content: bytes) -> bytes:
+    from ai_edge_quantizer.qtyping import TFLOperationName
+    from ai_edge_quantizer.quantizer import AlgorithmName, Quantizer
+
+    quantizer = Quantizer(content)
+    quantizer.add_weight_only_config(
+        regex=ALL_BUT_POSITIONS,
+        operation_name=TFLOperationName.ALL_SUPPORTED,
+        num_bits=16,
+        algorithm_key=AlgorithmName.FLOAT_CASTING,
+    )
+    return bytes(quantizer.quantize(enable_progress_report=False).quantized_model)

@@ -1,0 +1,251 @@
+"""The one I/O contract of every exported file: names, shapes, dtypes and meaning.
+
+Converters build to it, manifests record it, runners feed by it, documents are generated from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mobilesam.errors import PromptError
+from mobilesam.inference.prompts import Prompt
+from mobilesam.inference.transforms import Frame, normalized_input, pixels_input
+from mobilesam.model.point_labels import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING_POINT, UNUSED_SLOT
+
+if TYPE_CHECKING:  # a process that runs exported files has no need of torch
+    from mobilesam.model.sam import MobileSAM
+
+CONTRACT_VERSION = "1.0"
+"""Major version changes break readers; a reader accepts its own major version only."""
+
+InputVariant = Literal["pixels", "normalized"]
+INPUT_VARIANTS: tuple[InputVariant, ...] = ("pixels", "normalized")
+Component = Literal["encoder", "decoder"]
+COMPONENTS: tuple[Component, ...] = ("encoder", "decoder")
+
+DEFAULT_SLOTS = 8
+"""K, the number of point slots of a fixed-shape decoder."""
+
+SLOT_AXIS = "slot"
+
+LABELS = {
+    1: "foreground",
+    0: "background",
+    BOX_TOP_LEFT: "box top-left",
+    BOX_BOTTOM_RIGHT: "box bottom-right",
+    PADDING_POINT: "SAM's own padding point, given once whenever there is no box",
+    UNUSED_SLOT: "unused slot",
+}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output.
+
+    Attributes:
+        shape: fixed, unless ``slot_counts`` are given.
+        axes: a name for each.
+        slot_counts: sizes that the ``slot`` axis may have; empty: only the one of ``shape``.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    axes: tuple[str, ...]
+    meaning: str
+    slot_counts: tuple[int, ...] = ()
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Every shape that the tensor may have."""
+        return shapes_of(self.shape, self.axes, self.slot_counts)
+
+
+def shapes_of(
+    shape: tuple[int, ...], axes: Sequence[str], slot_counts: Sequence[int]
+) -> tuple[tuple[int, ...], ...]:
+    """A tensor's shape for each size of its ``slot`` axis; ``shape`` alone if none is given."""
+    if not slot_counts or SLOT_AXIS not in axes:
+        return (shape,)
+    axis = axes.index(SLOT_AXIS)
+    return tuple((*shape[:axis], count, *shape[axis + 1 :]) for count in slot_counts)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One component as a function."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The contract of one export.
+
+    Attributes:
+        image_size: S. grid: S/16. channels: of the embedding.
+        input_variant: who normalises; ``pixels``: the graph, ``normalized``: the app.
+        slots: K.
+        slot_counts: numbers of slots that the decoder accepts, ascending up to K; empty: K alone.
+    """
+
+    image_size: int
+    stride: int
+    channels: int
+    input_variant: InputVariant
+    slots: int
+    slot_counts: tuple[int, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        model: "MobileSAM",
+        *,
+        input_variant: InputVariant = "pixels",
+        slots: int = DEFAULT_SLOTS,
+    ) -> "Contract":
+        """The contract of an export of this model."""
+        return cls(model.image_size, model.stride, model.channels, input_variant, slots)
+
+    @property
+    def low_res_size(self) -> int:
+        """Side of the low-res logits, S/4."""
+        return 4 * self.image_size // self.stride
+
+    def slots_for(self, used: int) -> int:
+        """The fewest slots of which the decoder can be given that hold so many points."""
+        return next((count for count in self.slot_counts if count >= used), self.slots)
+
+    def signature(self, component: Component) -> Signature:
+        """The encoder as ``encode`` or the decoder as ``decode``."""
+        return self._encode() if component == "encoder" else self._decode()
+
+    def _embedding(self, meaning: str) -> TensorSpec:
+        grid = self.image_size // self.stride
+        axes = ("batch", "channel", "grid_row", "grid_column")
+        shape = (1, self.channels, grid, grid)
+        return TensorSpec("image_embeddings", shape, "float32", axes, meaning)
+
+    def _encode(self) -> Signature:
+        size = self.image_size
+        values = (
+            "0 to 255; black where the image does not reach, the graph normalises"
+            if self.input_variant == "pixels"
+            else "mean subtracted, divided by std, then zero where the image does not reach"
+        )
+        image = TensorSpec(
+            "image",
+            (1, 3, size, size),
+            "float32",
+            ("batch", "rgb", "row", "column"),
+            f"RGB image, resized so that its longest side is {size} (bilinear, antialiased), "
+            f"placed top-left; values {values}",
+        )
+        valid = TensorSpec(
+            "valid_size",
+            (2,),
+            "float32",
+            ("height_width",),
+            "height and width of the part of the frame that is image, in whole pixels",
+        )
+        inputs = (image, valid) if self.input_variant == "pixels" else (image,)
+        return Signature("encode", inputs, (self._embedding("image embedding"),))
+
+    def _decode(self) -> Signature:
+        k, low = self.slots, self.low_res_size
+        rows = ("row", "column")
+        labels = ", ".join(f"{value} {meaning}" for value, meaning in LABELS.items())
+        inputs = (
+            self._embedding("image embedding, as the encoder returns it"),
+            TensorSpec(
+                "point_coords",
+                (1, k, 2),
+                "float32",
+                ("batch", "slot", "xy"),
+                f"x, y in pixels of the {self.image_size} x {self.image_size} frame, (0, 0) its "
+                "top-left corner; the graph adds the half pixel",
+                self.slot_counts,
+            ),
+            TensorSpec(
+                "point_labels", (1, k), "float32", ("batch", SLOT_AXIS), labels, self.slot_counts
+            ),
+            TensorSpec(
+                "mask_input",
+                (1, 1, low, low),
+                "float32",
+                ("batch", "mask", *rows),
+                "low-res logits of an earlier pass; ignored when has_mask_input is 0",
+            ),
+            TensorSpec(
+                "has_mask_input", (1,), "float32", ("batch",), "1 if mask_input counts, else 0"
+            ),
+        )
+        outputs = (
+            TensorSpec(
+                "low_res_masks",
+                (1, 4, low, low),
+                "float32",
+                ("batch", "mask", *rows),
+                "logits; mask 0 is the single-mask output, 1 to 3 the alternatives",
+            ),
+            TensorSpec(
+                "iou_predictions",
+                (1, 4),
+                "float32",
+                ("batch", "mask"),
+                "predicted IoU of each mask",
+            ),
+        )
+        return Signature("decode", inputs, outputs)
+
+
+def pack_image(image: np.ndarray, contract: Contract) -> dict[str, np.ndarray]:
+    """The encoder's inputs for an image HxWx3 uint8 RGB, by the contract's input variant."""
+    if contract.input_variant == "pixels":
+        pixels, valid_size = pixels_input(image, contract.image_size)
+        return {"image": pixels, "valid_size": valid_size}
+    return {"image": normalized_input(image, contract.image_size)}
+
+
+def pack_prompt(prompt: Prompt, frame: Frame, contract: Contract) -> dict[str, np.ndarray]:
+    """The decoder's inputs for a prompt, but for the image embedding: what the host app does.
+
+    Points come first, then either the box's two corners or SAM's one padding point, then unused
+    slots.
+
+    Raises:
+        PromptError: the prompt needs more slots than the decoder has.
+    """
+    corners = 0 if prompt.box is None else 2
+    padding = 1 if len(prompt.point_coords) and not corners else 0
+    used = len(prompt.point_coords) + corners + padding
+    if used > contract.slots:
+        raise PromptError(
+            f"{len(prompt.point_coords)} point(s){' and a box' if corners else ''} need {used} "
+            f"slots but this decoder has {contract.slots}: use fewer points or export "
+            "with more slots"
+        )
+    slots = contract.slots_for(used)
+    coords = np.zeros((1, slots, 2), np.float32)
+    labels = np.full((1, slots), UNUSED_SLOT, np.float32)
+    end = len(prompt.point_coords)
+    coords[0, :end] = frame.coords_to_frame(prompt.point_coords)
+    labels[0, :end] = prompt.point_labels
+    if prompt.box is not None:
+        coords[0, end : end + 2] = frame.boxes_to_frame(prompt.box).reshape(2, 2)
+        labels[0, end : end + 2] = BOX_TOP_LEFT, BOX_BOTTOM_RIGHT
+    elif padding:
+        labels[0, end] = PADDING_POINT
+    mask = np.zeros((1, 1, contract.low_res_size, contract.low_res_size), np.float32)
+    if prompt.mask_input is not None:
+        mask[0, 0] = prompt.mask_input
+    return {
+        "point_coords": coords,
+        "point_labels": labels,
+        "mask_input": mask,
+        "has_mask_input": np.array([prompt.mask_input is not None], np.float32),
+    }

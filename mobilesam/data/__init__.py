@@ -1,0 +1,1 @@
+"""Photos with masks: folders with a manifest, COCO files, scikit-image's sample photos."""

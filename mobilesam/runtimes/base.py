@@ -1,0 +1,140 @@
+"""What every runner answers: an image embedding for an image, logits for a prompt."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+
+from mobilesam.bundle.contract import COMPONENTS, Component, pack_image, pack_prompt
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.inference.prompts import Prompt
+from mobilesam.inference.transforms import Frame
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Decoded(NamedTuple):
+    """Low-res logits [4, S/4, S/4] and IoU predictions [4], float32."""
+
+    low_res: np.ndarray
+    iou: np.ndarray
+
+
+class Runner(ABC):
+    """One model on one runtime, opened with ``with``.
+
+    Subclasses load files in :meth:`load`, free them in :meth:`unload` and run raw contract tensors
+    in :meth:`run`. Everything an app does around the files is in :meth:`encode` and :meth:`decode`.
+    """
+
+    name: str
+    """Name of the runtime, as in the manifest."""
+
+    def __enter__(self) -> Self:
+        self.load()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.unload()
+
+    @property
+    @abstractmethod
+    def image_size(self) -> int:
+        """S."""
+
+    @abstractmethod
+    def load(self) -> None:
+        """Load the files."""
+
+    @abstractmethod
+    def unload(self) -> None:
+        """Free what :meth:`load` took."""
+
+    @abstractmethod
+    def encode(self, image: np.ndarray) -> np.ndarray:
+        """Image HxWx3 uint8 RGB to image embedding [1, 256, S/16, S/16] float32."""
+
+    @abstractmethod
+    def decode(self, embedding: np.ndarray, prompt: Prompt, frame: Frame) -> Decoded:
+        """Image embedding and prompt to all four masks."""
+
+
+class BundleRunner(Runner):
+    """A runner of a bundle's files.
+
+    Args:
+        bundle: the opened bundle.
+        threads: threads the runtime may use; None leaves its default.
+        components: which files to load.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        components: tuple[Component, ...] = COMPONENTS,
+    ) -> None:
+        self.bundle = bundle
+        self.contract = bundle.manifest.contract
+        self.threads = threads
+        self.components = components
+
+    @property
+    def image_size(self) -> int:
+        return self.contract.image_size
+
+    @property
+    def engine(self) -> str:
+        """What computes, in words for the report, such as 'LiteRT 2.3.0 (XNNPACK)'."""
+        return self.name
+
+    @property
+    def representative(self) -> bool:
+        """False where the runtime is emulated, so that its speed says nothing of a device."""
+        return True
+
+    @abstractmethod
+    def run(self, component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Run one component on raw contract tensors, named as in the contract, float32."""
+
+    def watch_half(
+        self, component: Component, inputs: Arrays, observe: "Callable[[str, Tensor], None]"
+    ) -> bool:
+        """Run one component of a float16 file and hand over what each op gives, by name, in order.
+
+        Args:
+            component, inputs: as of :meth:`run`.
+            observe: called with each op's name and value.
+
+        Returns:
+            False, and nothing is run, where the runtime cannot be looked into or no op of the
+            file computes in float16.
+        """
+        return False
+
+    def prepare_image(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """The encoder's inputs for an image, by the bundle's preprocessing variant."""
+        return pack_image(image, self.contract)
+
+    def prepare_prompt(self, prompt: Prompt, frame: Frame) -> dict[str, np.ndarray]:
+        """The decoder's inputs for a prompt, but for the embedding."""
+        return pack_prompt(prompt, frame, self.contract)
+
+    def encode(self, image: np.ndarray) -> np.ndarray:
+        return self.run("encoder", self.prepare_image(image))["image_embeddings"]
+
+    def decode(self, embedding: np.ndarray, prompt: Prompt, frame: Frame) -> Decoded:
+        inputs = {"image_embeddings": embedding, **self.prepare_prompt(prompt, frame)}
+        outputs = self.run("decoder", inputs)
+        return Decoded(outputs["low_res_masks"][0], outputs["iou_predictions"][0])

@@ -1,0 +1,136 @@
+"""Core ML packages: Core ML itself on a Mac, elsewhere the same file evaluated in PyTorch."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from coreml_evaluator import CoreMLProgram, Evaluation, ProgramError, TensorType
+from coreml_evaluator.reading import quiet
+from mobilesam.bundle.contract import COMPONENTS, Component
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.errors import BundleError, InputError
+from mobilesam.runtimes.base import Arrays
+from mobilesam.runtimes.checked import CheckedRunner, torch_threads
+
+with quiet():
+    import coremltools as ct
+
+
+@contextmanager
+def bundle_errors() -> Iterator[None]:
+    """Raises BundleError, with the same sentence, for what the evaluator raises inside."""
+    try:
+        yield
+    except ProgramError as error:
+        raise BundleError(str(error)) from error
+
+
+COMPUTE_UNITS = ("ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY")
+
+
+class CoreMLRunner(CheckedRunner):
+    """``MLModel`` on macOS; elsewhere :mod:`coreml_evaluator`.
+
+    Args:
+        compute_units: one of :data:`COMPUTE_UNITS`, by default what the bundle was made for; means
+            nothing to the evaluator.
+    """
+
+    name = "coreml"
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        components: tuple[Component, ...] = COMPONENTS,
+        compute_units: str | None = None,
+    ) -> None:
+        super().__init__(bundle, threads=threads, components=components)
+        if compute_units is not None and compute_units not in COMPUTE_UNITS:
+            raise InputError(
+                f"unknown compute units '{compute_units}', known: {', '.join(COMPUTE_UNITS)}"
+            )
+        meant = bundle.manifest.options.get("compute_units", "all").upper()
+        self.compute_units = compute_units or meant
+
+    @property
+    def on_device(self) -> bool:
+        """Whether Core ML itself computes."""
+        return sys.platform == "darwin"
+
+    @property
+    def representative(self) -> bool:
+        return self.on_device
+
+    @property
+    def engine(self) -> str:
+        if self.on_device:
+            return f"Core ML (MLModel, {self.compute_units})"
+        programs = [p for p in self._opened.values() if isinstance(p, CoreMLProgram)]
+        rounding = (
+            "float16, rounded after every op"
+            if any(program.precision == "fp16" for program in programs)
+            else "float32"
+        )
+        return f"Core ML evaluator in PyTorch ({rounding}), not a Mac"
+
+    def open_file(self, component: Component, path: Path) -> object:
+        function = self.bundle.record(component, self.name).function or None
+        if self.on_device:
+            units = getattr(ct.ComputeUnit, self.compute_units)
+            return ct.models.MLModel(str(path), compute_units=units, function_name=function)
+        with bundle_errors():
+            program = CoreMLProgram(path, function)
+        specs = self.bundle.manifest.signatures[component].inputs
+        # A flexible input is as the manifest says if it takes every shape that the manifest lists.
+        flexible = {
+            spec.name: spec.shape
+            for spec in specs
+            if spec.slot_counts and all(program.takes(spec.name, shape) for shape in spec.shapes)
+        }
+        inputs = _shapes(program.inputs) | flexible
+        self.check_declared(component, path, inputs, _shapes(program.outputs))
+        return program
+
+    def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
+        opened = self._opened[component]
+        if not isinstance(opened, CoreMLProgram):
+            predicted: dict[str, np.ndarray] = opened.predict(self._features(component, arrays))
+            return predicted
+        with torch_threads(self.threads), bundle_errors():
+            return {name: value.numpy() for name, value in opened.run(arrays).items()}
+
+    def _features(self, component: Component, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """What ``MLModel.predict`` takes: arrays, and an image where the package wants one."""
+        if component != "encoder" or self.bundle.manifest.options.get("input") != "image":
+            return arrays
+        pixels = arrays["image"][0].transpose(1, 2, 0).astype(np.uint8)
+        return {**arrays, "image": Image.fromarray(pixels)}
+
+    def watch_half(
+        self, component: Component, inputs: Arrays, observe: Callable[[str, Tensor], None]
+    ) -> bool:
+        program = self._opened[component]
+        if not isinstance(program, CoreMLProgram) or program.precision != "fp16":
+            return False
+
+        def tell(evaluated: Evaluation) -> None:
+            outputs = program.ops[evaluated.place].outputs
+            for tensor, value in zip(outputs, evaluated.outputs, strict=True):
+                if tensor.dtype == "fp16":
+                    observe(tensor.name, value)
+
+        with torch_threads(self.threads), bundle_errors():
+            program.run(inputs, tell)
+        return True
+
+
+def _shapes(tensors: tuple[TensorType, ...]) -> dict[str, tuple[int | None, ...]]:
+    return {tensor.name: tensor.shape for tensor in tensors}

@@ -1,0 +1,43 @@
+"""ONNX files in ONNX Runtime, on the CPU."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from mobilesam.bundle.contract import Component
+from mobilesam.runtimes.base import Arrays
+from mobilesam.runtimes.checked import CheckedRunner, version_of
+
+
+class ONNXRuntimeRunner(CheckedRunner):
+    """An inference session with the CPU execution provider and every graph optimisation."""
+
+    name = "onnxruntime"
+
+    @property
+    def engine(self) -> str:
+        return f"ONNX Runtime {version_of('onnxruntime')} (CPUExecutionProvider)"
+
+    def open_file(self, component: Component, path: Path) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        if self.threads is not None:
+            options.intra_op_num_threads = self.threads
+            options.inter_op_num_threads = 1
+        session = ort.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        self.check_declared(
+            component,
+            path,
+            {tensor.name: tuple(tensor.shape) for tensor in session.get_inputs()},
+            {tensor.name: tuple(tensor.shape) for tensor in session.get_outputs()},
+        )
+        return session
+
+    def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
+        session = self._opened[component]
+        assert isinstance(session, ort.InferenceSession)
+        names = [tensor.name for tensor in session.get_outputs()]
+        return dict(zip(names, session.run(names, arrays), strict=True))

@@ -1,0 +1,124 @@
+"""The command line: `mobilesam export | parity | bisect | evaluate | train | distill | ...`.
+
+Only this package imports the other rooms, and only inside functions, so that ``--help`` is quick
+and ``import mobilesam`` loads no converter.
+"""
+
+import errno
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mobilesam import __version__
+from mobilesam.errors import MobileSAMError
+from mobilesam_cli.bisect import bisect
+from mobilesam_cli.demo import demo
+from mobilesam_cli.distill import distill
+from mobilesam_cli.doctor import doctor
+from mobilesam_cli.evaluate import evaluate
+from mobilesam_cli.export import export
+from mobilesam_cli.golden import golden
+from mobilesam_cli.inspect import inspect
+from mobilesam_cli.options import say
+from mobilesam_cli.parity import parity
+from mobilesam_cli.predict import predict
+from mobilesam_cli.replay import replay
+from mobilesam_cli.scenes import scenes
+from mobilesam_cli.search import search
+from mobilesam_cli.sensitivity import sensitivity
+from mobilesam_cli.train import train
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class FrontDoor(TyperGroup):
+    """Turns errors that a user can act on into one line on stderr and an exit status.
+
+    Bad input and a disk that cannot be written: 2. Ctrl-C: 130. Anything else is a fault of ours
+    and keeps its traceback.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except MobileSAMError as error:
+            say("error", str(error))
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            say("error", "interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            sentence = _storage_problem(error)
+            if sentence is None:
+                raise
+            say("error", sentence)
+            raise typer.Exit(BAD_INPUT) from None
+
+
+def _storage_problem(error: OSError) -> str | None:
+    where = f"'{error.filename}'" if error.filename else "the output"
+    if error.errno in _FULL:
+        return f"{where} cannot be written, the disk is full: free some space or write elsewhere"
+    if error.errno in _FORBIDDEN:
+        return f"{where} may not be used: {(error.strerror or '').lower()}"
+    return None
+
+
+app = typer.Typer(
+    name="mobilesam",
+    cls=FrontDoor,
+    help="MobileSAM for phones: exported, and each file checked against PyTorch's masks.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mobilesam-export {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """MobileSAM for phones: exported, and each file checked against PyTorch's masks."""
+
+
+COMMANDS = (
+    export,
+    parity,
+    bisect,
+    evaluate,
+    train,
+    distill,
+    scenes,
+    sensitivity,
+    search,
+    predict,
+    inspect,
+    golden,
+    doctor,
+    demo,
+)
+for command in COMMANDS:
+    app.command()(command)
+app.add_typer(replay)
+
+
+def main() -> None:
+    """Entry point of the ``mobilesam`` script."""
+    app(prog_name="mobilesam")

@@ -1,0 +1,31 @@
+"""`mobilesam demo`: the whole way, once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilesam_cli.options import Json, Threads, require_writable_folder
+from mobilesam_cli.parity import finish
+
+SCHEMES = ("fp32", "fp16")
+"""What can be shown in minutes; `make parity` goes through all."""
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports/demo"),
+    report: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports/demo"),
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Export every float scheme with the demo weights, check it, write the report and name it."""
+    require_writable_folder(out)
+    require_writable_folder(report)
+
+    from converters.exporting import export
+    from parity.suite import run_parity
+
+    results = export(schemes=SCHEMES, weights="demo", out=out, progress=not as_json)
+    paths = [result.path for result in results]
+    result = run_parity(paths, threads=threads, progress=not as_json, gallery=True)
+    finish(result, report, as_json=as_json)

@@ -1,0 +1,129 @@
+"""`mobilesam evaluate`: how good are the masks?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilesam.errors import InputError, MissingDependencyError
+from mobilesam.weights.demo import DEMO
+from mobilesam_cli.options import (
+    Json,
+    Threads,
+    require_place,
+    say_demo,
+    written_atomically,
+)
+
+if TYPE_CHECKING:
+    from parity.evaluation.scores import Evaluation
+
+
+def evaluate(
+    images: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of images, with a manifest.json unless --coco.", show_default=False
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Argument(help="demo, official, a checkpoint's path or a bundle's folder."),
+    ] = "demo",
+    coco: Annotated[
+        Path | None, typer.Option(help="COCO instances JSON that describes the images' masks.")
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="Text file, an image a line: score only these.", show_default="all"),
+    ] = None,
+    max_images: Annotated[
+        int | None, typer.Option(min=1, help="Score so many images at most.", show_default="all")
+    ] = None,
+    all_segments: Annotated[
+        bool,
+        typer.Option("--all-segments", help="Score small, hidden and uncountable segments too."),
+    ] = False,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=64, help="Side of a checkpoint's square frame.", show_default="1024"),
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Which of a bundle's runtimes.", show_default="its first")
+    ] = None,
+    threads: Threads = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the result, as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score masks against masks that people drew: mean IoU by prompt type, with 95 % intervals."""
+    if out is not None:
+        _check_out(out)
+    try:
+        from parity.evaluation.evaluate import Subset
+        from parity.evaluation.evaluate import evaluate as run_evaluation
+    except ModuleNotFoundError as error:
+        if error.name != "scipy":
+            raise
+        raise MissingDependencyError(
+            'evaluating needs SciPy: pip install "mobilesam-export[report]"'
+        ) from None
+
+    subset = Subset(images, coco, names, max_images, all_segments)
+    result = run_evaluation(
+        model,
+        subset,
+        image_size=image_size,
+        runtime=runtime,
+        threads=threads,
+        progress=not as_json,
+    )
+    if out is not None:
+        with written_atomically(out) as temporary:
+            temporary.write_text(result.model_dump_json(indent=2) + "\n", "utf-8")
+    if result.weights.get("name") == DEMO:
+        say_demo()
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+        return
+    _print(result)
+    if out is not None:
+        typer.echo(f"{out}: result")
+
+
+def _check_out(out: Path) -> None:
+    if out.is_dir():
+        raise InputError(f"--out '{out}' is a folder: name a file, such as result.json")
+    require_place("--out", out)
+
+
+def _print(result: "Evaluation") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    first = result.scores[0]
+    table = Table(
+        title=escape(f"{result.model}: {first.segments} segments of {first.images} images"),
+        title_justify="left",
+    )
+    table.add_column("prompt", no_wrap=True)
+    for column in ("mean IoU", "95 % interval", "IoU prediction off by"):
+        table.add_column(column, justify="right")
+    for score in result.scores:
+        interval = "–" if score.low is None else f"{score.low:.3f} to {score.high:.3f}"
+        off = "–" if score.prediction_error is None else f"{score.prediction_error:.3f}"
+        table.add_row(
+            score.prompt,
+            f"{score.mean_iou:.3f}",
+            interval,
+            off,
+            end_section=score.prompt == result.scores[-2].prompt,
+        )
+    console.print(table)
+    weights = f"{result.weights.get('name', '?')} ({result.weights.get('sha256', '')[:12]})"
+    console.print(
+        escape(f"{result.engine}, image size {result.image_size}, weights {weights}"),
+        soft_wrap=True,
+    )
+    console.print(escape(f"scored: {result.rule}"), soft_wrap=True)

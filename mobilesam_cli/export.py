@@ -1,0 +1,159 @@
+"""`mobilesam export`: checkpoint in, bundles out."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mobilesam.weights.demo import DEMO
+from mobilesam_cli.options import (
+    ComputeUnits,
+    ImageSize,
+    Json,
+    Weights,
+    listed,
+    print_json,
+    require_writable_folder,
+    say_demo,
+)
+
+
+def export(
+    target: Annotated[
+        list[str], typer.Option(help="Targets, comma-separated or repeated; or all.")
+    ] = ["all"],  # noqa: B006 - Typer reads the default and never changes it
+    scheme: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Schemes, comma-separated or repeated; or all; or a scheme file, as "
+            "`mobilesam search` writes one.",
+            show_default="all a target has",
+        ),
+    ] = None,
+    weights: Weights = "demo",
+    out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports"),
+    image_size: ImageSize = 1024,
+    input_variant: Annotated[
+        Literal["pixels", "normalized"],
+        typer.Option("--input", help="Who normalises: the graph (pixels) or the app (normalized)."),
+    ] = "pixels",
+    slots: Annotated[
+        int, typer.Option(min=2, max=64, help="Point slots of the decoder; a box takes two.")
+    ] = 8,
+    ios: Annotated[
+        int | None,
+        typer.Option(
+            help="Core ML: oldest iOS served, 16, 17 or 18.", show_default="oldest possible"
+        ),
+    ] = None,
+    coreml_input: Annotated[
+        Literal["tensor", "image"],
+        typer.Option(help="Core ML: the image as a multi-array or as an RGB pixel buffer."),
+    ] = "tensor",
+    coreml_slots: Annotated[
+        Literal["fixed", "range", "enumerated"],
+        typer.Option(
+            help="Core ML: a decoder of K point slots, of any number up to K (RangeDim), or of "
+            "some (EnumeratedShapes, iOS 18)."
+        ),
+    ] = "fixed",
+    coreml_package: Annotated[
+        Literal["separate", "multifunction"],
+        typer.Option(help="Core ML: two packages, or one with two functions (iOS 18)."),
+    ] = "separate",
+    compute_units: Annotated[
+        ComputeUnits,
+        typer.Option(case_sensitive=False, help="Core ML: what it is meant to run on; recorded."),
+    ] = "all",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of photos to calibrate w8a8 and w8a16 on.",
+            show_default="scikit-image's photos",
+        ),
+    ] = None,
+    calibration_method: Annotated[
+        Literal["min-max", "moving-average", "mse", "entropy"],
+        typer.Option(help="How the ranges of w8a8 and w8a16 are found."),
+    ] = "min-max",
+    distilled: Annotated[
+        Path | None,
+        typer.Option(
+            help="TFLite: encoder weights that `mobilesam distill` tuned for the scheme.",
+            show_default="those of --weights",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Export again what is unchanged.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Bundles exported at once.", show_default="chosen here"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Export encoder and decoder to bundles, one folder for each target and scheme."""
+    from converters.coreml.options import CoreMLOptions
+    from converters.exporting import export as run_export
+    from converters.schemes import resolve
+    from mobilesam.bundle.manifest import Bundle
+
+    targets = listed(target)
+    schemes = None if scheme is None else listed(scheme)
+    named = [name for name in schemes or () if not name.endswith(".toml")]
+    if named or schemes is None:
+        resolve(targets, named or None)  # a misspelt name is an error before any download
+    require_writable_folder(out)
+    results = run_export(
+        targets=targets,
+        schemes=schemes,
+        weights=weights,
+        out=out,
+        image_size=image_size,
+        input_variant=input_variant,
+        slots=slots,
+        coreml=CoreMLOptions(
+            ios=ios,
+            input=coreml_input,
+            slots=coreml_slots,
+            package=coreml_package,
+            compute_units=compute_units,
+        ),
+        calibration=calibration,
+        calibration_method=calibration_method,
+        distilled=distilled,
+        force=force,
+        progress=not as_json,
+        jobs=jobs,
+    )
+    bundles = [Bundle(result.path) for result in results]
+    rows = [
+        {
+            "path": str(result.path),
+            "target": result.target,
+            "scheme": result.scheme,
+            "skipped": result.skipped,
+            "seconds": round(result.seconds, 2),
+            "size_bytes": {name: bundle.size_bytes(name) for name in bundle.runtimes},
+        }
+        for result, bundle in zip(results, bundles, strict=True)
+    ]
+    if any(bundle.manifest.weights.name == DEMO for bundle in bundles):
+        say_demo()
+    if as_json:
+        print_json(rows)
+        return
+    _print_table(rows)
+
+
+def _print_table(rows: list[dict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Bundles", title_justify="left")
+    table.add_column("bundle", overflow="fold")
+    table.add_column("MB", justify="right")
+    table.add_column("seconds", justify="right")
+    for row in rows:
+        size = " / ".join(f"{size / 1e6:.1f}" for size in row["size_bytes"].values())
+        took = "unchanged" if row["skipped"] else f"{row['seconds']:.0f}"
+        table.add_row(row["path"], size, took)
+    Console().print(table)

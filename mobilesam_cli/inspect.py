@@ -1,0 +1,99 @@
+"""`mobilesam inspect`: what is in a bundle, and is it what was exported?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilesam_cli.options import Json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mobilesam.bundle.manifest import Bundle, Manifest
+
+
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show a bundle's tensors, scheme, files and provenance, and verify its digests."""
+    from mobilesam.bundle.manifest import Bundle
+
+    opened = Bundle(bundle)
+    if as_json:
+        opened.verify()
+        typer.echo(opened.manifest.model_dump_json(indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    _print_facts(console, opened.manifest)
+    _print_tensors(console, opened.manifest)
+    _print_files(console, opened)
+    opened.verify()
+
+
+def _print_facts(console: "Console", manifest: "Manifest") -> None:
+    from rich.table import Table
+
+    weights = manifest.weights
+    facts = {
+        "target": manifest.target,
+        "scheme": f"{manifest.scheme.name}: {manifest.scheme.meaning}",
+        "variant": manifest.variant,
+        "image size": str(manifest.image_size),
+        "input": manifest.input_variant,
+        "point slots": str(manifest.slots),
+        "weights": f"{weights.name} ({weights.description})",
+        "weights from": weights.source,
+        "weights SHA-256": weights.sha256,
+        "licence": f"{manifest.licence}; weights: {weights.licence}",
+        "calibration": _pairs(manifest.calibration or {}) or "none",
+        "options": _pairs(manifest.options) or "none",
+        "tools": _pairs(manifest.tools),
+        "contract": manifest.contract_version,
+    }
+    table = Table(title=f"{manifest.target}-{manifest.scheme.name}", title_justify="left")
+    table.add_column("fact", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
+def _pairs(values: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _print_tensors(console: "Console", manifest: "Manifest") -> None:
+    from rich.table import Table
+
+    for component, signature in manifest.signatures.items():
+        table = Table(title=f"{component}, signature '{signature.name}'", title_justify="left")
+        for column in ("", "tensor", "shape", "dtype", "meaning"):
+            table.add_column(column, overflow="fold")
+        for way, tensors in (("in", signature.inputs), ("out", signature.outputs)):
+            for tensor in tensors:
+                shape = " x ".join(str(side) for side in tensor.shape)
+                table.add_row(way, tensor.name, shape, tensor.dtype, tensor.meaning)
+        console.print(table)
+
+
+def _print_files(console: "Console", bundle: "Bundle") -> None:
+    from rich.table import Table
+
+    from mobilesam.bundle.manifest import digest
+
+    table = Table(title="files", title_justify="left")
+    for column in ("file", "component", "runtime", "MB", "SHA-256", "digest"):
+        table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
+    for record in bundle.manifest.files:
+        path = bundle.path / record.path
+        state = "[red]missing[/]"
+        if path.exists():
+            state = "verified" if digest(path) == record.sha256 else "[red]differs[/]"
+        runtime = f"{record.runtime} ({record.note})" if record.note else record.runtime
+        size = f"{record.size_bytes / 1e6:.2f}"
+        table.add_row(record.path, record.component, runtime, size, f"{record.sha256[:12]}…", state)
+    console.print(table)

@@ -1,0 +1,187 @@
+"""What several commands share: lists of names, notes on stderr, JSON, and careful writing."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import typer
+
+from mobilesam.errors import InputError
+from mobilesam.weights.demo import DEMO_NOTE
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+ComputeUnits = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
+Weights = Annotated[
+    str, typer.Option(help="demo, official (downloaded once) or the path of a checkpoint.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads a runtime may use.", show_default="its own choice"),
+]
+ImageSize = Annotated[
+    int, typer.Option(min=64, help="Side of the model's square frame, a multiple of 16.")
+]
+Bundles = Annotated[
+    list[Path], typer.Argument(help="Bundles, or folders that hold bundles.", show_default=False)
+]
+Photos = Annotated[
+    Path | None, typer.Option(help="Folder of photos.", show_default="scikit-image's")
+]
+ReferenceWeights = Annotated[
+    str | None,
+    typer.Option(
+        help="Checkpoint of the PyTorch model to compare with.",
+        show_default="the one the manifest names",
+    ),
+]
+ThresholdsFile = Annotated[
+    Path | None, typer.Option(help="TOML file.", show_default="parity/thresholds.toml")
+]
+ReportFolder = Annotated[
+    Path | None, typer.Option(help="Folder for report.html, .json, .md and junit.xml.")
+]
+Points = Annotated[
+    list[str] | None,
+    typer.Option(metavar="X,Y", help="A point in pixels of the photo; may be repeated."),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="1|0",
+        help="1 foreground, 0 background; one for each point.",
+        show_default="all 1",
+    ),
+]
+Box = Annotated[
+    str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
+]
+
+
+class Typed(NamedTuple):
+    """A prompt as typed: points (x, y), labels, and a box (x1, y1, x2, y2), unchecked numbers."""
+
+    points: list[list[float]]
+    labels: list[float]
+    box: list[float] | None
+
+
+def say(kind: str, sentence: str) -> None:
+    """Print ``kind: sentence`` as one line on stderr."""
+    typer.echo(f"{kind}: {' '.join(sentence.split())}", err=True)
+
+
+def say_demo() -> None:
+    """Say, in one line, what the demo weights are."""
+    say("note", f"{DEMO_NOTE} (use --weights official, or a checkpoint of your own)")
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value on stdout, indented."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def listed(values: Sequence[str] | None) -> list[str]:
+    """Names from repeated options and comma-separated lists, in order, each once."""
+    names = (name.strip() for value in values or () for name in value.split(","))
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def numbers(text: str, names: str, option: str) -> list[float]:
+    """The numbers of an option such as ``--point 320,240``.
+
+    Args:
+        text: what was typed.
+        names: what is wanted, such as ``x,y``.
+        option: its name, for the error.
+
+    Raises:
+        InputError: other than as many comma-separated numbers as there are names.
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != names.count(",") + 1:
+        raise InputError(f"{option} takes numbers as {names}, not '{text}'")
+    return values
+
+
+def typed_prompt(point: list[str] | None, label: list[str] | None, box: str | None) -> Typed:
+    """The numbers of ``--point``, ``--label`` and ``--box``.
+
+    Raises:
+        InputError: one of them is not made of as many numbers as it takes.
+    """
+    labels = [part for value in label or () for part in value.split(",")]
+    return Typed(
+        points=[numbers(text, "x,y", "--point") for text in point or ()],
+        labels=[numbers(text, "1 or 0", "--label")[0] for text in labels],
+        box=None if box is None else numbers(box, "x1,y1,x2,y2", "--box"),
+    )
+
+
+def require_inputs(*, images: Path | None = None, thresholds: Path | None = None) -> None:
+    """Check, before long work, that what ``--images`` and ``--thresholds`` name is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if images is not None and not images.is_dir():
+        raise InputError(f"--images takes a folder of photos, and '{images}' is not a folder")
+    if thresholds is not None and not thresholds.is_file():
+        raise InputError(f"there is no thresholds file at '{thresholds}'")
+
+
+def require_writable_folder(folder: Path) -> None:
+    """Check, before long work, that files can be created in a folder that may not exist yet.
+
+    Raises:
+        InputError: it, or the nearest folder above it that exists, cannot be written.
+    """
+    nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise InputError(f"'{folder}' cannot be a folder: '{nearest}' is a file")
+    try:
+        # A file alone would not do: some file systems hold files but let nobody add a folder.
+        with tempfile.TemporaryDirectory(dir=nearest, prefix=".mobilesam-"):
+            pass
+    except OSError as error:
+        raise InputError(_unwritable(folder, error)) from None
+
+
+def require_place(option: str, path: Path) -> None:
+    """Check, before long work, that the file an option names can be written.
+
+    Raises:
+        InputError: its folder is not there, or cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{option} '{path}' lies in a folder that does not exist")
+    require_writable_folder(path.parent)
+
+
+@contextmanager
+def written_atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, and rename it when the block ends well.
+
+    Raises:
+        InputError: it cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(_unwritable(path, error)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"'{path}' cannot be written ({reason}): write somewhere else"

@@ -1,0 +1,131 @@
+"""`mobilesam parity`: does what ships still draw PyTorch's masks?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilesam.errors import BundleError
+from mobilesam_cli.options import (
+    Bundles,
+    ComputeUnits,
+    Json,
+    Photos,
+    ReferenceWeights,
+    ReportFolder,
+    Threads,
+    ThresholdsFile,
+    require_inputs,
+    require_writable_folder,
+    say,
+)
+
+if TYPE_CHECKING:
+    from parity.schema import ParityReport
+
+FAILED = 1
+ALTERED = 2
+
+
+def parity(
+    bundles: Bundles,
+    images: Photos = None,
+    report: ReportFolder = None,
+    thresholds: ThresholdsFile = None,
+    weights: ReferenceWeights = None,
+    threads: Threads = None,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Take load time, latency and memory.")
+    ] = True,
+    compute_units: Annotated[
+        ComputeUnits | None,
+        typer.Option(
+            case_sensitive=False, help="What Core ML may use, on a Mac.", show_default="all"
+        ),
+    ] = None,
+    gallery: Annotated[
+        bool,
+        typer.Option("--gallery", help="Show in the report what the weights draw on photos."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge bundles against the PyTorch model.
+
+    Exit status 0 only when every verdict passes; 2 when a file is not the one that was exported,
+    so that its bundle FAILs unrun; else 1.
+    """
+    found = expand(bundles)
+    require_inputs(images=images, thresholds=thresholds)
+    if report is not None:
+        require_writable_folder(report)
+
+    from parity.suite import run_parity
+
+    result = run_parity(
+        found,
+        images=images,
+        thresholds=thresholds,
+        weights=weights,
+        threads=threads,
+        measure=measure,
+        progress=not as_json,
+        compute_units=compute_units and compute_units.upper(),
+        gallery=gallery,
+    )
+    finish(result, report, as_json=as_json)
+
+
+def finish(result: "ParityReport", folder: Path | None, *, as_json: bool) -> None:
+    """Print the report, write it if a folder is given, and exit unless all pass."""
+    written = {}
+    if folder is not None:
+        from parity.report import write_report
+
+        written = write_report(result, folder)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        from rich.console import Console
+
+        from parity.report import print_report
+
+        print_report(result, Console())
+    if "html" in written:
+        typer.echo(f"report: {written['html']}", err=as_json)
+    altered = [
+        f"{bundle.path}: {check.where}"
+        for bundle in result.bundles
+        for check in bundle.checks
+        if check.metric == "digest" and not check.passed
+    ]
+    if altered:
+        say("error", f"{'; '.join(dict.fromkeys(altered))}: export the bundle again")
+        raise typer.Exit(ALTERED)
+    if not result.passed:
+        raise typer.Exit(FAILED)
+
+
+def expand(paths: list[Path]) -> list[Path]:
+    """Bundles among the paths, and in the folders among them, each once.
+
+    Raises:
+        BundleError: a path is no bundle and holds none.
+    """
+    from mobilesam.bundle.manifest import MANIFEST_NAME
+
+    found: dict[Path, Path] = {}
+    for path in paths:
+        inside = sorted(
+            child.parent
+            for child in path.glob(f"*/{MANIFEST_NAME}")
+            if not child.parent.name.startswith(".")
+        )
+        if (path / MANIFEST_NAME).is_file() or not path.is_dir():
+            inside = [path]
+        if not inside:
+            raise BundleError(
+                f"'{path}' is not a bundle and holds none: give a folder that 'mobilesam export' "
+                "wrote"
+            )
+        found.update((bundle.resolve(), bundle) for bundle in inside)
+    return list(found.values())

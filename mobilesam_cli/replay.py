@@ -1,0 +1,135 @@
+"""`mobilesam replay`: prepare here, run on another machine, judge here."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilesam.errors import InputError
+from mobilesam_cli.options import (
+    Bundles,
+    Json,
+    Photos,
+    Quiet,
+    ReferenceWeights,
+    ReportFolder,
+    Threads,
+    ThresholdsFile,
+    listed,
+    require_inputs,
+    require_writable_folder,
+    say,
+)
+from mobilesam_cli.parity import expand, finish
+
+replay = typer.Typer(
+    name="replay",
+    help="Run bundles on a machine that has only their runtime, and judge the answers here.",
+    no_args_is_help=True,
+)
+
+
+@replay.command()
+def pack(
+    bundles: Bundles,
+    out: Annotated[Path, typer.Option(help="The replay folder to write.", show_default=False)],
+    images: Photos = None,
+    weights: ReferenceWeights = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a folder with bundles, inputs, PyTorch's answers and run.py."""
+    found = expand(bundles)
+    require_inputs(images=images)
+    require_writable_folder(out)
+
+    from parity.replay.pack import pack as write_pack
+
+    packed = write_pack(found, out, images=images, weights=weights, progress=not quiet)
+    for kind, size in packed.size_bytes.items():
+        typer.echo(f"{size / 1e6:8.1f} MB  {kind}")
+    cases = sum(len(photo.cases) for photo in packed.index.photos)
+    typer.echo(
+        f"{sum(packed.size_bytes.values()) / 1e6:8.1f} MB  {packed.folder}: "
+        f"{', '.join(bundle.name for bundle in packed.index.bundles)}; "
+        f"{len(packed.index.photos)} photos, {cases} cases"
+    )
+
+
+@replay.command()
+def run(
+    folder: Annotated[Path, typer.Argument(help="The replay folder.", show_default=False)],
+    compute_units: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What Core ML may use: all, cpu_only, cpu_and_gpu, cpu_and_ne; a result for each "
+            "of several, separated by commas.",
+            show_default="all",
+        ),
+    ] = None,
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these bundles, separated by commas.", show_default="all"),
+    ] = None,
+    threads: Threads = None,
+    python: Annotated[
+        Path | None,
+        typer.Option(help="Python that has numpy and the runtime.", show_default="this one"),
+    ] = None,
+) -> None:
+    """Run the folder's run.py: the same as `python FOLDER/run.py` on any machine."""
+    from parity.replay.run import COMPUTE_UNITS
+
+    script = folder / "run.py"
+    if not script.is_file():
+        raise InputError(f"'{folder}' is not a replay folder: it has no run.py")
+    command = [str(python or sys.executable), str(script)]
+    units = [name.upper() for name in listed(compute_units)]
+    unknown = [name for name in units if name not in COMPUTE_UNITS]
+    if unknown:
+        raise InputError(
+            f"unknown compute units '{unknown[0].lower()}', known: "
+            f"{', '.join(COMPUTE_UNITS).lower()}"
+        )
+    if units:
+        command += ["--compute-units", *units]
+    if bundle:
+        command += ["--bundle", *listed(bundle)]
+    if threads:
+        command += ["--threads", str(threads)]
+    try:
+        done = subprocess.run(command)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"--python '{python}' cannot be started ({reason})") from None
+    raise typer.Exit(done.returncode)
+
+
+@replay.command()
+def merge(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The replay folder, and copies of it with further results.", show_default=False
+        ),
+    ],
+    report: ReportFolder = None,
+    thresholds: ThresholdsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Judge what run.py answered: one report, with the exit status of `mobilesam parity`."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"'{folder}' is not a folder: name a replay folder")
+    require_inputs(thresholds=thresholds)
+    if report is not None:
+        require_writable_folder(report)
+
+    from parity.replay.merge import merge as judge_results
+
+    result = judge_results(folders, thresholds=thresholds, report_to=report, progress=not as_json)
+    unrun = result.machine.get("not run anywhere")
+    if unrun:
+        say("note", f"no results for {unrun}")
+    finish(result, report, as_json=as_json)

@@ -1,0 +1,250 @@
+"""One bundle, one photo, one prompt: every op of its files against PyTorch."""
+
+from collections.abc import Container, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from converters.base import capture
+from converters.layer_names import module_path
+from converters.modules import build_module, example_inputs
+from mobilesam import __version__
+from mobilesam.bundle.contract import COMPONENTS, Component, pack_image, pack_prompt
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.inference.predictor import choose_mask
+from mobilesam.inference.prompts import Prompt
+from mobilesam.inference.transforms import Frame
+from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.base import Arrays
+from parity.bisection.alignment import Aligned, Matches
+from parity.bisection.engine import Operation
+from parity.bisection.formats import open_engine, prepared
+from parity.bisection.op_errors import measure
+from parity.bisection.schema import BisectReport, ComponentRecord, OpRecord
+from parity.bisection.verdict import conclude, find_fault
+from parity.headroom import headroom_bits
+from parity.progress import Progress, Step
+from parity.thresholds import LayerLimits
+
+
+class Subject(NamedTuple):
+    """What both sides are shown.
+
+    Attributes:
+        name: of the photo.
+        image: HxWx3 uint8 RGB.
+        prompt: in pixels of the photo.
+    """
+
+    name: str
+    image: np.ndarray
+    prompt: Prompt
+
+
+def bisect(
+    bundle: Bundle,
+    model: MobileSAM,
+    subject: Subject,
+    limits: LayerLimits | None,
+    *,
+    components: Sequence[Component] = COMPONENTS,
+    progress: Progress | None = None,
+) -> BisectReport:
+    """Run a bundle's files and the model side by side.
+
+    The decoder is fed PyTorch's embedding, so that what is wrong in the encoder does not reach it,
+    and, unless the prompt has a mask input, the mask that PyTorch draws first: as in refining it,
+    so that every layer counts.
+
+    Args:
+        bundle: of a target that :data:`parity.bisection.formats.FORMATS` knows.
+        model: what the bundle was exported from.
+        limits: beyond which an op is a fault; None ranks ops only.
+        components: which files.
+        progress: shown meanwhile, entered already.
+
+    Raises:
+        InputError: the target's values cannot be read.
+        BundleError: a file cannot be read, or none of its values can be told.
+        PromptError: the prompt does not fit the bundle's slots.
+    """
+    shown = progress or Progress(False)
+    sides = Sides(model, bundle, subject)
+    runtime = bundle.runtimes[0]
+    parts = []
+    for component in components:
+        opened = open_engine(bundle, component, runtime, sides.program(component))
+        engine = opened.engine
+        with shown.task(f"{bundle.name} {component}", len(engine.operations)) as step:
+            ops = examine(opened, sides.inputs(component), step)
+        parts.append(
+            ComponentRecord(
+                component=component,
+                file=str(bundle.file(component, runtime)),
+                engine=engine.title,
+                ops=ops,
+                fault=find_fault(engine, ops, limits),
+            )
+        )
+    report = BisectReport(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=__version__,
+        bundle=bundle.name,
+        path=str(bundle.path),
+        target=bundle.manifest.target,
+        scheme=bundle.manifest.scheme.name,
+        runtime=runtime,
+        weights=bundle.manifest.weights.name,
+        image=subject.name,
+        prompt=_in_words(subject.prompt),
+        limits=limits,
+        notes=_notes(bundle, model),
+        components=parts,
+    )
+    report.conclusion = conclude(report)
+    return report
+
+
+class Sides:
+    """What a bundle is held against: the model captured, and the inputs of both.
+
+    Args:
+        model: what the bundle was exported from.
+        bundle: the one that is looked into.
+        subject: what both are shown.
+    """
+
+    def __init__(self, model: MobileSAM, bundle: Bundle, subject: Subject) -> None:
+        self._model = model
+        self._bundle = bundle
+        self._contract = bundle.manifest.contract
+        self._subject = subject
+        self._programs: dict[Component, ExportedProgram] = {}
+        self._inputs: dict[Component, Arrays] = {}
+
+    def program(self, component: Component) -> ExportedProgram:
+        """A component as torch.export captures it."""
+        if component not in self._programs:
+            module = build_module(self._model, component, self._contract)
+            example = example_inputs(self._contract, component)
+            self._programs[component] = capture(
+                prepared(self._bundle, module),
+                tuple(example.values()),
+                self._contract.signature(component),
+            )
+        return self._programs[component]
+
+    def outputs(self, component: Component) -> list[str]:
+        """Names of a component's outputs, in the contract's order."""
+        return [spec.name for spec in self._contract.signature(component).outputs]
+
+    def inputs(self, component: Component) -> Arrays:
+        """What a component is fed, by contract name, in the contract's order.
+
+        Raises:
+            PromptError: the prompt does not fit the contract's slots.
+        """
+        if component not in self._inputs:
+            image = self._subject.image
+            self._inputs[component] = (
+                pack_image(image, self._contract) if component == "encoder" else self._decoding()
+            )
+        return self._inputs[component]
+
+    def _decoding(self) -> Arrays:
+        prompt = self._subject.prompt
+        height, width = self._subject.image.shape[:2]
+        frame = Frame((height, width), self._contract.image_size)
+        # In all slots: a captured program's values have the sizes of its example.
+        packed = pack_prompt(prompt, frame, replace(self._contract, slot_counts=()))
+        (embedding,) = self._run("encoder", self.inputs("encoder"))
+        first = {"image_embeddings": embedding, **packed}
+        if prompt.mask_input is not None:
+            return first
+        masks, iou = self._run("decoder", first)
+        chosen = choose_mask(prompt, iou[0])
+        drawn = {"mask_input": masks[:, chosen : chosen + 1], "has_mask_input": np.ones(1)}
+        return first | {name: array.astype(np.float32) for name, array in drawn.items()}
+
+    def _run(self, component: Component, inputs: Arrays) -> list[np.ndarray]:
+        """The model's outputs."""
+        with torch.inference_mode():
+            module = self.program(component).module(check_guards=False)
+            found = module(*(torch.as_tensor(array) for array in inputs.values()))
+        return [x.numpy() for x in (found if isinstance(found, tuple | list) else [found])]
+
+
+def examine(opened: Aligned, inputs: Arrays, step: Step = lambda _: None) -> list[OpRecord]:
+    """Run one file beside the model: a record of each op, in order.
+
+    Args:
+        opened: as :func:`parity.bisection.formats.open_engine` gives it.
+        inputs: by contract name.
+        step: called with each op's name.
+
+    Raises:
+        BundleError: the file cannot be evaluated.
+    """
+    pairs = zip(opened.engine.operations, measure(opened, inputs, step), strict=True)
+    records = []
+    module = ""
+    # In a float16 file what stays float32 cannot overflow; a float32 file may become float16.
+    halves = {"float16"} if _gives(opened.engine.operations, {"float16"}) else {"float32"}
+    for place, (operation, found) in enumerate(pairs):
+        module = _module(operation, opened.matches) or module
+        records.append(
+            OpRecord(
+                index=place,
+                name=operation.name,
+                op_type=operation.op_type,
+                module=module,
+                aligned=found.aligned,
+                finite=found.finite,
+                largest=found.largest,
+                headroom_bits=headroom_bits(found.largest) if _gives([operation], halves) else None,
+                error_before=found.before,
+                error_after=found.after,
+                local_error=found.local,
+                rounding_error=found.rounding,
+                excess=found.excess,
+            )
+        )
+    return records
+
+
+def _gives(operations: Sequence[Operation], dtypes: Container[str]) -> bool:
+    """Whether one of them gives a value of one of these types."""
+    return any(value.dtype in dtypes for op in operations for value in op.outputs)
+
+
+def _module(operation: Operation, matches: Matches) -> str:
+    """Path of the module whose value the op gives; empty where its outputs are no nodes."""
+    if operation.outputs[0].name not in matches:
+        return operation.scope
+    node = matches[operation.outputs[0].name].node
+    # A part of an op with several outputs has no stack of its own.
+    return module_path(node) or next(map(module_path, node.all_input_nodes), "")
+
+
+def _in_words(prompt: Prompt) -> str:
+    """The prompt as one would type it."""
+    points = [
+        f"point {x:g},{y:g} ({'foreground' if label else 'background'})"
+        for (x, y), label in zip(prompt.point_coords, prompt.point_labels, strict=True)
+    ]
+    box = [] if prompt.box is None else ["box " + ",".join(f"{x:g}" for x in prompt.box)]
+    return "; ".join([*points, *box])
+
+
+def _notes(bundle: Bundle, model: MobileSAM) -> list[str]:
+    """What speaks against comparing the two; neither is a reason not to look."""
+    notes = [f"{path} is not as exported: its SHA-256 differs" for path in bundle.altered()]
+    stated = bundle.manifest.weights.sha256
+    actual = model.weights.sha256 if model.weights else stated
+    if stated != actual:
+        notes.append(f"exported from weights {stated[:12]}, PyTorch has {actual[:12]}")
+    return notes

@@ -1,0 +1,1 @@
+"""Masks against those that people drew: mean IoU by prompt type."""

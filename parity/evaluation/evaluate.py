@@ -1,0 +1,279 @@
+"""How good are the masks? Mean IoU of a checkpoint or a bundle with masks drawn by people.
+
+The protocol is that of the SAM paper (Kirillov et al., arXiv 2304.02643): one click in the middle
+of the object, answered by the mask that the model itself ranks first of its three (or, "oracle",
+by the best of them); a box, answered by the single-mask output.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from mobilesam import __version__
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.data.image_files import read_names
+from mobilesam.errors import InputError
+from mobilesam.inference.images import load_image
+from mobilesam.inference.predictor import choose_mask
+from mobilesam.inference.prompts import Prompt, make_prompt
+from mobilesam.inference.transforms import Frame
+from mobilesam.model.build import load_model
+from mobilesam.runtimes import open_runner
+from mobilesam.runtimes.base import BundleRunner, Runner
+from mobilesam.runtimes.checked import torch_threads
+from mobilesam.runtimes.reference import ReferenceRunner
+from mobilesam.weights.checkpoints import KNOWN_NAMES
+from parity.command import joined
+from parity.evaluation.clicks import correction
+from parity.evaluation.masked_photos import (
+    COCO_RULE,
+    EVERY_COCO_RULE,
+    EVERY_RULE,
+    GOOD_RULE,
+    MaskedPhoto,
+    Target,
+    chosen,
+    coco_photos,
+    manifest_photos,
+)
+from parity.evaluation.scores import Evaluation, Found, PromptName, SegmentResult, score
+from parity.metrics import iou
+from parity.progress import Progress, Step
+from parity.references import masks_of
+
+IMAGE_SIZE = 1024
+"""Side of the frame for a checkpoint; a bundle has its own."""
+
+SLOTS = 3
+"""Least point slots of a bundle: a box and a click, or two clicks and SAM's padding point."""
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Which images and segments to score.
+
+    Attributes:
+        images: folder of images, with a ``manifest.json`` unless ``coco`` is given.
+        coco: COCO instances file.
+        names: text file of image names, one a line; None takes all.
+        max_images: so many at most, the first by name.
+        all_segments: also small, hidden and uncountable ones.
+    """
+
+    images: Path
+    coco: Path | None = None
+    names: Path | None = None
+    max_images: int | None = None
+    all_segments: bool = False
+
+    @property
+    def rule(self) -> str:
+        """Which segments are scored, in words."""
+        if self.coco is None:
+            return EVERY_RULE if self.all_segments else GOOD_RULE
+        return EVERY_COCO_RULE if self.all_segments else COCO_RULE
+
+    def photos(self) -> list[MaskedPhoto]:
+        """The photos with at least one segment to be scored.
+
+        Raises:
+            InputError: nothing is left to be scored, or folder or files cannot be used.
+            MissingDependencyError: a COCO file is given and pycocotools is not installed.
+        """
+        if self.coco is None:
+            photos = manifest_photos(self.images, every=self.all_segments)
+        else:
+            photos = coco_photos(self.images, self.coco, every=self.all_segments)
+        if self.names is not None:
+            photos = chosen(photos, read_names(self.names), self.names)
+        photos = [photo for photo in photos if photo.count][: self.max_images]
+        if not photos:
+            more = "" if self.all_segments else "; --all-segments takes the others too"
+            raise InputError(f"{self.images} has no mask to score among {self.rule}{more}")
+        for photo in photos:
+            if not photo.path.is_file():
+                raise InputError(f"there is no image '{photo.file}' in {self.images}")
+        return photos
+
+
+def evaluate(
+    model: str | Path,
+    subset: Subset,
+    *,
+    image_size: int | None = None,
+    runtime: str | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Score a model against masks, by prompt type.
+
+    Args:
+        model: "demo", "official", the path of a checkpoint or the folder of a bundle.
+        subset: images and segments.
+        image_size: side of a checkpoint's frame; None is 1024. A bundle has its own.
+        runtime: one of the bundle's; None takes its first.
+        threads: of PyTorch and of the runtime; None leaves their own choice.
+        progress: show progress on the terminal.
+
+    Raises:
+        InputError: images, masks or options cannot be used.
+        CheckpointError: the checkpoint cannot be loaded.
+        BundleError: the bundle is not as exported, or fails.
+        MissingDependencyError: a runtime or pycocotools is not installed.
+    """
+    photos = subset.photos()
+    with ExitStack() as opened:
+        opened.enter_context(torch_threads(threads))
+        runner, weights = _open(str(model), image_size, runtime, threads)
+        opened.enter_context(runner)
+        engine = runner.engine if isinstance(runner, BundleRunner) else "PyTorch"
+        with Progress(progress) as shown, shown.task(engine, len(photos)) as step:
+            results = ask_all(runner, photos, step)
+    if not results:
+        raise InputError(f"every mask of {subset.images} that was to be scored is empty")
+    return Evaluation(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=__version__,
+        command=_command(str(model), subset, image_size, runtime, threads),
+        model=str(model),
+        engine=engine,
+        weights=weights,
+        image_size=runner.image_size,
+        images=str(subset.images),
+        annotations=None if subset.coco is None else str(subset.coco),
+        names=None if subset.names is None else str(subset.names),
+        rule=subset.rule,
+        scores=score(results),
+        segments=results,
+    )
+
+
+def _open(
+    model: str, image_size: int | None, runtime: str | None, threads: int | None
+) -> tuple[Runner, dict[str, str]]:
+    """The runner of what was named, and where its weights are from."""
+    if model not in KNOWN_NAMES and Path(model).is_dir():
+        if image_size is not None:
+            raise InputError("a bundle has an image size of its own: drop --image-size")
+        bundle = Bundle(model)
+        bundle.verify()
+        if bundle.manifest.slots < SLOTS:
+            raise InputError(
+                f"'{model}' has {bundle.manifest.slots} point slots and evaluating needs {SLOTS}, "
+                f"for a box and a click: export it with --slots {SLOTS} or more"
+            )
+        runner = open_runner(bundle, runtime or bundle.runtimes[0], threads=threads)
+        return runner, dict(bundle.manifest.weights)
+    if runtime is not None:
+        raise InputError("--runtime chooses among a bundle's runtimes: name a bundle's folder")
+    loaded = load_model(model, image_size=image_size or IMAGE_SIZE)
+    return ReferenceRunner(loaded), dict(vars(loaded.weights)) if loaded.weights else {}
+
+
+def ask_all(
+    runner: Runner, photos: Sequence[MaskedPhoto], step: Step = lambda _: None
+) -> list[SegmentResult]:
+    """Every mask of every photo, each photo encoded once.
+
+    Args:
+        runner: opened.
+        photos: with their masks.
+        step: called with each photo's name before it is encoded.
+
+    Raises:
+        InputError: an image or its masks cannot be used.
+    """
+    results = []
+    for photo in photos:
+        step(photo.file)
+        rgb = load_image(photo.path)
+        frame = Frame(rgb.shape[:2], runner.image_size)
+        targets = photo.targets(frame.original_size)
+        embedding = runner.encode(rgb)
+        for target in targets:
+            results.append(
+                SegmentResult(
+                    image=photo.file,
+                    group=photo.group,
+                    category=target.category,
+                    area=int(np.count_nonzero(target.mask)),
+                    prompts=ask(runner, embedding, target, frame),
+                )
+            )
+    return results
+
+
+def ask(
+    runner: Runner, embedding: np.ndarray, target: Target, frame: Frame
+) -> dict[PromptName, Found]:
+    """Ask for one mask by every type of prompt, and compare.
+
+    Where the first click's mask is already exactly right there is no second click to make, and
+    "point, refined" repeats "point".
+
+    Args:
+        runner: opened.
+        embedding: of the photo, [1, 256, S/16, S/16].
+        target: what should be found.
+        frame: geometry of the photo.
+    """
+    size = frame.original_size
+
+    def single(prompt: Prompt) -> Found:
+        low_res, predicted = runner.decode(embedding, prompt, frame)
+        mask = masks_of(low_res[:1], frame)[0]
+        return Found(iou=iou(mask, target.mask), predicted=float(predicted[0]))
+
+    click = make_prompt([target.point], [1], original_size=size)
+    low_res, predicted = runner.decode(embedding, click, frame)
+    masks = masks_of(low_res, frame)
+    shown = choose_mask(click, predicted)
+    true = [iou(mask, target.mask) for mask in masks]
+    point = Found(iou=true[shown], predicted=float(predicted[shown]))
+
+    second = correction(target.mask, masks[shown])
+    if second is None:
+        refined = point
+    else:
+        where, label = second
+        points, labels = [target.point, where], [1, label]
+        refined = single(
+            make_prompt(
+                points,
+                labels,
+                mask_input=low_res[shown],
+                original_size=size,
+                low_res_size=frame.image_size // 4,
+            )
+        )
+    both = make_prompt([target.point], [1], target.box, original_size=size)
+    return {
+        "point": point,
+        "point, best of three": Found(iou=max(true[1:])),
+        "box": single(make_prompt(box=target.box, original_size=size)),
+        "box and point": single(both),
+        "point, refined": refined,
+        "filled box": Found(iou=iou(target.filled_box, target.mask)),
+    }
+
+
+def _command(
+    model: str, subset: Subset, image_size: int | None, runtime: str | None, threads: int | None
+) -> str:
+    return joined(
+        ["evaluate", model],
+        {
+            "--images": subset.images,
+            "--coco": subset.coco,
+            "--names": subset.names,
+            "--max-images": subset.max_images,
+            "--all-segments": subset.all_segments,
+            "--image-size": image_size,
+            "--runtime": runtime,
+            "--threads": threads,
+        },
+    )

@@ -1,0 +1,108 @@
+"""Synthetic scenes: reproducible, with true masks, of photos that may be used."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilesam.training import scenes
+from mobilesam.training.config import Data
+from mobilesam.training.library import load_library
+from mobilesam.training.samples import Sample
+from mobilesam.training.scenes import MIN_VISIBLE, SceneMaker
+from tests.mobilesam.training.conftest import write_held_out, write_objects
+
+
+@pytest.fixture(scope="module")
+def maker(objects: Path, tmp_path_factory: pytest.TempPathFactory) -> SceneMaker:
+    return maker_of(Data(masks=(objects,)), tmp_path_factory.mktemp("cache"))
+
+
+def maker_of(data: Data, cache: Path) -> SceneMaker:
+    return load_library(data, with_regions=False, cache=cache).scenes
+
+
+def scene(maker: SceneMaker, seed: int, height: int = 64, width: int = 48) -> Sample:
+    return maker.compose(np.random.default_rng(seed), height, width)
+
+
+def test_same_seed_same_scene(maker: SceneMaker) -> None:
+    for seed in range(5):
+        first, again = scene(maker, seed), scene(maker, seed)
+        assert np.array_equal(first.pixels, again.pixels)
+        assert np.array_equal(first.layers[0].labels, again.layers[0].labels)
+        assert first.layers[0].wanted == again.layers[0].wanted
+        assert (first.pixels != scene(maker, seed + 1).pixels).any()
+
+
+@pytest.mark.parametrize("size", [(64, 48), (40, 64), (16, 64)])
+def test_a_scene_has_the_size_asked_for(maker: SceneMaker, size: tuple[int, int]) -> None:
+    for seed in range(10):
+        sample = scene(maker, seed, *size)
+        (layer,) = sample.layers
+        assert sample.pixels.shape == (*size, 3) and sample.pixels.dtype == np.uint8
+        assert layer.labels.shape == size and layer.labels.dtype == np.int32
+        assert set(layer.wanted) <= set(np.unique(layer.labels).tolist()) - {0}
+
+
+def test_objects_that_are_mostly_hidden_are_not_asked_for(
+    maker: SceneMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paste, whole = scenes._paste, {}
+
+    def spy(canvas, labels, piece, label, random) -> int:
+        covered = paste(canvas, labels, piece, label, random)
+        whole[label] = int((labels == label).sum())
+        return covered
+
+    monkeypatch.setattr(scenes, "_paste", spy)
+    asked = left_out = 0
+    for seed in range(60):
+        whole.clear()
+        (layer,) = scene(maker, seed).layers
+        for label, area in whole.items():
+            seen = int((layer.labels == label).sum())
+            mostly_seen = area > 0 and seen >= MIN_VISIBLE * area
+            assert (label in layer.wanted) == mostly_seen
+            asked += mostly_seen
+            left_out += not mostly_seen
+    assert asked > 60 and left_out > 10
+
+
+def test_objects_range_from_a_tenth_to_most_of_the_frame(maker: SceneMaker) -> None:
+    spans = []
+    for seed in range(120):
+        (layer,) = scene(maker, seed, 64, 64).layers
+        for label in layer.wanted:
+            mask = layer.labels == label
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            spans.append(max(np.ptp(rows), np.ptp(columns)) / 64)
+    assert np.mean(np.less(spans, 0.25)) > 0.15
+    assert np.mean(np.greater(spans, 0.5)) > 0.15
+    assert np.quantile(spans, 0.02) < 0.15 and np.quantile(spans, 0.98) > 0.8
+
+
+def test_objects_are_cut_out_of_photos(maker: SceneMaker) -> None:
+    assert len(maker.cutouts) == 3
+    source, label = maker.cutouts[0]
+    piece = source.cutout(label)
+    assert piece.shape == (87, 87, 4)
+    assert set(np.unique(piece[..., 3])) == {0, 255}
+    assert 0.7 < (piece[..., 3] > 0).mean() < 0.85  # a disc fills pi / 4 of its box
+
+
+def test_held_out_photos_are_never_used(tmp_path: Path) -> None:
+    folder = write_objects(tmp_path / "some")
+    held_out = write_held_out(folder, "1.png")
+    maker = maker_of(Data(masks=(folder,), held_out=held_out), tmp_path)
+    assert sorted(photo.path.name for photo in maker.photos) == ["0.png", "2.png"]
+    assert len(maker.cutouts) == 2
+    for seed in range(30):
+        scene(maker, seed)  # reading the photo that is held out would fail
+
+
+def test_without_cutouts(objects: Path, tmp_path: Path) -> None:
+    maker = maker_of(Data(photos=(objects / "images",)), tmp_path)
+    assert not maker.cutouts and len(maker.photos) == 3
+    asked = [len(scene(maker, seed).layers[0].wanted) for seed in range(20)]
+    assert min(asked) >= 1 and max(asked) >= 4
