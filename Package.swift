@@ -6,11 +6,11 @@ let package = Package(
     platforms: [.iOS(.v16), .macOS(.v13)],
     products: [.library(name: "MobileSAM", targets: ["MobileSAM"])],
     targets: [
-        .target(name: "MobileSAM", path: "Sources/MobileSAM"),
+        .target(name: "MobileSAM", path: "apps/apple/Sources/MobileSAM"),
         .testTarget(
             name: "MobileSAMTests",
             dependencies: ["MobileSAM"],
-            path: "Tests/MobileSAMTests",
+            path: "apps/apple/Tests/MobileSAMTests",
             resources: [.copy("Fixtures")]
         ),
     ]

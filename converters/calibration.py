@@ -11,9 +11,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from mobilesam.bundle.contract import Component, Contract, pack_image, pack_prompt
-from mobilesam.bundle.manifest import digest
 from mobilesam.data.image_files import image_files
 from mobilesam.data.sample_photos import PHOTOS, data_folder
+from mobilesam.files import sha256_of
 from mobilesam.inference.images import load_image
 from mobilesam.inference.predictor import Predictor, choose_mask
 from mobilesam.inference.prompts import Prompt, make_prompt
@@ -72,14 +72,14 @@ def calibration_photos(folder: Path | None) -> list[CalibrationPhoto]:
     """
     if folder is not None:
         return [
-            CalibrationPhoto(path.name, digest(path), partial(load_image, path))
+            CalibrationPhoto(path.name, sha256_of(path), partial(load_image, path))
             for path in image_files(folder)
         ]
     found = []
     for photo in PHOTOS:
         if not photo.judged:
             with as_file(data_folder() / photo.file) as path:
-                sha256 = digest(path)
+                sha256 = sha256_of(path)
             found.append(CalibrationPhoto(photo.file, sha256, photo.load, photo.box))
     return found
 

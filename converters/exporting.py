@@ -1,6 +1,5 @@
 """One call from weights to bundles: converted side by side, each written whole or not at all."""
 
-import os
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from converters.session import ExportResult, Session, hand_over, run_all
 from converters.tflite.distilled import Distilled, read_distilled
 from converters.workspace import prepare_out
 from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
+from mobilesam.cores import available_cores
 from mobilesam.errors import InputError
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
@@ -186,7 +186,7 @@ def export_all(
     check_method([target for target, _ in calibrated], calibration_method)
     if calibrated:
         calibration_photos(calibrating.folder)  # an unusable folder is an error before the work
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     workers = min(jobs or min(DEFAULT_JOBS, cores), len(folders))
     created = [
         parent

@@ -21,10 +21,10 @@ from mobilesam.bundle.manifest import (
     SchemeRecord,
     SignatureRecord,
     WeightsRecord,
-    digest,
     key_of,
     size_on_disk,
 )
+from mobilesam.files import sha256_of
 from mobilesam.inference.predictor import MASK_THRESHOLD
 from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
 from mobilesam.model.sam import MobileSAM
@@ -107,7 +107,7 @@ def file_records(job: Conversion, target: str) -> list[FileRecord]:
             path=path.name,
             component=job.component,
             runtime=artefact.runtime,
-            sha256=digest(path),
+            sha256=sha256_of(path),
             size_bytes=size_on_disk(path),
             note=artefact.note,
         )

@@ -17,12 +17,12 @@ from mobile_runtime_tests.helpers import FLOAT, OTHERS, SIZE, Change, Judge
 from mobilesam.bundle.manifest import Bundle
 from mobilesam.model.build import build, load_model
 from mobilesam.model.sam import MobileSAM
+from mobilesam.progress import Progress
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity import suite
 from parity.image_folder import folder_photos
-from parity.progress import Progress
 from parity.references import PhotoReference, reference_answers
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mobilesam.bundle.contract import Component
-from mobilesam.bundle.manifest import MANIFEST_NAME, digest, size_on_disk
+from mobilesam.bundle.manifest import MANIFEST_NAME, size_on_disk
+from mobilesam.files import sha256_of
 
 Weights = dict[str, np.ndarray]
 Fault = Callable[[Weights], Weights]
@@ -99,7 +100,7 @@ def rewritten(
             continue
         path = copy / record["path"]
         edit(path)
-        record |= {"sha256": digest(path), "size_bytes": size_on_disk(path)}
+        record |= {"sha256": sha256_of(path), "size_bytes": size_on_disk(path)}
     (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
     return copy
 

@@ -4,7 +4,6 @@ Read from the installed packages' metadata alone, so that nothing heavy is impor
 library cannot break the examination.
 """
 
-import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -12,6 +11,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
+from mobilesam.cores import available_cores
 from mobilesam.errors import MissingDependencyError
 from mobilesam.weights.download import cache_folder
 
@@ -107,7 +107,7 @@ def examine() -> Environment:
         version=own.version,
         python=platform.python_version(),
         system=platform.platform(),
-        cpus=_usable_cpus(),
+        cpus=available_cores(),
         coreml_engine=(
             "Core ML itself" if platform.system() == "Darwin" else "op-by-op evaluator (not a Mac)"
         ),
@@ -115,11 +115,6 @@ def examine() -> Environment:
         official_weights=str(weights) if weights.is_file() else None,
         features=tuple(_feature(name, requirements) for name in (_BASE, *extras)),
     )
-
-
-def _usable_cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only: respects containers' limits
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _feature(name: str, requirements: list[Requirement]) -> Feature:

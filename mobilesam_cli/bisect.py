@@ -57,10 +57,10 @@ def bisect(
     from mobilesam.bundle.contract import COMPONENTS
     from mobilesam.bundle.manifest import Bundle
     from mobilesam.model.build import load_model
+    from mobilesam.progress import Progress
     from parity.bisection.formats import require_format
     from parity.bisection.report import print_report, write_report
     from parity.bisection.run import bisect as run
-    from parity.progress import Progress
     from parity.suite import Origin
     from parity.thresholds import Thresholds
 

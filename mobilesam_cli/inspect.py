@@ -83,7 +83,7 @@ def _print_tensors(console: "Console", manifest: "Manifest") -> None:
 def _print_files(console: "Console", bundle: "Bundle") -> None:
     from rich.table import Table
 
-    from mobilesam.bundle.manifest import digest
+    from mobilesam.files import sha256_of
 
     table = Table(title="files", title_justify="left")
     for column in ("file", "component", "runtime", "MB", "SHA-256", "digest"):
@@ -92,7 +92,7 @@ def _print_files(console: "Console", bundle: "Bundle") -> None:
         path = bundle.path / record.path
         state = "[red]missing[/]"
         if path.exists():
-            state = "verified" if digest(path) == record.sha256 else "[red]differs[/]"
+            state = "verified" if sha256_of(path) == record.sha256 else "[red]differs[/]"
         runtime = f"{record.runtime} ({record.note})" if record.note else record.runtime
         size = f"{record.size_bytes / 1e6:.2f}"
         table.add_row(record.path, record.component, runtime, size, f"{record.sha256[:12]}…", state)

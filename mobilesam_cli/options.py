@@ -1,7 +1,6 @@
 """What several commands share: lists of names, notes on stderr, JSON, and careful writing."""
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typer
 
 from mobilesam.errors import InputError
+from mobilesam.files import written_whole
 from mobilesam.weights.demo import DEMO_NOTE
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
@@ -167,19 +167,16 @@ def require_place(option: str, path: Path) -> None:
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``, and rename it when the block ends well.
+    """:func:`mobilesam.files.written_whole`, whose errors a user can act on.
 
     Raises:
         InputError: it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with written_whole(path) as temporary:
+            yield temporary
     except OSError as error:
         raise InputError(_unwritable(path, error)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> str:

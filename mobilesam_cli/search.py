@@ -71,10 +71,10 @@ def search(
     require_writable_folder(work)
     require_writable_folder(out.parent)
 
+    from mobilesam.progress import Progress
     from parity.mixed_precision.confirm import confirm
     from parity.mixed_precision.search import search as run
     from parity.mixed_precision.workbench import require_target, search_photos, workbench
-    from parity.progress import Progress
 
     require_target(target)
     photos = search_photos(images, count)

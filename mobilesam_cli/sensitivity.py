@@ -48,10 +48,10 @@ def sensitivity(
     if plot is not None:
         require_place("--plot", plot)
 
+    from mobilesam.progress import Progress
     from parity.mixed_precision.plot import sensitivity_plot
     from parity.mixed_precision.sensitivity import sensitivity as measure
     from parity.mixed_precision.workbench import require_target, search_photos, workbench
-    from parity.progress import Progress
 
     require_target(target)
     photos = search_photos(images, count)

@@ -7,8 +7,8 @@ from mobilesam.inference.drawing import data_uri, draw_answer, draw_masks
 from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import Frame
+from mobilesam.progress import Step
 from mobilesam.runtimes.base import Runner
-from parity.progress import Step
 from parity.references import PhotoReference, masks_of
 from parity.schema import GalleryPhoto, GalleryPicture
 

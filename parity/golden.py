@@ -13,10 +13,10 @@ import numpy as np
 from mobilesam.bundle.contract import CONTRACT_VERSION, InputVariant
 from mobilesam.bundle.manifest import Bundle, Record
 from mobilesam.errors import BundleError, InputError
+from mobilesam.files import new_folder, require_new
 from mobilesam.inference.images import load_image
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
-from mobilesam.new_folder import new_folder, require_new
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.reference import ReferenceRunner

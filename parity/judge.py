@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.inference.predictor import choose_mask
+from mobilesam.progress import Step
 from mobilesam.runtimes.base import BundleRunner, Decoded
 from parity import metrics
 from parity.cases import Case
-from parity.progress import Step
 from parity.references import Answer, PhotoReference, masks_of
 from parity.schema import CaseMetrics, EncoderMetrics, MaskMetrics, Stage
 

@@ -12,10 +12,10 @@ import torch
 
 from mobilesam.inference.predictor import MASK_THRESHOLD, choose_mask
 from mobilesam.inference.transforms import Frame, upscale_logits
+from mobilesam.progress import Step
 from mobilesam.runtimes.base import Decoded, Runner
 from parity.cases import Case, Photo, is_degenerate
 from parity.metrics import boundary
-from parity.progress import Step
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]

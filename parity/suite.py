@@ -1,6 +1,5 @@
 """The whole run: bundles in, one report with a verdict for each out."""
 
-import os
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,10 +12,12 @@ import torch
 
 from mobilesam import __version__
 from mobilesam.bundle.manifest import Bundle
+from mobilesam.cores import available_cores
 from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import BundleError
 from mobilesam.inference.drawing import data_uri, draw_case
 from mobilesam.model.build import load_model
+from mobilesam.progress import Progress, Step
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.reference import ReferenceRunner
@@ -28,7 +29,6 @@ from parity.gallery import draw_gallery, first_answers
 from parity.headroom import measure_headroom
 from parity.image_folder import folder_photos
 from parity.judge import Findings, judge
-from parity.progress import Progress, Step
 from parity.references import PhotoReference, reference_answers
 from parity.schema import BundleReport, Check, ParityReport
 from parity.thresholds import Row, Thresholds
@@ -298,7 +298,7 @@ def empty_report(photos: Sequence[Photo], limits: Thresholds, model: Weighted) -
         machine={
             "system": f"{platform.system()} {platform.release()}",
             "processor": platform.processor() or platform.machine(),
-            "cores": str(os.cpu_count()),
+            "cores": str(available_cores()),
             "python": platform.python_version(),
             "torch": torch.__version__,
         },

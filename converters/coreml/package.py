@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from converters.base import AUTHOR, LICENCE, Conversion
 from mobilesam import __version__
 from mobilesam.bundle.contract import CONTRACT_VERSION
-from mobilesam.bundle.manifest import FileRecord, digest, size_on_disk
+from mobilesam.bundle.manifest import FileRecord, size_on_disk
+from mobilesam.files import sha256_of
 
 if TYPE_CHECKING:
     from coremltools.models import MLModel
@@ -64,7 +65,7 @@ def merge(jobs: Sequence[Conversion], records: Sequence[FileRecord]) -> list[Fil
     for path in (bare, *(job.path(".mlpackage") for job in jobs)):
         shutil.rmtree(path)
     names = {job.component: job.signature.name for job in jobs}
-    changes = {"path": PACKAGE, "sha256": digest(target), "size_bytes": size_on_disk(target)}
+    changes = {"path": PACKAGE, "sha256": sha256_of(target), "size_bytes": size_on_disk(target)}
     return [
         record.model_copy(update={**changes, "function": names[record.component]})
         for record in records

@@ -15,6 +15,7 @@ from converters.onnx.quantization import SCHEMES, quantize
 from converters.onnx.tables import shrink_tables
 from mobilesam import __version__
 from mobilesam.errors import ExportError
+from mobilesam.files import write_whole
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -55,9 +56,7 @@ def _float_file(job: Conversion) -> Path:
     path = job.shared / f"{job.component}.float.onnx"
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(_export(job, job.module).SerializeToString(deterministic=True))
-            partial.replace(path)
+            write_whole(path, _export(job, job.module).SerializeToString(deterministic=True))
     return path
 
 

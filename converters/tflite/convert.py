@@ -11,6 +11,7 @@ from converters.base import Conversion, Port
 from converters.coreml.options import CoreMLOptions
 from converters.tflite.constants import shrink_constants
 from mobilesam.errors import ExportError
+from mobilesam.files import written_whole
 from mobilesam.model.prompt_encoder import PositionEncoding
 
 ALL_BUT_POSITIONS = rf"^(?!.*\b{PositionEncoding.__qualname__}_)"
@@ -91,9 +92,8 @@ def _float_file(job: Conversion) -> Path:
             model = litert_torch.signature(
                 job.signature.name, named, sample_kwargs=job.example
             ).convert()
-            partial = path.with_suffix(".partial")
-            model.export(str(partial))
-            partial.replace(path)
+            with written_whole(path) as partial:
+                model.export(str(partial))
     return path
 
 

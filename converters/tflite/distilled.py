@@ -16,8 +16,8 @@ from converters.plan import Plan
 from converters.schemes import MIXED
 from converters.tflite.quantization import PLANS
 from converters.tflite.weights import plan_of, roundings_of
-from mobilesam.bundle.manifest import digest
 from mobilesam.errors import CheckpointError, InputError
+from mobilesam.files import sha256_of
 from mobilesam.model.sam import MobileSAM
 from mobilesam.weights.checkpoints import fit_state_dict, load_state_dict
 from mobilesam.weights.files import read_metadata
@@ -117,5 +117,5 @@ def read_distilled(path: Path) -> Distilled:
         state, _ = load_state_dict(path)
     except CheckpointError as error:
         raise InputError(str(error)) from None
-    record = DistilledRecord(name=path.name, sha256=digest(path))
+    record = DistilledRecord(name=path.name, sha256=sha256_of(path))
     return Distilled(record, about["scheme"], about["teacher_sha256"], state)

@@ -16,6 +16,7 @@ from mobilesam.bundle.contract import (
     shapes_of,
 )
 from mobilesam.errors import BundleError
+from mobilesam.files import sha256_of
 from mobilesam.validation import first_problem
 
 MANIFEST_NAME = "manifest.json"
@@ -74,7 +75,7 @@ class FileRecord(Record):
         runtime: name of the runner that opens it, as in ``mobilesam.runtimes``.
         function: name of the component's function in a file that holds both; empty where the file
             holds the component alone.
-        sha256: of the file, or of a folder as :func:`digest` defines it.
+        sha256: of the file, or of a folder as :func:`mobilesam.files.sha256_of` defines it.
         size_bytes: of the file, or the sum over a folder's files.
         note: what a user must know, such as "legacy".
     """
@@ -232,7 +233,7 @@ class Bundle:
         return [
             path
             for path, record in stated.items()
-            if digest(self._existing(record)) != record.sha256
+            if sha256_of(self._existing(record)) != record.sha256
         ]
 
     def _existing(self, record: FileRecord) -> Path:
@@ -240,17 +241,6 @@ class Bundle:
         if not path.exists():
             raise BundleError(f"'{path}' is missing, export the bundle again")
         return path
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder, over each file's relative path and digest, sorted."""
-    if path.is_dir():
-        total = hashlib.sha256()
-        for child in sorted(p for p in path.rglob("*") if p.is_file()):
-            total.update(f"{child.relative_to(path).as_posix()}\0{digest(child)}\n".encode())
-        return total.hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size_on_disk(path: Path) -> int:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mobilesam.errors import ImageNotSetError, InputError, PromptError
+from mobilesam.files import written_whole
 from mobilesam.inference.images import ImageSource, load_image
 from mobilesam.inference.prompts import Prompt, make_prompt
 from mobilesam.inference.transforms import Frame, normalized_input, upscale_logits
@@ -210,7 +211,6 @@ class Predictor:
 
     def save_embedding(self, path: str | Path) -> None:
         """Write the image embedding and its geometry as safetensors, to be loaded later."""
-        target = Path(path)
         height, width = self.frame.original_size
         metadata = {
             "height": str(height),
@@ -218,10 +218,9 @@ class Predictor:
             "image_size": str(self.model.image_size),
             "weights_sha256": self.model.weights.sha256 if self.model.weights else "",
         }
-        temporary = target.with_name(target.name + ".part")
         tensors = {"image_embeddings": self.embedding.cpu().contiguous()}
-        save_file(tensors, temporary, metadata)
-        temporary.replace(target)
+        with written_whole(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata)
 
     def load_embedding(self, path: str | Path) -> None:
         """Take up an image whose embedding :meth:`save_embedding` wrote.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mobilesam.errors import MissingDependencyError
+from mobilesam.files import written_whole
 
 _SMOOTHING = 0.02  # share of the run that a drawn point averages over
 _LEFT = {"loss": "total", "mask_loss": "masks, first prompt", "iou_loss": "IoU prediction"}
@@ -68,9 +69,8 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> None:
     left.set_ylim(bottom=0)
     right.set_title("IoU on training batches")
     right.set_ylim(0, 1)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=110, format="png")
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mobilesam.files import written_whole
 from mobilesam.inference.images import load_image
 from mobilesam.inference.transforms import normalized_input
 from mobilesam.model.sam import MobileSAM
@@ -105,9 +106,8 @@ class EmbeddingCache:
                     for view in self.views[start : start + SHARD]
                 ]
             )
-        temporary = path.with_name(f".{path.name}.part")
-        save_file({"embeddings": embeddings.contiguous()}, temporary)
-        temporary.replace(path)
+        with written_whole(path) as temporary:
+            save_file({"embeddings": embeddings.contiguous()}, temporary)
         return embeddings
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.errors import MissingDependencyError
+from mobilesam.files import written_whole
 from mobilesam.training.samples import Pixels
 from mobilesam.training.sources import Photo, RegionPhoto
 
@@ -35,9 +36,8 @@ def region_photo(photo: Photo, scales: Sequence[float], cache: Path) -> RegionPh
     path = cache / f"{key.hexdigest()[:24]}.npz"
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part.npz")
-        np.savez_compressed(temporary, labels=_segment(pixels, scales))
-        temporary.replace(path)
+        with written_whole(path) as temporary:
+            np.savez_compressed(temporary, labels=_segment(pixels, scales))
     return RegionPhoto(photo, path)
 
 

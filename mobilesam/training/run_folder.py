@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mobilesam.errors import InputError
+from mobilesam.files import write_whole, written_whole
 
 CONFIG, LOG, STATE = "config.json", "log.jsonl", "state.pt"
 WEIGHTS, CURVES = "weights.safetensors", "curves.png"
@@ -53,7 +54,7 @@ class RunFolder:
     def begin(self) -> None:
         """Make the folder and keep the configuration in it, once all that a run needs is there."""
         self.path.mkdir(parents=True, exist_ok=True)
-        _write(self.path / CONFIG, self._text.encode())
+        write_whole(self.path / CONFIG, self._text)
 
     def load_state(self) -> dict[str, Any] | None:
         """The last saved state, or None at the beginning.
@@ -76,18 +77,16 @@ class RunFolder:
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state, in one move."""
-        temporary = self.path / f".{STATE}.part"
-        with temporary.open("wb") as file:
+        with written_whole(self.path / STATE) as temporary, temporary.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self.path / STATE)
 
     def rewind_log(self, step: int) -> None:
         """Drop what was logged from ``step`` on: it will be done, and logged, again."""
         kept = [row for row in self.read_log() if row["step"] < step]
         text = "".join(json.dumps(row) + "\n" for row in kept)
-        _write(self.path / LOG, text.encode())
+        write_whole(self.path / LOG, text)
 
     def log(self, row: Mapping[str, float | int | str]) -> None:
         """Append a line of JSON; it has a ``step``."""
@@ -110,9 +109,8 @@ class RunFolder:
     def save_weights(self, state_dict: Mapping[str, Tensor], about: Mapping[str, str]) -> Path:
         """Write weights as fp16 safetensors, with what is to be known about them as metadata."""
         target = self.path / WEIGHTS
-        temporary = target.with_name(f".{WEIGHTS}.part")
-        save_file(half_precision(state_dict), temporary, dict(about))
-        temporary.replace(target)
+        with written_whole(target) as temporary:
+            save_file(half_precision(state_dict), temporary, dict(about))
         return target
 
 
@@ -122,9 +120,3 @@ def half_precision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in state_dict.items()
     }
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)

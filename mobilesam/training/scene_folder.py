@@ -9,7 +9,7 @@ from PIL import Image
 from mobilesam.data.image_files import named, read_names
 from mobilesam.data.mask_geometry import deepest, tight_box
 from mobilesam.data.masked_images import MANIFEST, Entry, ImageManifest, Segment, read_manifest
-from mobilesam.new_folder import new_folder
+from mobilesam.files import new_folder
 from mobilesam.training.samples import Sample
 from mobilesam.training.scenes import SceneMaker
 from mobilesam.training.sources import LabelledPhoto, Photo

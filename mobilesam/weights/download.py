@@ -1,6 +1,5 @@
 """Fetching a file once: resumable, verified, and safe when two processes want it together."""
 
-import hashlib
 import os
 import sys
 import urllib.error
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from mobilesam.errors import DownloadError
+from mobilesam.files import sha256_of
 
 CACHE_VARIABLE = "MOBILESAM_CACHE"
 """Environment variable that names the folder for downloaded files."""
@@ -54,7 +54,7 @@ def fetch(url: str, sha256: str, destination: Path, *, progress: bool = True) ->
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(destination.with_name(destination.name + ".lock")):
-            if destination.exists() and file_sha256(destination) == sha256:
+            if destination.exists() and sha256_of(destination) == sha256:
                 return destination
             _download_verified(url, sha256, part, progress)
             os.replace(part, destination)
@@ -66,21 +66,15 @@ def fetch(url: str, sha256: str, destination: Path, *, progress: bool = True) ->
     return destination
 
 
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _download_verified(url: str, sha256: str, part: Path, progress: bool) -> None:
     """Fill `part` with bytes of the right digest, or remove it and raise."""
     resumed = _download(url, part, progress)
-    found = file_sha256(part)
+    found = sha256_of(part)
     if found != sha256 and resumed:
         # The earlier piece may have been of another file: once more, from the first byte.
         part.unlink()
         _download(url, part, progress)
-        found = file_sha256(part)
+        found = sha256_of(part)
     if found != sha256:
         part.unlink()
         raise DownloadError(

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mobilesam.progress import Step
 from parity.bisection.alignment import Aligned, Matches
 from parity.bisection.engine import Engine, Evaluation, Operation, Value
 from parity.bisection.noise import Jitter, rounding_of
 from parity.bisection.reference import Reference
 from parity.headroom import largest_of
-from parity.progress import Step
 
 
 class Measured(NamedTuple):

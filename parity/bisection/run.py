@@ -19,6 +19,7 @@ from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.model.sam import MobileSAM
+from mobilesam.progress import Progress, Step
 from mobilesam.runtimes.base import Arrays
 from parity.bisection.alignment import Aligned, Matches
 from parity.bisection.engine import Operation
@@ -27,7 +28,6 @@ from parity.bisection.op_errors import measure
 from parity.bisection.schema import BisectReport, ComponentRecord, OpRecord
 from parity.bisection.verdict import conclude, find_fault
 from parity.headroom import headroom_bits
-from parity.progress import Progress, Step
 from parity.thresholds import LayerLimits
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from mobilesam.bundle.contract import COMPONENTS
 from mobilesam.bundle.manifest import Bundle
+from mobilesam.cores import available_cores
 from mobilesam.errors import BundleError
 from parity.schema import Measurement
 
@@ -21,13 +22,6 @@ TIMEOUT_S = 600.0
 """After which a process that measures is given up."""
 
 _ROOT = Path(__file__).resolve().parent.parent
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def measure_bundle(
@@ -94,7 +88,7 @@ def _measure(job: dict[str, Any]) -> Measurement:
     what = f"the {job['component']} on {job.get('runtime', 'PyTorch')}"
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "parity.cost.worker"],
+            [sys.executable, "-P", "-m", "parity.cost.worker"],
             input=json.dumps(job),
             capture_output=True,
             text=True,

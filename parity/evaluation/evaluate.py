@@ -22,6 +22,7 @@ from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import Prompt, make_prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.model.build import load_model
+from mobilesam.progress import Progress, Step
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner, Runner
 from mobilesam.runtimes.checked import torch_threads
@@ -42,7 +43,6 @@ from parity.evaluation.masked_photos import (
 )
 from parity.evaluation.scores import Evaluation, Found, PromptName, SegmentResult, score
 from parity.metrics import iou
-from parity.progress import Progress, Step
 from parity.references import masks_of
 
 IMAGE_SIZE = 1024

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from converters.plan import Plan
 from mobilesam.errors import InputError
+from mobilesam.progress import Progress
 from parity.mixed_precision.sensitivity import (
     TARGET,
     GroupCost,
@@ -19,7 +20,6 @@ from parity.mixed_precision.sensitivity import (
     sensitivity,
 )
 from parity.mixed_precision.trials import Trial, Trials
-from parity.progress import Progress
 
 
 class Objective(NamedTuple):

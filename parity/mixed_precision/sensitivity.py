@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from converters.plan import Plan
 from mobilesam.bundle.contract import COMPONENTS, Component
+from mobilesam.progress import Progress
 from parity.mixed_precision.trials import Trials
-from parity.progress import Progress
 
 TARGET = "tflite"
 FLOAT = "float"

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from converters.plan import Plan
 from converters.tflite.quantization import Ranges, groups_of, quantized
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract, pack_image, pack_prompt
+from mobilesam.files import write_whole
 from parity.metrics import iou
 from parity.references import PhotoReference
 
@@ -116,10 +116,8 @@ class Trials:
         if self._memory is None:
             return
         self._memory.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
         stored = {key: asdict(trial) for key, trial in self._known.items()}
-        partial.write_text(json.dumps(stored, indent=1), "utf-8")
-        partial.replace(self._memory)
+        write_whole(self._memory, json.dumps(stored, indent=1))
 
     def _run(self, plan: Plan, components: Sequence[Component]) -> Trial:
         files = {

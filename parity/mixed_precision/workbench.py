@@ -14,12 +14,12 @@ from mobilesam.bundle.manifest import Bundle
 from mobilesam.data.sample_photos import PHOTOS, Box
 from mobilesam.errors import InputError
 from mobilesam.model.build import load_model
+from mobilesam.progress import Progress
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.cases import Photo, Subject
 from parity.image_folder import folder_photos
 from parity.mixed_precision.sensitivity import TARGET
 from parity.mixed_precision.trials import Trials
-from parity.progress import Progress
 from parity.references import reference_answers
 
 TRIALS = "trials.json"

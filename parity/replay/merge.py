@@ -14,11 +14,11 @@ from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
+from mobilesam.progress import Progress
 from mobilesam.runtimes.base import Decoded
 from parity.cases import Case, Photo, Subject
 from parity.command import joined
 from parity.gallery import first_answers
-from parity.progress import Progress
 from parity.references import PhotoReference
 from parity.replay.run import INDEX, STAGES, sha256
 from parity.replay.runner import ReplayRunner

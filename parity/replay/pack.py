@@ -12,14 +12,14 @@ from mobilesam import __version__
 from mobilesam.bundle.contract import Contract
 from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle
 from mobilesam.errors import BundleError
+from mobilesam.files import new_folder
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
-from mobilesam.new_folder import new_folder
+from mobilesam.progress import Progress
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.cases import Case, default_photos
 from parity.command import joined
 from parity.image_folder import folder_photos
-from parity.progress import Progress
 from parity.references import PhotoReference, reference_answers
 from parity.replay import run
 from parity.replay.runner import ReplayRunner

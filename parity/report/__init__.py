@@ -1,11 +1,11 @@
 """What the suite found, as a table on the terminal and as files for people and for machines."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilesam.errors import InputError
+from mobilesam.files import write_whole
 from parity.schema import ParityReport
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def write_files(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for kind, path in paths.items():
-            _replace(path, contents[kind])
+            write_whole(path, contents[kind])
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(
@@ -81,12 +81,3 @@ def print_report(report: ParityReport, console: "Console") -> None:
     from parity.report.terminal import print_table
 
     print_table(report, console)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

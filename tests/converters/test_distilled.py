@@ -24,8 +24,9 @@ from converters.tflite.quantization import quantized
 from converters.tflite.weights import plan_of, roundings_of
 from converters.worker import Task
 from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import Bundle, Manifest, digest
+from mobilesam.bundle.manifest import Bundle, Manifest
 from mobilesam.errors import InputError
+from mobilesam.files import sha256_of
 from mobilesam.model.sam import MobileSAM
 from mobilesam.training.quantization import (
     fake_quantized,
@@ -185,7 +186,7 @@ def test_the_bundle_is_the_teachers_with_the_encoder_of_the_file(
 
     skipped, manifest = exported(read_distilled(file))
     assert not skipped and manifest.weights.sha256 == ABOUT["teacher_sha256"]
-    assert manifest.options == {"distilled": file.name, "distilled_sha256": digest(file)}
+    assert manifest.options == {"distilled": file.name, "distilled_sha256": sha256_of(file)}
     for component, other in (("encoder", tuned_model()), ("decoder", model)):
         for name, parameter in converted[component].named_parameters():
             assert torch.equal(parameter, other.get_parameter(name)), name

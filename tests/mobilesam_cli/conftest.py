@@ -16,9 +16,9 @@ from mobilesam.bundle.manifest import (
     SchemeRecord,
     SignatureRecord,
     WeightsRecord,
-    digest,
     size_on_disk,
 )
+from mobilesam.files import sha256_of
 from mobilesam_cli import app
 
 Run = Callable[..., typer.testing.Result]
@@ -88,7 +88,7 @@ def bundle(tmp_path: Path) -> Path:
                 path=path.name,
                 component=component,
                 runtime="torchscript",
-                sha256=digest(path),
+                sha256=sha256_of(path),
                 size_bytes=size_on_disk(path),
             )
         )

@@ -11,7 +11,8 @@ from PIL import Image
 from converters.modules import build_module
 from converters.provenance import build_manifest, weights_record
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVariant
-from mobilesam.bundle.manifest import MANIFEST_NAME, FileRecord, digest, size_on_disk
+from mobilesam.bundle.manifest import MANIFEST_NAME, FileRecord, size_on_disk
+from mobilesam.files import sha256_of
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.base import Arrays, BundleRunner
@@ -49,7 +50,7 @@ def write_bundle(
                 path=path.name,
                 component=component,
                 runtime="torchscript",
-                sha256=digest(path),
+                sha256=sha256_of(path),
                 size_bytes=size_on_disk(path),
             )
         )

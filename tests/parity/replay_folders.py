@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 
 from mobilesam.bundle.contract import COMPONENTS
-from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle, digest, size_on_disk
+from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle, size_on_disk
+from mobilesam.files import sha256_of
 from mobilesam.model.sam import MobileSAM
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity import suite
@@ -81,7 +82,7 @@ def as_coreml(onnx: Bundle, folder: Path) -> Bundle:
                 "path": package.name,
                 "component": component,
                 "runtime": "coreml",
-                "sha256": digest(package),
+                "sha256": sha256_of(package),
                 "size_bytes": size_on_disk(package),
             }
         )

@@ -12,6 +12,7 @@ from converters.plan import Plan, read_plan
 from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError, InputError
+from mobilesam.progress import Progress
 from mobilesam.runtimes.base import Decoded
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam_cli import app
@@ -20,7 +21,6 @@ from parity.mixed_precision.plot import sensitivity_plot
 from parity.mixed_precision.search import OBJECTIVES, plan_of, search
 from parity.mixed_precision.sensitivity import GroupCost, moves, sensitivity
 from parity.mixed_precision.trials import Trial, Trials
-from parity.progress import Progress
 from parity.references import reference_answers
 from tests.tiny_bundles import tiny_model
 
