@@ -139,7 +139,7 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class Port:
+class TensorInfo:
     """An input or output as a written file has it; None where the format does not say.
 
     Attributes:
@@ -161,7 +161,9 @@ class Converter(Protocol):
     def convert(self, job: Conversion) -> None:
         """Write every artefact of the target's row to ``job.path(suffix)``, or raise."""
 
-    def ports(self, path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+    def read_io(
+        self, path: Path, job: Conversion
+    ) -> tuple[Sequence[TensorInfo], Sequence[TensorInfo]]:
         """Reopen a written file with the format's own reader: its inputs and outputs."""
 
 
@@ -189,40 +191,42 @@ def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join(str(list(shape)) for shape in shapes)
 
 
-def check_ports(path: Path, kind: str, found: Sequence[Port], wanted: Sequence[TensorSpec]) -> None:
+def check_io(
+    path: Path, kind: str, found: Sequence[TensorInfo], wanted: Sequence[TensorSpec]
+) -> None:
     """Compare a written file's inputs or outputs with the contract.
 
-    Named ports are matched by name, unnamed ones by position.
+    Named tensors are matched by name, unnamed ones by position.
 
     Raises:
-        ExportError: a port is missing, unexpected, or has another shape or dtype.
+        ExportError: a tensor is missing, unexpected, or has another shape or dtype.
     """
     if len(found) != len(wanted):
         raise ExportError(
             f"{path.name} has {len(found)} {kind}s but the contract has {len(wanted)}: "
             + ", ".join(spec.name for spec in wanted)
         )
-    by_name = {port.name: port for port in found if port.name is not None}
+    by_name = {info.name: info for info in found if info.name is not None}
     for position, spec in enumerate(wanted):
         if by_name and spec.name not in by_name:
             raise ExportError(
                 f"{path.name} has no {kind} '{spec.name}', which the contract asks for; it has "
                 + ", ".join(sorted(by_name))
             )
-        port = by_name.get(spec.name, found[position])
-        if port.shape is not None and tuple(port.shape) != spec.shape:
+        info = by_name.get(spec.name, found[position])
+        if info.shape is not None and tuple(info.shape) != spec.shape:
             raise ExportError(
-                f"{path.name}: {kind} '{spec.name}' has shape {list(port.shape)} but the contract "
+                f"{path.name}: {kind} '{spec.name}' has shape {list(info.shape)} but the contract "
                 f"says {list(spec.shape)}"
             )
-        if port.shape is not None and {*(port.shapes or (port.shape,))} != {*spec.shapes}:
+        if info.shape is not None and {*(info.shapes or (info.shape,))} != {*spec.shapes}:
             raise ExportError(
                 f"{path.name}: {kind} '{spec.name}' may have the shapes "
-                f"{_listed(port.shapes or (port.shape,))} but the contract says "
+                f"{_listed(info.shapes or (info.shape,))} but the contract says "
                 f"{_listed(spec.shapes)}"
             )
-        if port.dtype is not None and port.dtype != spec.dtype:
+        if info.dtype is not None and info.dtype != spec.dtype:
             raise ExportError(
-                f"{path.name}: {kind} '{spec.name}' is {port.dtype} but the contract says "
+                f"{path.name}: {kind} '{spec.name}' is {info.dtype} but the contract says "
                 f"{spec.dtype}"
             )

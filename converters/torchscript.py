@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from converters.base import Conversion, Port
+from converters.base import Conversion, TensorInfo
 from converters.coreml.options import CoreMLOptions
 from mobilesam.bundle.manifest import TORCHSCRIPT_EXTRA
 
@@ -58,7 +58,7 @@ def _attribute(module: nn.Module, path: str) -> torch.Tensor:
     return value
 
 
-def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence[TensorInfo]]:
     """Argument names from the file; output shapes, which it does not record, from one run."""
     if path.suffix == ".ptl":
         from torch.jit.mobile import _load_for_lite_interpreter
@@ -71,5 +71,5 @@ def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
     with torch.no_grad():
         result = module(*job.inputs)
     outputs = result if isinstance(result, tuple) else (result,)
-    found = [Port(None, tuple(t.shape), str(t.dtype).removeprefix("torch.")) for t in outputs]
-    return [Port(name, None, None) for name in names], found
+    found = [TensorInfo(None, tuple(t.shape), str(t.dtype).removeprefix("torch.")) for t in outputs]
+    return [TensorInfo(name, None, None) for name in names], found

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from converters.base import Conversion, check_ports, converter_of, packager_of
+from converters.base import Conversion, check_io, converter_of, packager_of
 from converters.calibration import DEFAULT_CALIBRATION, Calibration, CalibrationOptions
 from converters.coreml.options import CoreMLOptions
 from converters.modules import build_module, example_inputs
@@ -105,9 +105,9 @@ def convert_bundle(
             converter.convert(job)
             for artefact in TARGETS[target].artefacts:
                 path = job.path(artefact.suffix)
-                inputs, outputs = converter.ports(path, job)
-                check_ports(path, "input", inputs, job.signature.inputs)
-                check_ports(path, "output", outputs, job.signature.outputs)
+                inputs, outputs = converter.read_io(path, job)
+                check_io(path, "input", inputs, job.signature.inputs)
+                check_io(path, "output", outputs, job.signature.outputs)
         except (MobileSAMError, OSError, MemoryError):
             raise
         except Exception as error:

@@ -8,7 +8,7 @@ import numpy as np
 from filelock import FileLock
 from torch import nn
 
-from converters.base import Conversion, Port
+from converters.base import Conversion, TensorInfo
 from converters.coreml.compression import compress, deployment_target
 from converters.coreml.options import CoreMLOptions
 from converters.coreml.package import describe, merge, save
@@ -94,13 +94,13 @@ def _converted(job: Conversion, system: int) -> "MLModel":
     )
 
 
-def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence[TensorInfo]]:
     """Inputs and outputs of the saved package's specification."""
     import coremltools as ct
 
     description = ct.models.MLModel(str(path), skip_model_load=True).get_spec().description
-    inputs = [_port(feature) for feature in description.input]
-    return inputs, [_port(feature) for feature in description.output]
+    inputs = [_info(feature) for feature in description.input]
+    return inputs, [_info(feature) for feature in description.output]
 
 
 def package(jobs: Sequence[Conversion], records: Sequence[FileRecord]) -> list[FileRecord]:
@@ -138,7 +138,7 @@ def _inputs(job: Conversion) -> list[Any]:
     return declared
 
 
-def _port(feature: Any) -> Port:
+def _info(feature: Any) -> TensorInfo:
     """A described input or output; an image as the tensor that the graph sees."""
     from coremltools.proto.FeatureTypes_pb2 import ArrayFeatureType, ImageFeatureType
 
@@ -146,12 +146,12 @@ def _port(feature: Any) -> Port:
     if kind == "imageType":
         image = feature.type.imageType
         if image.colorSpace != ImageFeatureType.RGB:
-            return Port(feature.name, None, "grey or BGR image")
-        return Port(feature.name, (1, 3, image.height, image.width), "float32")
+            return TensorInfo(feature.name, None, "grey or BGR image")
+        return TensorInfo(feature.name, (1, 3, image.height, image.width), "float32")
     array = feature.type.multiArrayType
     dtype = ArrayFeatureType.ArrayDataType.Name(array.dataType).lower()
     flexible = flexible_of(array)
-    return Port(feature.name, tuple(array.shape), dtype, flexible and flexible.every())
+    return TensorInfo(feature.name, tuple(array.shape), dtype, flexible and flexible.every())
 
 
 def _pipeline() -> "PassPipeline":

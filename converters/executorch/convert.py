@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from converters.base import Conversion, Port
+from converters.base import Conversion, TensorInfo
 from converters.coreml.options import CoreMLOptions
 from converters.executorch.quantization import SCHEMES, quantize
 from mobilesam.errors import ExportError
@@ -44,15 +44,15 @@ def _refuse_strided_constants(program: ExportedProgram, job: Conversion) -> None
             )
 
 
-def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence[TensorInfo]]:
     """What the runtime says of the method; ExecuTorch keeps no names of inputs and outputs."""
     from executorch.runtime import Runtime
 
     program = Runtime.get().load_program(path)
     metadata = program.metadata(job.signature.name)
 
-    def read(tensors: Sequence) -> list[Port]:
-        return [Port(None, tuple(t.sizes()), _DTYPES.get(t.dtype(), "?")) for t in tensors]
+    def read(tensors: Sequence) -> list[TensorInfo]:
+        return [TensorInfo(None, tuple(t.sizes()), _DTYPES.get(t.dtype(), "?")) for t in tensors]
 
     inputs = [metadata.input_tensor_meta(i) for i in range(metadata.num_inputs())]
     outputs = [metadata.output_tensor_meta(i) for i in range(metadata.num_outputs())]

@@ -8,7 +8,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from converters.base import LICENCE, Conversion, Port
+from converters.base import LICENCE, Conversion, TensorInfo
 from converters.coreml.options import CoreMLOptions
 from converters.onnx.half import to_half
 from converters.onnx.quantization import SCHEMES, quantize
@@ -78,7 +78,7 @@ def _export(job: Conversion, module: nn.Module) -> "ModelProto":
     return model
 
 
-def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence[TensorInfo]]:
     """Graph inputs and outputs; refuses operations outside ONNX's own set."""
     import onnx
 
@@ -87,12 +87,12 @@ def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
     if foreign:
         raise ExportError(f"{path.name} has operations that are not ONNX's: {', '.join(foreign)}")
 
-    def port(value: "ValueInfoProto") -> Port:
+    def info(value: "ValueInfoProto") -> TensorInfo:
         tensor = value.type.tensor_type
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-        return Port(value.name, tuple(d.dim_value for d in tensor.shape.dim), dtype)
+        return TensorInfo(value.name, tuple(d.dim_value for d in tensor.shape.dim), dtype)
 
-    return [port(v) for v in model.graph.input], [port(v) for v in model.graph.output]
+    return [info(v) for v in model.graph.input], [info(v) for v in model.graph.output]
 
 
 def _document(model: "ModelProto", job: Conversion) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from filelock import FileLock
 from torch import Tensor, nn
 
-from converters.base import Conversion, Port
+from converters.base import Conversion, TensorInfo
 from converters.coreml.options import CoreMLOptions
 from converters.tflite.constants import shrink_constants
 from mobilesam.errors import ExportError
@@ -56,7 +56,7 @@ def convert(job: Conversion) -> None:
     path.write_bytes(content)
 
 
-def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
+def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence[TensorInfo]]:
     """What the interpreter says of the signature; refuses operations outside TFLite's own set."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -71,12 +71,14 @@ def ports(path: Path, job: Conversion) -> tuple[Sequence[Port], Sequence[Port]]:
         found = ", ".join(interpreter.get_signature_list()) or "none"
         raise ExportError(f"{path.name} has signature {found} instead of {job.signature.name}")
     runner = interpreter.get_signature_runner(job.signature.name)
-    return _ports(runner.get_input_details()), _ports(runner.get_output_details())
+    return _infos(runner.get_input_details()), _infos(runner.get_output_details())
 
 
-def _ports(details: dict[str, dict]) -> list[Port]:
+def _infos(details: dict[str, dict]) -> list[TensorInfo]:
     return [
-        Port(name, tuple(int(n) for n in detail["shape_signature"]), np.dtype(detail["dtype"]).name)
+        TensorInfo(
+            name, tuple(int(n) for n in detail["shape_signature"]), np.dtype(detail["dtype"]).name
+        )
         for name, detail in details.items()
     ]
 

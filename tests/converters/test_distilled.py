@@ -71,8 +71,8 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
         assert worker.run(task).error is None
 
     monkeypatch.setattr(tflite, "convert", convert)
-    monkeypatch.setattr(tflite, "ports", lambda path, job: ((), ()))
-    monkeypatch.setattr(worker, "check_ports", lambda *ports: None)
+    monkeypatch.setattr(tflite, "read_io", lambda path, job: ((), ()))
+    monkeypatch.setattr(worker, "check_io", lambda *io: None)
     monkeypatch.setattr(session_module, "convert_in_process", convert_here)
     return seen
 

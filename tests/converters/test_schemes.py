@@ -16,7 +16,7 @@ from mobilesam.errors import InputError, MissingDependencyError
 def test_every_target_is_one_row_and_one_module() -> None:
     for target in schemes.targets():
         module = converter_of(target)
-        for name in ("options", "convert", "ports"):
+        for name in ("options", "convert", "read_io"):
             assert callable(getattr(module, name))
         assert all(
             isinstance(value, str) for value in module.options("fp32", CoreMLOptions()).values()

@@ -1,4 +1,4 @@
-"""Every target and scheme: the written files have the contract's ports and the module's numbers."""
+"""Every target and scheme: the files have the contract's inputs and outputs, and its numbers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from converters.base import Conversion, Port, check_ports
+from converters.base import Conversion, TensorInfo, check_io
 from converters.coreml.options import CoreMLOptions
 from converters.modules import build_module, example_inputs
 from converters.provenance import weights_record
@@ -193,9 +193,9 @@ def test_coreml_packages_for_newer_systems(
     job = make_job(tiny_model, contract, "decoder", folder=tmp_path, coreml=made, scheme="fp16")
     coreml.convert(job)
     path = job.path(".mlpackage")
-    inputs, outputs = coreml.ports(path, job)
-    check_ports(path, "input", inputs, job.signature.inputs)
-    check_ports(path, "output", outputs, job.signature.outputs)
+    inputs, outputs = coreml.read_io(path, job)
+    check_io(path, "input", inputs, job.signature.inputs)
+    check_io(path, "output", outputs, job.signature.outputs)
     spec = ct.models.MLModel(str(path), skip_model_load=True).get_spec()
     assert spec.specificationVersion == version
     assert coreml.options("fp16", made)["minimum_deployment_target"] == f"iOS{ios}"
@@ -207,9 +207,9 @@ def test_the_normalized_variant_has_one_input(tiny_model: MobileSAM, tmp_path: P
     contract = Contract.of(tiny_model, input_variant="normalized")
     job = make_job(tiny_model, contract, "encoder", folder=tmp_path)
     torchscript.convert(job)
-    inputs, outputs = torchscript.ports(job.path(".pt"), job)
-    assert [port.name for port in inputs] == ["image"]
-    check_ports(job.path(".pt"), "output", outputs, job.signature.outputs)
+    inputs, outputs = torchscript.read_io(job.path(".pt"), job)
+    assert [info.name for info in inputs] == ["image"]
+    check_io(job.path(".pt"), "output", outputs, job.signature.outputs)
     with torch.no_grad():
         wanted = job.module(*job.inputs)
     (found,) = run_torchscript(job.path(".pt"), job.signature, job.example)
@@ -337,30 +337,30 @@ def test_executorch_refuses_a_constant_it_would_scramble(tiny_model: MobileSAM) 
         executorch.convert(job)  # type: ignore[arg-type]
 
 
-IMAGE = Port("image", (1, 3, 128, 128), "float32")
-VALID = Port("valid_size", (2,), "float32")
+IMAGE = TensorInfo("image", (1, 3, 128, 128), "float32")
+VALID = TensorInfo("valid_size", (2,), "float32")
 
 
 @pytest.mark.parametrize(
     ("found", "words"),
     [
         ([IMAGE], "has 1 inputs but the contract has 2"),
-        ([IMAGE, Port("size", (2,), "float32")], "no input 'valid_size'.*it has image, size"),
-        ([Port("image", (1, 128, 128, 3), "float32"), VALID], r"shape \[1, 128, 128, 3\]"),
-        ([Port("image", (1, 3, 128, 128), "float16"), VALID], "'image' is float16"),
-        ([Port(None, (2,), None), Port(None, (2,), None)], r"'image' has shape \[2\]"),
+        ([IMAGE, TensorInfo("size", (2,), "float32")], "no input 'valid_size'.*it has image, size"),
+        ([TensorInfo("image", (1, 128, 128, 3), "float32"), VALID], r"shape \[1, 128, 128, 3\]"),
+        ([TensorInfo("image", (1, 3, 128, 128), "float16"), VALID], "'image' is float16"),
+        ([TensorInfo(None, (2,), None), TensorInfo(None, (2,), None)], r"'image' has shape \[2\]"),
     ],
 )
-def test_ports_that_differ_from_the_contract_are_refused(
-    found: list[Port], words: str, tiny_model: MobileSAM
+def test_inputs_that_differ_from_the_contract_are_refused(
+    found: list[TensorInfo], words: str, tiny_model: MobileSAM
 ) -> None:
     wanted = Contract.of(tiny_model).signature("encoder").inputs
     with pytest.raises(ExportError, match=words):
-        check_ports(Path("encoder.x"), "input", found, wanted)
+        check_io(Path("encoder.x"), "input", found, wanted)
 
 
-def test_ports_that_match_are_accepted_in_any_order_and_unnamed(tiny_model: MobileSAM) -> None:
+def test_inputs_that_match_are_accepted_in_any_order_and_unnamed(tiny_model: MobileSAM) -> None:
     wanted = Contract.of(tiny_model).signature("encoder").inputs
-    check_ports(Path("encoder.x"), "input", [VALID, IMAGE], wanted)
-    unnamed = [Port(None, IMAGE.shape, None), Port(None, VALID.shape, None)]
-    check_ports(Path("encoder.x"), "input", unnamed, wanted)
+    check_io(Path("encoder.x"), "input", [VALID, IMAGE], wanted)
+    unnamed = [TensorInfo(None, IMAGE.shape, None), TensorInfo(None, VALID.shape, None)]
+    check_io(Path("encoder.x"), "input", unnamed, wanted)

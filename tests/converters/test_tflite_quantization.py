@@ -97,8 +97,8 @@ def test_activations_are_integers_inside_and_floats_outside(
         assert ops["QUANTIZE"] and ops["DEQUANTIZE"]
         types = {d["name"]: d["dtype"] for d in found.get_tensor_details()}
         assert bits in types.values()
-        ports = (*found.get_input_details(), *found.get_output_details())
-        assert {port["dtype"] for port in ports} == {np.float32}
+        tensors = (*found.get_input_details(), *found.get_output_details())
+        assert {tensor["dtype"] for tensor in tensors} == {np.float32}
 
 
 def test_xnnpack_takes_as_few_partitions_as_before(tiny_bundle: GetBundle) -> None:
