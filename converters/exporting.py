@@ -8,11 +8,12 @@ from pathlib import Path
 
 from converters.calibration import MIN_MAX, CalibrationOptions, calibration_photos
 from converters.coreml.options import CoreMLOptions
+from converters.lookup import is_calibrated, require, resolve
 from converters.modules import refuse_train_mode
 from converters.plan import Plan
 from converters.progress import BundleProgress
 from converters.provenance import weights_record
-from converters.schemes import ALL, MIXED, is_calibrated, require, resolve
+from converters.schemes import ALL, MIXED
 from converters.selection import check_method, check_options, one_of, planned, runnable
 from converters.session import ExportResult, Session, hand_over, run_all
 from converters.tflite.distilled import Distilled, read_distilled

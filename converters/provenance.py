@@ -10,8 +10,9 @@ from pathlib import Path
 from converters.base import LICENCE, Conversion, converter_of
 from converters.calibration import DEFAULT_CALIBRATION, CalibrationOptions, calibration_record
 from converters.coreml.options import CoreMLOptions
+from converters.lookup import is_calibrated, meaning_of
 from converters.plan import Plan
-from converters.schemes import TARGETS, is_calibrated, meaning_of
+from converters.schemes import TARGETS
 from converters.tflite.distilled import DistilledRecord
 from mobilesam import __version__
 from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract

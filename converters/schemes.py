@@ -1,16 +1,12 @@
 """The one table of targets and schemes: what can be exported, with what, and what it means.
 
 A target is one row here and one module or folder in ``converters/`` (see ``converters.base``).
+:mod:`converters.lookup` has what is asked of the table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from importlib.util import find_spec
 from types import MappingProxyType
-
-from converters.plan import Plan
-from mobilesam.errors import InputError, MissingDependencyError
 
 ALL = "all"
 MIXED = "mixed"
@@ -18,6 +14,12 @@ MIXED = "mixed"
 
 COREML = "coreml"
 FP32 = "float32 weights, computed in float32"
+
+SMALL = 2048
+"""Constants of at most so many elements are never quantized: together they are 1 to 2 % of a file.
+"""
+
+_KEPT = f"biases, norms and constants of at most {SMALL} elements"
 
 _NO_PALETTES = dict.fromkeys(
     ("p8", "p6", "p4"),
@@ -83,7 +85,8 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             ),
             schemes={
                 "fp32": FP32,
-                "w8d": "linear layers with int8 weights, symmetric, one scale per output channel, "
+                "w8d": "dynamic int8: "
+                "linear layers with int8 weights, symmetric, one scale per output channel, "
                 "and uint8 inputs (7 bits of them on x86), one scale and zero point per tensor, "
                 "taken from each image as it comes; all else float32",
             },
@@ -109,13 +112,13 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "fp16": "float16 weights, computed in float16; coordinates, their positional "
                 "encoding and the valid size stay float32",
                 "w8": "fp16 with int8 weights, symmetric, one float16 scale per output channel; "
-                "offsets, norms and constants of at most 2048 elements stay float16",
+                f"{_KEPT} stay float16",
                 "w4": "as w8, but linear layers in int4, one scale per 32 input channels of an "
                 "output channel; convolutions, tables and the decoder's image-to-token attention "
                 "stay int8; iOS 18",
                 "p8": "fp16 with weights of 8 bits, indices into a k-means palette of 256 float16 "
-                "values per tensor; offsets, norms and constants of at most 2048 elements stay "
-                "float16",
+                "values per tensor; "
+                f"{_KEPT} stay float16",
                 "p6": "as p8 with 6 bits and 64 values; convolutions and the decoder's "
                 "image-to-token attention keep 8 bits",
                 "p4": "as p6 with 4 bits and 16 values, from iOS 18 on with a palette per 8 "
@@ -151,7 +154,8 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "w8": "int8 weights of linear layers and convolutions, symmetric, one float32 "
                 "scale per output channel, made float32 when the file is loaded; computed in "
                 "float32",
-                "w8d": "weights as w8; linear layers and convolutions (not depthwise or "
+                "w8d": "dynamic int8: "
+                "weights as w8; linear layers and convolutions (not depthwise or "
                 "transposed ones) compute in int8, their inputs quantized at run time; norms, "
                 "softmax, GELU, sums and attention's products stay float32",
                 "w4": "as w8d, but linear layers in int4, one scale per 32 input channels of an "
@@ -179,9 +183,10 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "fp16": "float16 weights, computed in float16; the prompt encoder, the image's "
                 "normalisation and channel norms stay float32",
                 "w8": "int8 weights, symmetric, one float32 scale per output channel, which the "
-                "runtime multiplies out at loading to compute in float32; offsets, norms, "
-                "relative position biases and constants of at most 2048 elements stay float32",
-                "w8d": "as w8, and the inputs of linear layers in uint8, one scale and zero point "
+                "runtime multiplies out at loading to compute in float32; relative position "
+                f"biases, {_KEPT} stay float32",
+                "w8d": "dynamic int8: "
+                "as w8, and the inputs of linear layers in uint8, one scale and zero point "
                 "per tensor, taken from each image as it comes; convolutions, the decoder's "
                 "heads, attention, softmax, norms and GELU are computed in float32",
                 "w8a8": "as w8d, with ranges calibrated on photos, min-max",
@@ -207,10 +212,11 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             ),
             schemes={
                 "fp32": FP32,
-                "w8d": "linear layers with int8 weights, symmetric, one float32 scale per output "
+                "w8d": "dynamic int8: "
+                "linear layers with int8 weights, symmetric, one float32 scale per output "
                 "channel, and int8 inputs, one scale and zero point per token, found at each run; "
-                "constant tables of more than 2048 elements in int8, a scale per head or channel; "
-                "all else float32",
+                f"constant tables of more than {SMALL} elements in int8, a scale per head or "
+                "channel; all else float32",
                 "w8a8": "as w8d, and convolutions too; inputs and outputs of linear layers and "
                 "convolutions in int8, one scale and zero point per tensor, calibrated on photos; "
                 "softmax, norms, GELU, attention's products, sums and coordinates stay float32",
@@ -231,151 +237,3 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
     }
 )
-
-
-def targets() -> tuple[str, ...]:
-    """Names of all targets."""
-    return tuple(TARGETS)
-
-
-def schemes_of(target: str) -> tuple[str, ...]:
-    """Names of a target's schemes.
-
-    Raises:
-        InputError: unknown target.
-    """
-    return tuple(_target(target).schemes)
-
-
-def combinations() -> tuple[tuple[str, str], ...]:
-    """Every (target, scheme) there is."""
-    return tuple((target, scheme) for target, row in TARGETS.items() for scheme in row.schemes)
-
-
-def resolve(
-    wanted: Sequence[str] = (ALL,), schemes: Sequence[str] | None = None
-) -> list[tuple[str, str]]:
-    """The combinations a user asked for, each once, in the table's order.
-
-    Args:
-        wanted: target names; ``all`` stands for every target.
-        schemes: scheme names; None or ``all`` stands for every scheme of each target. A scheme
-            that a target *named by the user* lacks is refused; ``all`` takes what there is.
-
-    Raises:
-        InputError: unknown target or scheme, or a combination that does not exist.
-    """
-    if not wanted or schemes is not None and not schemes:
-        raise InputError("no target or scheme was named: name at least one, or 'all'")
-    named = [_known(name, TARGETS, "target") for name in wanted if name != ALL]
-    offered = {scheme: None for _, scheme in combinations()}
-    refused = {scheme: None for row in TARGETS.values() for scheme in row.refused}
-    asked = [
-        _known(name, offered | refused, "scheme", shown=offered)
-        for name in schemes or (ALL,)
-        if name != ALL
-    ]
-    every_scheme = schemes is None or ALL in schemes
-    for target in named:
-        for scheme in asked:
-            if scheme not in TARGETS[target].schemes:
-                raise InputError(_no_such_combination(target, scheme))
-    chosen = [
-        (target, scheme)
-        for target, scheme in combinations()
-        if (ALL in wanted or target in named) and (every_scheme or scheme in asked)
-    ]
-    if not chosen:
-        raise InputError(f"no target offers {', '.join(asked)}; there are {_listing()}")
-    return chosen
-
-
-def meaning_of(target: str, scheme: str) -> str:
-    """What a scheme means for a target, in words."""
-    row = _target(target)
-    return row.by_plan if scheme == MIXED else row.schemes[scheme]
-
-
-def is_calibrated(target: str, scheme: str, plan: Plan | None = None) -> bool:
-    """Whether a scheme's ranges come from photos."""
-    calibrated = _target(target).calibrated
-    return scheme in calibrated or (plan is not None and bool(plan.precisions & {*calibrated}))
-
-
-def calibration_methods() -> tuple[str, ...]:
-    """Every way of finding ranges that some target has."""
-    return tuple(dict.fromkeys(m for row in TARGETS.values() for m in row.calibration_methods))
-
-
-def require_plan(target: str) -> None:
-    """Check that a target can be exported by a plan.
-
-    Raises:
-        InputError: it cannot, or there is no such target.
-    """
-    if not _target(target).by_plan:
-        able = ", ".join(name for name, row in TARGETS.items() if row.by_plan)
-        raise InputError(f"target '{target}' takes no scheme file; {able} does")
-
-
-def require(target: str) -> None:
-    """Check that the packages which convert to a target are installed.
-
-    Raises:
-        MissingDependencyError: names the first that is missing and the extra that brings it.
-    """
-    row = _target(target)
-    for package in row.packages:
-        if find_spec(package.replace("-", "_")) is None:
-            raise MissingDependencyError(
-                f"target '{target}' needs {package}, which is not installed: "
-                f'pip install "mobilesam-export[{row.extra}]"'
-            )
-
-
-def markdown_table() -> str:
-    """Targets and schemes as the README shows them."""
-    lines = ["| target | scheme | files | runtime | what it means |", "|---|---|---|---|---|"]
-    for target, scheme in combinations():
-        row = TARGETS[target]
-        files = ", ".join(f"`{a.suffix}`" for a in row.artefacts)
-        runtimes = ", ".join(
-            a.runtime + (f" ({a.note.partition(':')[0]})" if a.note else "") for a in row.artefacts
-        )
-        lines.append(f"| `{target}` | `{scheme}` | {files} | {runtimes} | {row.schemes[scheme]} |")
-    return "\n".join(lines) + "\n"
-
-
-def refused_table() -> str:
-    """What is not offered, and why, as ``docs/quantization.md`` shows it."""
-    lines = ["| target | scheme | why not |", "|---|---|---|"]
-    for target, row in TARGETS.items():
-        by_reason: dict[str, list[str]] = {}
-        for scheme, reason in row.refused.items():
-            by_reason.setdefault(reason, []).append(f"`{scheme}`")
-        lines += [f"| `{target}` | {', '.join(s)} | {why} |" for why, s in by_reason.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _target(name: str) -> Target:
-    return TARGETS[_known(name, TARGETS, "target")]
-
-
-def _known(
-    name: str, known: Mapping[str, object], kind: str, shown: Mapping[str, object] | None = None
-) -> str:
-    if name in known:
-        return name
-    near = get_close_matches(name.lower(), known, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise InputError(f"unknown {kind} '{name}', known: {', '.join(shown or known)}{hint}")
-
-
-def _no_such_combination(target: str, scheme: str) -> str:
-    reason = TARGETS[target].refused.get(scheme)
-    because = f" ({reason})" if reason else ""
-    return f"{target} has no scheme '{scheme}'{because}; there are {_listing()}"
-
-
-def _listing() -> str:
-    return "; ".join(f"{target}: {', '.join(row.schemes)}" for target, row in TARGETS.items())

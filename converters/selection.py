@@ -7,8 +7,9 @@ from typing import TypeVar
 from converters.base import converter_of
 from converters.coreml.compression import minimum_ios
 from converters.coreml.options import IOS_VERSIONS, CoreMLOptions
+from converters.lookup import calibration_methods, require_plan
 from converters.plan import Plan, read_plan
-from converters.schemes import ALL, COREML, TARGETS, calibration_methods, require_plan
+from converters.schemes import ALL, COREML, TARGETS
 from mobilesam.errors import InputError
 
 _T = TypeVar("_T")

@@ -17,10 +17,11 @@ from pydantic import BaseModel
 from converters.base import Conversion, check_io, converter_of, packager_of
 from converters.calibration import DEFAULT_CALIBRATION, Calibration, CalibrationOptions
 from converters.coreml.options import CoreMLOptions
+from converters.lookup import is_calibrated
 from converters.modules import build_module, example_inputs
 from converters.plan import Plan
 from converters.provenance import build_manifest, file_records
-from converters.schemes import TARGETS, is_calibrated
+from converters.schemes import TARGETS
 from converters.tflite.distilled import DistilledRecord
 from converters.workspace import FULL_DISK
 from mobilesam.bundle.contract import COMPONENTS, Contract

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import THREADS
 from converters.exporting import export
-from converters.schemes import combinations
+from converters.lookup import combinations
 from parity.cases import PROMPT_TYPES
 from parity.schema import BundleReport, ParityReport
 from parity.suite import run_parity

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.schemes import combinations
+from converters.lookup import combinations
 from mobile_runtime_tests.helpers import FLOAT, OTHERS, Judge
 from mobilesam.bundle.manifest import Bundle
 from parity.schema import BundleReport

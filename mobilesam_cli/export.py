@@ -93,7 +93,7 @@ def export(
     """Export encoder and decoder to bundles, one folder for each target and scheme."""
     from converters.coreml.options import CoreMLOptions
     from converters.exporting import export as run_export
-    from converters.schemes import resolve
+    from converters.lookup import resolve
     from mobilesam.bundle.manifest import Bundle
 
     targets = listed(target)

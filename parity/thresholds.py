@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from converters.schemes import MIXED, combinations
+from converters.lookup import combinations
+from converters.schemes import MIXED
 from mobilesam.errors import ThresholdError
 
 DEFAULT_FILE = Path(__file__).with_name("thresholds.toml")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from converters.schemes import markdown_table, refused_table
+from converters.lookup import markdown_table, refused_table
 from mobilesam.bundle.contract import COMPONENTS, Contract, TensorSpec, pack_prompt
 from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import make_prompt

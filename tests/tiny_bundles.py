@@ -8,7 +8,8 @@ from conftest import shared_folder
 from converters.coreml.compression import minimum_ios
 from converters.coreml.options import CoreMLOptions
 from converters.exporting import export_all
-from converters.schemes import COREML, schemes_of
+from converters.lookup import schemes_of
+from converters.schemes import COREML
 from mobilesam.bundle.contract import Contract
 from mobilesam.bundle.manifest import Bundle
 from mobilesam.model.sam import MobileSAM

@@ -1,8 +1,8 @@
 """Core ML schemes that compress the float16 program: what each needs and does.
 
-Every constant of more than :data:`SMALL` elements and more than one dimension is compressed: the
+Every constant of more than ``SMALL`` elements and more than one dimension is compressed: the
 weights of ``linear``, ``conv`` and ``conv_transpose``, and the *tables* that are added or selected
-(relative position biases, the image's positional encoding, the embedding of "no mask"). Offsets,
+(relative position biases, the image's positional encoding, the embedding of "no mask"). Biases,
 norms and what is small stay as they are, and so the positional encoding's float32 matrix.
 
 Below 8 bits, convolutions and :data:`SENSITIVE` layers keep 8. They are a seventh of the weights
@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING, Any
 from converters.base import Conversion
 from converters.coreml.kmeans import palette
 from converters.coreml.options import IOS_VERSIONS, CoreMLOptions
+from converters.schemes import SMALL
 
 if TYPE_CHECKING:
     from coremltools.models import MLModel
-
-SMALL = 2048
-"""Constants of at most so many elements stay float16: together they are 1 % of a file."""
 
 BLOCK = 32
 """Input channels that share a scale in ``w4``."""

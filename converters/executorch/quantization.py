@@ -20,15 +20,13 @@ from torch.fx import GraphModule, Node
 
 from converters.base import Conversion, capture
 from converters.calibration import MIN_MAX
+from converters.schemes import SMALL
 from mobilesam.errors import ExportError
 
 if TYPE_CHECKING:
     from torchao.quantization.pt2e.quantizer import QuantizationConfig, Quantizer
 
 SCHEMES = ("w8d", "w8a8")
-
-SMALL = 2048
-"""Tables of at most so many elements stay float32: together they are 1 % of a file."""
 
 _ATEN = torch.ops.aten
 QUANTIZED = {

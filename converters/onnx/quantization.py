@@ -1,7 +1,7 @@
 """Int8 schemes of ONNX files: what each makes of the float32 program.
 
-Weights are constants of more than :data:`SMALL` elements and more than one dimension: int8,
-symmetric, with one float32 scale for each output channel. Offsets, norms and what is small stay
+Weights are constants of more than ``SMALL`` elements and more than one dimension: int8,
+symmetric, with one float32 scale for each output channel. Biases, norms and what is small stay
 float32, and so the positional encoding's matrix. :mod:`converters.onnx.tables` has already written
 what is larger than it need be in fewer bytes.
 
@@ -32,13 +32,11 @@ import numpy as np
 
 from converters.base import Conversion
 from converters.calibration import MIN_MAX
+from converters.schemes import SMALL
 from mobilesam.errors import ExportError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
-
-SMALL = 2048
-"""Constants of at most so many elements stay float32: together they are 2 % of a file."""
 
 MULTIPLYING = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 """Types of the ops whose second input is a weight."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from converters.base import Conversion
 from converters.modules import DecoderModule
+from converters.schemes import SMALL
 from converters.tables import distinct_columns
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 IMAGE_POSITION = "image_position"
 """The decoder's positional encoding of the image, 256 x S/16 x S/16."""
-
-LEAST = 2048
-"""Elements of the smallest table that is worth it."""
 
 
 def shrink_tables(model: "ModelProto", job: Conversion) -> None:
@@ -40,7 +38,7 @@ def _index_biases(model: "ModelProto") -> None:
     kept, nodes = [], []
     indices: dict[bytes, str] = {}
     for constant in model.graph.initializer:
-        if constant.name not in added or len(constant.dims) != 3 or np.prod(constant.dims) <= LEAST:
+        if constant.name not in added or len(constant.dims) != 3 or np.prod(constant.dims) <= SMALL:
             kept.append(constant)
             continue
         table, index = distinct_columns(numpy_helper.to_array(constant))

@@ -14,13 +14,13 @@ from converters.coreml.compression import (
     CONVOLUTIONS,
     GROUP,
     SENSITIVE,
-    SMALL,
     compress,
     minimum_ios,
 )
 from converters.coreml.options import CoreMLOptions
+from converters.lookup import schemes_of
 from converters.modules import build_module, example_inputs
-from converters.schemes import TARGETS, schemes_of
+from converters.schemes import SMALL, TARGETS
 from coreml_evaluator import CoreMLProgram
 from mobilesam.bundle.contract import COMPONENTS, Contract
 from mobilesam.bundle.manifest import Bundle

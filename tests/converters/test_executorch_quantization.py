@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from converters.calibration import Calibration
-from converters.schemes import TARGETS
+from converters.schemes import SMALL, TARGETS
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract
 from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError
@@ -96,7 +96,7 @@ def test_no_large_constant_stays_float(programs: Programs) -> None:
             if spec.target in stored
             and any(node.name == spec.arg.name and node.users for node in program.graph.nodes)
         }
-        kinds = Counter(t.dtype for t in read.values() if t.numel() > quantization.SMALL)
+        kinds = Counter(t.dtype for t in read.values() if t.numel() > SMALL)
         assert kinds.pop(torch.int8) >= 3, (scheme, component)
         assert not kinds or scheme == "w8d" and component == "encoder", (scheme, component)
 

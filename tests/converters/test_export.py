@@ -371,7 +371,7 @@ def test_bad_arguments_are_refused_before_anything_is_written(
 
 
 def test_the_longest_goes_first_and_further_schemes_last() -> None:
-    from converters.schemes import combinations
+    from converters.lookup import combinations
     from converters.session import turn
 
     order = sorted(combinations(), key=turn)

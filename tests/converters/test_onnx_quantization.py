@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.onnx.quantization import SCHEMES, SMALL, channel_axis, quantize, rounded
+from converters.lookup import schemes_of
+from converters.onnx.quantization import SCHEMES, channel_axis, quantize, rounded
 from converters.onnx.tables import shrink_tables
-from converters.schemes import TARGETS, schemes_of
+from converters.schemes import SMALL, TARGETS
 from converters.tables import distinct_columns
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract
 from mobilesam.bundle.manifest import Bundle

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from converters import schemes
+from converters import lookup
 from converters.base import converter_of
 from converters.coreml.options import CoreMLOptions
-from converters.schemes import TARGETS, combinations, markdown_table, require, resolve, schemes_of
+from converters.lookup import combinations, markdown_table, require, resolve, schemes_of
+from converters.schemes import TARGETS
 from mobilesam.errors import InputError, MissingDependencyError
 
 
 def test_every_target_is_one_row_and_one_module() -> None:
-    for target in schemes.targets():
+    for target in TARGETS:
         module = converter_of(target)
         for name in ("options", "convert", "read_io"):
             assert callable(getattr(module, name))
@@ -100,7 +101,7 @@ def test_a_scheme_that_was_tried_is_refused_with_the_reason() -> None:
 
 def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        schemes, "find_spec", lambda name: None if name == "coremltools" else find_spec(name)
+        lookup, "find_spec", lambda name: None if name == "coremltools" else find_spec(name)
     )
     with pytest.raises(MissingDependencyError, match=r"needs coremltools.*export\[coreml"):
         require("coreml")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from converters.base import Conversion, TensorInfo, check_io
 from converters.coreml.options import CoreMLOptions
+from converters.lookup import combinations, schemes_of
 from converters.modules import build_module, example_inputs
 from converters.provenance import weights_record
-from converters.schemes import combinations, schemes_of
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract, Signature
 from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converters.lookup import schemes_of
 from converters.plan import Plan, read_plan
-from converters.schemes import TARGETS, schemes_of
+from converters.schemes import TARGETS
 from converters.tflite.constants import as_factors, as_table, shrink_constants
 from converters.tflite.names import group_of, path_of
 from converters.tflite.quantization import PLANS, calibrated, groups_of, quantized

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from converters.schemes import combinations
+from converters.lookup import combinations
 from parity.bisection.engine import Operand, Operation, Value
 from parity.bisection.report import print_report, write_report
 from parity.bisection.schema import BisectReport, ComponentRecord, OpRecord

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.schemes import combinations
+from converters.lookup import combinations
 from mobilesam.errors import ThresholdError
 from parity.thresholds import DEFAULT_FILE, Thresholds
 

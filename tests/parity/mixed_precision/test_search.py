@@ -216,8 +216,8 @@ def test_bad_input_is_one_sentence(
 
 def test_a_scheme_file_is_told_from_schemes_and_kept_in_the_manifest(tmp_path: Path) -> None:
     from converters.coreml.options import CoreMLOptions
+    from converters.lookup import is_calibrated
     from converters.provenance import settings
-    from converters.schemes import is_calibrated
     from converters.selection import planned
 
     file = tmp_path / "mine.toml"

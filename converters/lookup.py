@@ -1,0 +1,152 @@
+"""Looking things up in the table of targets and schemes, and printing it."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from importlib.util import find_spec
+
+from converters.plan import Plan
+from converters.schemes import ALL, MIXED, TARGETS, Target
+from mobilesam.errors import InputError, MissingDependencyError
+
+
+def schemes_of(target: str) -> tuple[str, ...]:
+    """Names of a target's schemes.
+
+    Raises:
+        InputError: unknown target.
+    """
+    return tuple(_target(target).schemes)
+
+
+def combinations() -> tuple[tuple[str, str], ...]:
+    """Every (target, scheme) there is."""
+    return tuple((target, scheme) for target, row in TARGETS.items() for scheme in row.schemes)
+
+
+def resolve(
+    wanted: Sequence[str] = (ALL,), schemes: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
+    """The combinations a user asked for, each once, in the table's order.
+
+    Args:
+        wanted: target names; ``all`` stands for every target.
+        schemes: scheme names; None or ``all`` stands for every scheme of each target. A scheme
+            that a target *named by the user* lacks is refused; ``all`` takes what there is.
+
+    Raises:
+        InputError: unknown target or scheme, or a combination that does not exist.
+    """
+    if not wanted or schemes is not None and not schemes:
+        raise InputError("no target or scheme was named: name at least one, or 'all'")
+    named = [_known(name, TARGETS, "target") for name in wanted if name != ALL]
+    offered = {scheme: None for _, scheme in combinations()}
+    refused = {scheme: None for row in TARGETS.values() for scheme in row.refused}
+    asked = [
+        _known(name, offered | refused, "scheme", shown=offered)
+        for name in schemes or (ALL,)
+        if name != ALL
+    ]
+    every_scheme = schemes is None or ALL in schemes
+    for target in named:
+        for scheme in asked:
+            if scheme not in TARGETS[target].schemes:
+                raise InputError(_no_such_combination(target, scheme))
+    chosen = [
+        (target, scheme)
+        for target, scheme in combinations()
+        if (ALL in wanted or target in named) and (every_scheme or scheme in asked)
+    ]
+    if not chosen:
+        raise InputError(f"no target offers {', '.join(asked)}; there are {_listing()}")
+    return chosen
+
+
+def meaning_of(target: str, scheme: str) -> str:
+    """What a scheme means for a target, in words."""
+    row = _target(target)
+    return row.by_plan if scheme == MIXED else row.schemes[scheme]
+
+
+def is_calibrated(target: str, scheme: str, plan: Plan | None = None) -> bool:
+    """Whether a scheme's ranges come from photos."""
+    calibrated = _target(target).calibrated
+    return scheme in calibrated or (plan is not None and bool(plan.precisions & {*calibrated}))
+
+
+def calibration_methods() -> tuple[str, ...]:
+    """Every way of finding ranges that some target has."""
+    return tuple(dict.fromkeys(m for row in TARGETS.values() for m in row.calibration_methods))
+
+
+def require_plan(target: str) -> None:
+    """Check that a target can be exported by a plan.
+
+    Raises:
+        InputError: it cannot, or there is no such target.
+    """
+    if not _target(target).by_plan:
+        able = ", ".join(name for name, row in TARGETS.items() if row.by_plan)
+        raise InputError(f"target '{target}' takes no scheme file; {able} does")
+
+
+def require(target: str) -> None:
+    """Check that the packages which convert to a target are installed.
+
+    Raises:
+        MissingDependencyError: names the first that is missing and the extra that brings it.
+    """
+    row = _target(target)
+    for package in row.packages:
+        if find_spec(package.replace("-", "_")) is None:
+            raise MissingDependencyError(
+                f"target '{target}' needs {package}, which is not installed: "
+                f'pip install "mobilesam-export[{row.extra}]"'
+            )
+
+
+def markdown_table() -> str:
+    """Targets and schemes as the README shows them."""
+    lines = ["| target | scheme | files | runtime | what it means |", "|---|---|---|---|---|"]
+    for target, scheme in combinations():
+        row = TARGETS[target]
+        files = ", ".join(f"`{a.suffix}`" for a in row.artefacts)
+        runtimes = ", ".join(
+            a.runtime + (f" ({a.note.partition(':')[0]})" if a.note else "") for a in row.artefacts
+        )
+        lines.append(f"| `{target}` | `{scheme}` | {files} | {runtimes} | {row.schemes[scheme]} |")
+    return "\n".join(lines) + "\n"
+
+
+def refused_table() -> str:
+    """What is not offered, and why, as ``docs/quantization.md`` shows it."""
+    lines = ["| target | scheme | why not |", "|---|---|---|"]
+    for target, row in TARGETS.items():
+        by_reason: dict[str, list[str]] = {}
+        for scheme, reason in row.refused.items():
+            by_reason.setdefault(reason, []).append(f"`{scheme}`")
+        lines += [f"| `{target}` | {', '.join(s)} | {why} |" for why, s in by_reason.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _target(name: str) -> Target:
+    return TARGETS[_known(name, TARGETS, "target")]
+
+
+def _known(
+    name: str, known: Mapping[str, object], kind: str, shown: Mapping[str, object] | None = None
+) -> str:
+    if name in known:
+        return name
+    near = get_close_matches(name.lower(), known, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise InputError(f"unknown {kind} '{name}', known: {', '.join(shown or known)}{hint}")
+
+
+def _no_such_combination(target: str, scheme: str) -> str:
+    reason = TARGETS[target].refused.get(scheme)
+    because = f" ({reason})" if reason else ""
+    return f"{target} has no scheme '{scheme}'{because}; there are {_listing()}"
+
+
+def _listing() -> str:
+    return "; ".join(f"{target}: {', '.join(row.schemes)}" for target, row in TARGETS.items())
