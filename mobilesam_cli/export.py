@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from mobilesam.bundle.compute_units import ComputeUnits
 from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
-    ComputeUnits,
     ImageSize,
     Json,
     Weights,

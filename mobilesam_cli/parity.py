@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobilesam.bundle.compute_units import ComputeUnits
 from mobilesam.errors import BundleError
 from mobilesam_cli.options import (
     Bundles,
-    ComputeUnits,
     Json,
     Photos,
     ReferenceWeights,

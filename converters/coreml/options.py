@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from mobilesam.bundle.compute_units import ComputeUnits
 from mobilesam.errors import InputError
 
 IOS_VERSIONS = (16, 17, 18)
@@ -12,7 +13,6 @@ IOS_VERSIONS = (16, 17, 18)
 Input = Literal["tensor", "image"]
 Package = Literal["separate", "multifunction"]
 Slots = Literal["fixed", "range", "enumerated"]
-ComputeUnits = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "input": get_args(Input),

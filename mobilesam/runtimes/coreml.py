@@ -12,6 +12,7 @@ from torch import Tensor
 
 from coreml_evaluator import CoreMLProgram, Evaluation, ProgramError, TensorType
 from coreml_evaluator.reading import quiet
+from mobilesam.bundle.compute_units import COMPUTE_UNITS
 from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError, InputError
@@ -31,14 +32,11 @@ def bundle_errors() -> Iterator[None]:
         raise BundleError(str(error)) from error
 
 
-COMPUTE_UNITS = ("ALL", "CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY")
-
-
 class CoreMLRunner(CheckedRunner):
     """``MLModel`` on macOS; elsewhere :mod:`coreml_evaluator`.
 
     Args:
-        compute_units: one of :data:`COMPUTE_UNITS`, by default what the bundle was made for; means
+        compute_units: one of ``COMPUTE_UNITS``, by default what the bundle was made for; means
             nothing to the evaluator.
     """
 
