@@ -21,7 +21,7 @@ from mobilesam_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from parity.schema import ParityReport
+    from parity.report import Report
 
 FAILED = 1
 ALTERED = 2
@@ -75,13 +75,11 @@ def parity(
     finish(result, report, as_json=as_json)
 
 
-def finish(result: "ParityReport", folder: Path | None, *, as_json: bool) -> None:
+def finish(result: "Report", folder: Path | None, *, as_json: bool) -> None:
     """Print the report, write it if a folder is given, and exit unless all pass."""
     written = {}
     if folder is not None:
-        from parity.report import write_report
-
-        written = write_report(result, folder)
+        written = result.save(folder)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:

@@ -30,7 +30,8 @@ from parity.headroom import measure_headroom
 from parity.image_folder import folder_photos
 from parity.judge import Findings, judge
 from parity.references import PhotoReference, reference_answers
-from parity.schema import BundleReport, Check, ParityReport
+from parity.report import Report
+from parity.schema import BundleReport, Check
 from parity.thresholds import Row, Thresholds
 from parity.verdict import checks, equality, reasons
 
@@ -81,7 +82,7 @@ def run_parity(
     progress: bool = True,
     compute_units: str | None = None,
     gallery: bool = False,
-) -> ParityReport:
+) -> Report:
     """Judge bundles against the PyTorch model they were exported from.
 
     A bundle whose files were altered, whose weights are not the reference's, or that fails while
@@ -242,7 +243,7 @@ def _integrity(entry: Entry, model: Weighted) -> list[Check]:
 
 
 def _measure(
-    report: ParityReport,
+    report: Report,
     entries: Sequence[Entry],
     origin: Origin,
     threads: int | None,
@@ -290,9 +291,9 @@ def _empty_bundle_report(entry: Entry) -> BundleReport:
     )
 
 
-def empty_report(photos: Sequence[Photo], limits: Thresholds, model: Weighted) -> ParityReport:
+def empty_report(photos: Sequence[Photo], limits: Thresholds, model: Weighted) -> Report:
     """A report of this machine that has no bundle yet; its weights are the model's."""
-    return ParityReport(
+    return Report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
         machine={

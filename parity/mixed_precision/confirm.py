@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.exporting import export
-from parity.schema import ParityReport
+from parity.report import Report
 from parity.suite import run_parity
 
 
@@ -20,7 +20,7 @@ class Confirmed:
     """
 
     bundle: Path
-    report: ParityReport
+    report: Report
     miou: float
     size_bytes: int
 

@@ -32,7 +32,7 @@ from parity.replay.schema import (
     read_result,
     result_files,
 )
-from parity.schema import ParityReport
+from parity.report import Report
 from parity.suite import Entry, check_entry, empty_report, judge_opened
 from parity.thresholds import Thresholds
 
@@ -63,7 +63,7 @@ def merge(
     thresholds: Path | None = None,
     report_to: Path | None = None,
     progress: bool = True,
-) -> ParityReport:
+) -> Report:
     """Judge every result in copies of one replay folder.
 
     Each becomes a row of the report. What a machine could not run is a FAIL with its sentence;

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from converters.exporting import ExportResult
-from parity.schema import ParityReport
+from parity.report import Report
 from tests.mobilesam_cli.conftest import Run
 from tests.parity import report_samples
 
@@ -21,9 +21,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, here: Path) -> dict[str, Any]:
         seen["export"] = options
         return [ExportResult(options["out"] / "coreml-fp16", "coreml", "fp16", False, 1.0)]
 
-    def run_parity(bundles: list[Path], **options: Any) -> ParityReport:
+    def run_parity(bundles: list[Path], **options: Any) -> Report:
         seen["parity"] = {"bundles": bundles, **options}
-        report: ParityReport = seen["report"]
+        report: Report = seen["report"]
         return report
 
     monkeypatch.setattr("converters.exporting.export", export)

@@ -13,7 +13,8 @@ from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from parity import suite
 from parity.image_folder import folder_photos
-from parity.schema import BundleReport, ParityReport
+from parity.report import Report
+from parity.schema import BundleReport
 from tests.parity.fakes import ModuleRunner, changed, demo_model, write_bundle, write_photos
 
 
@@ -46,7 +47,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type[ModuleRun
     yield use
 
 
-def run(bundles: list[Path], photos: Path, **options: object) -> ParityReport:
+def run(bundles: list[Path], photos: Path, **options: object) -> Report:
     settings = {"measure": False, "progress": False, "images": photos} | options
     return suite.run_parity(bundles, **settings)  # type: ignore[arg-type]
 
@@ -71,7 +72,7 @@ def test_the_right_modules_pass(
     assert own.worst_picture is not None and own.worst_picture.startswith("data:image/")
     assert len(report.gallery) == 2
     assert own.weights == "demo" and report.weights["sha256"] == model.weights.sha256  # type: ignore[union-attr]
-    again = ParityReport.model_validate_json(report.model_dump_json())
+    again = Report.model_validate_json(report.model_dump_json())
     assert again.passed and len(again.bundles[0].cases) == len(own.cases)
 
 
@@ -157,7 +158,7 @@ def test_an_encoder_of_nans_fails_every_comparison(
     encoder = [check for check in own.checks if check.stage == "encoder"]
     assert encoder and not any(check.passed for check in encoder)
     assert ("end_to_end", "finite") in failed(own)
-    assert not ParityReport.model_validate_json(report.model_dump_json()).passed
+    assert not Report.model_validate_json(report.model_dump_json()).passed
 
 
 class Raises(ModuleRunner):
