@@ -11,10 +11,10 @@ import pytest
 from conftest import THREADS
 from converters.exporting import export
 from converters.schemes import combinations
+from parity import compare
 from parity.cases import PROMPT_TYPES
 from parity.report import Report
 from parity.schema import BundleReport
-from parity.suite import run_parity
 from parity.thresholds import Thresholds
 
 ENCODER_L2 = {"fp32": 1e-4, "fp16": 5e-3}
@@ -32,7 +32,7 @@ def report(folder: Path) -> Report:
             targets=[target], schemes=[scheme], out=folder, image_size=1024, progress=False
         )
     ]
-    return run_parity(paths, measure=False, progress=False, threads=THREADS)
+    return compare(paths, measure=False, progress=False, threads=THREADS)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_there_and_back(
     merged = run("replay", "merge", "pack", "--report", "reports", "--json")
     assert merged.exit_code == 0, merged.output
     report = Report.model_validate(json.loads(merged.stdout))
-    assert report.command == "mobilesam replay merge pack --report reports"
+    assert report.command == "mobilesam replay merge pack --report reports --json"
     assert sorted(path.name for path in (here / "reports").iterdir()) == [
         "junit.xml",
         "report.html",
