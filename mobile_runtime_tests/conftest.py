@@ -15,14 +15,15 @@ from conftest import THREADS, shared_folder
 from converters.exporting import export
 from mobile_runtime_tests.helpers import FLOAT, OTHERS, SIZE, Change, Judge
 from mobilesam.bundle.manifest import Bundle
-from mobilesam.model.build import build, load_model
+from mobilesam.model.build import build
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.reference import ReferenceRunner
-from parity import suite
+from parity import judging
 from parity.image_folder import folder_photos
+from parity.origin import Origin
 from parity.references import PhotoReference, reference_answers
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
@@ -115,12 +116,12 @@ def judge(photos: Path) -> Iterator[Judge]:
     ``change`` does something to the opened runner first. References are computed once for each
     weights and size.
     """
-    loaded: dict[suite.Origin, tuple[MobileSAM, Sequence[PhotoReference]]] = {}
+    loaded: dict[Origin, tuple[MobileSAM, Sequence[PhotoReference]]] = {}
     opened = []
 
-    def answers(origin: suite.Origin) -> tuple[MobileSAM, Sequence[PhotoReference]]:
+    def answers(origin: Origin) -> tuple[MobileSAM, Sequence[PhotoReference]]:
         if origin not in loaded:
-            model = load_model(origin.weights, origin.variant, origin.image_size)
+            model = origin.load()
             context = reference_answers(_entered(model), folder_photos(photos))
             loaded[origin] = (model, context.__enter__())
             opened.append(context)
@@ -128,9 +129,9 @@ def judge(photos: Path) -> Iterator[Judge]:
 
     def run(path: Path, runtime: str, change: Change | None = None) -> BundleReport:
         bundle = Bundle(path)
-        model, references = answers(suite.Origin.of(bundle, None))
+        model, references = answers(Origin.of(bundle, None))
         row = Thresholds().row(bundle.manifest.target, bundle.manifest.scheme.name)
-        entry = suite.Entry(bundle, runtime, row)
+        entry = judging.BundleRun(bundle, runtime, row)
 
         def open_changed(*given: Any, **options: Any) -> BundleRunner:
             runner = open_runner(*given, **options)
@@ -139,10 +140,10 @@ def judge(photos: Path) -> Iterator[Judge]:
             return runner
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(suite, "open_runner", open_changed)
-            report = suite.check_entry(entry, model)
+            patch.setattr(judging, "open_runner", open_changed)
+            report = judging.check_run(entry, model)
             if not report.reasons:
-                suite.judge_entry(report, entry, references, THREADS, None, Progress(False))
+                judging.judge_run(report, entry, references, THREADS, None, Progress(False))
             return report
 
     yield run

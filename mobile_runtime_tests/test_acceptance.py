@@ -11,9 +11,10 @@ import pytest
 from conftest import THREADS
 from converters.exporting import export
 from converters.lookup import combinations
+from parity import compare
 from parity.cases import PROMPT_TYPES
-from parity.schema import BundleReport, ParityReport
-from parity.suite import run_parity
+from parity.report import Report
+from parity.schema import BundleReport
 from parity.thresholds import Thresholds
 
 ENCODER_L2 = {"fp32": 1e-4, "fp16": 5e-3}
@@ -22,7 +23,7 @@ AT_FULL_SIZE = [("coreml", "fp16"), ("tflite", "fp32")]
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path) -> ParityReport:
+def report(folder: Path) -> Report:
     """Bundles at 1024, judged on the built-in photos."""
     paths = [
         result.path
@@ -31,7 +32,7 @@ def report(folder: Path) -> ParityReport:
             targets=[target], schemes=[scheme], out=folder, image_size=1024, progress=False
         )
     ]
-    return run_parity(paths, measure=False, progress=False, threads=THREADS)
+    return compare(paths, measure=False, progress=False, threads=THREADS)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_no_limit_is_looser(target: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize(("target", "scheme"), AT_FULL_SIZE)
-def test_masks_are_pytorchs(report: ParityReport, target: str, scheme: str) -> None:
+def test_masks_are_pytorchs(report: Report, target: str, scheme: str) -> None:
     own = [b for b in report.bundles if (b.target, b.scheme) == (target, scheme)]
     assert own
     for bundle in own:
@@ -62,7 +63,7 @@ def test_masks_are_pytorchs(report: ParityReport, target: str, scheme: str) -> N
             assert min(ious) >= MASK_IOU
 
 
-def test_every_prompt_type_has_masks_to_judge_by(report: ParityReport) -> None:
+def test_every_prompt_type_has_masks_to_judge_by(report: Report) -> None:
     for bundle in report.bundles:
         for kind in PROMPT_TYPES:
             own = [case for case in bundle.cases if case.prompt_type == kind]

@@ -25,14 +25,13 @@ from mobilesam.bundle.contract import COMPONENTS, Component  # noqa: E402
 from mobilesam.bundle.manifest import Bundle  # noqa: E402
 from mobilesam.errors import BundleError  # noqa: E402
 from mobilesam.inference.prompts import make_prompt  # noqa: E402
-from mobilesam.model.build import load_model  # noqa: E402
 from mobilesam_cli import app  # noqa: E402
 from parity.bisection.alignment import Aligned  # noqa: E402
 from parity.bisection.coreml import open_aligned  # noqa: E402
-from parity.bisection.engine import Engine, Evaluation  # noqa: E402
-from parity.bisection.run import Sides, Subject, bisect, examine  # noqa: E402
+from parity.bisection.engine import Engine, EvaluatedOp  # noqa: E402
+from parity.bisection.run import PromptedImage, Sides, bisect_model, examine  # noqa: E402
 from parity.bisection.verdict import find_fault  # noqa: E402
-from parity.suite import Origin  # noqa: E402
+from parity.origin import Origin  # noqa: E402
 from parity.thresholds import Thresholds  # noqa: E402
 from tests.tiny_bundles import tiny_bundle, tiny_model  # noqa: E402
 
@@ -58,7 +57,7 @@ class Outcome:
         return len(self.exact) + len(self.by_span) + len(self.missed)
 
 
-def subject(size: int = 96) -> Subject:
+def subject(size: int = 96) -> PromptedImage:
     """A photo with something in it, and a prompt with every kind of point."""
     generator = np.random.default_rng(5)
     rows, columns = np.mgrid[0:size, 0 : size * 4 // 3]
@@ -66,14 +65,14 @@ def subject(size: int = 96) -> Subject:
     image = (smooth * 0.7 + generator.integers(0, 77, smooth.shape)).astype(np.uint8)
     points, labels, box = [[40, 50], [100, 20]], [1, 0], [20, 30, 90, 80]
     prompt = make_prompt(points, labels, box, original_size=image.shape[:2])
-    return Subject("made up", image, prompt)
+    return PromptedImage("made up", image, prompt)
 
 
 def outputs_of(engine: Engine, sides: Sides, component: Component) -> dict[str, torch.Tensor]:
     """What each op gives, by its name, in a run of the file."""
     found: dict[str, torch.Tensor] = {}
 
-    def keep(evaluated: Evaluation) -> None:
+    def keep(evaluated: EvaluatedOp) -> None:
         operation = engine.operations[evaluated.place]
         found[operation.name] = torch.cat([x.double().reshape(-1) for x in evaluated.outputs])
 
@@ -183,7 +182,7 @@ def test_planted_faults_are_located(outcome: Outcome) -> None:
 @pytest.mark.parametrize("scheme", REAL)
 def test_good_packages_have_no_fault(scheme: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     limits = Thresholds().row("coreml", scheme).layers
-    report = bisect(
+    report = bisect_model(
         tiny_bundle(tmp_path_factory, "coreml", scheme), tiny_model(), subject(), limits
     )
     assert report.verdict == "no fault", report.conclusion
@@ -198,9 +197,9 @@ def test_good_packages_of_other_weights_have_no_fault(
     for path in (bundles[f"coreml-{scheme}"], other_bundle(f"coreml-{scheme}")):
         bundle = Bundle(path)
         origin = Origin.of(bundle, None)
-        model = load_model(origin.weights, origin.variant, origin.image_size)
+        model = origin.load()
         limits = Thresholds().row("coreml", scheme).layers
-        report = bisect(bundle, model, subject(), limits)
+        report = bisect_model(bundle, model, subject(), limits)
         worst = max((op for part in report.components for op in part.ops), key=lambda op: op.rank)
         print(f"\n{path}: {report.conclusion}; excess {worst.excess}")
         assert report.verdict == "no fault", report.conclusion

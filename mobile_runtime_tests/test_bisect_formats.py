@@ -14,7 +14,7 @@ from mobile_runtime_tests.test_bisect_faults import REAL, change, outputs_of, su
 from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError
 from parity.bisection.formats import FORMATS
-from parity.bisection.run import Sides, bisect, examine
+from parity.bisection.run import Sides, bisect_model, examine
 from parity.bisection.verdict import find_fault
 from parity.thresholds import Thresholds
 from tests.tiny_bundles import tiny_bundle, tiny_model
@@ -33,7 +33,7 @@ def test_good_files_have_no_fault(
 ) -> None:
     limits = Thresholds().row(target, scheme).layers
     bundle = tiny_bundle(tmp_path_factory, target, scheme)
-    report = bisect(bundle, tiny_model(), subject(), limits)
+    report = bisect_model(bundle, tiny_model(), subject(), limits)
     print(f"\n{bundle.name}: {report.conclusion}")
     assert report.verdict == "no fault", report.conclusion
     for part in report.components:
@@ -46,14 +46,14 @@ def test_quantized_tflite_files_are_ranked_or_refused(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     bundle = tiny_bundle(tmp_path_factory, "tflite", "w8")
-    report = bisect(bundle, tiny_model(), subject(), None)
+    report = bisect_model(bundle, tiny_model(), subject(), None)
     for part in report.components:
         print(f"{part.component}: aligned {part.aligned} of {len(part.ops)}")
         # Fewer than in fp32: reading tables adds ops.
         assert part.aligned >= 0.15 * len(part.ops)
     static = tiny_bundle(tmp_path_factory, "tflite", "w8a8")
     with pytest.raises(BundleError, match=r"computes with integers .*mobilesam sensitivity"):
-        bisect(static, tiny_model(), subject(), None)
+        bisect_model(static, tiny_model(), subject(), None)
 
 
 def wrong_onnx(path: Path, name: str, copy: Path) -> None:

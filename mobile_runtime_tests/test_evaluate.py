@@ -6,7 +6,7 @@ import pytest
 
 from mobile_runtime_tests.helpers import SIZE
 from mobilesam.bundle.manifest import Bundle
-from parity.evaluation.evaluate import Subset, evaluate
+from parity import evaluate
 from parity.evaluation.scores import PROMPT_NAMES
 from tests.masked_folders import write_masked
 
@@ -17,10 +17,12 @@ WORD = {"torchscript": "TorchScript", "lite_interpreter": "lite interpreter", "l
 def test_files_score_what_the_checkpoint_scores(
     bundles: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    subset = Subset(write_masked(tmp_path / "masked"), max_images=1)
-    checkpoint = evaluate("demo", subset, image_size=SIZE, threads=1, progress=False)
+    photos = write_masked(tmp_path / "masked")
+    checkpoint = evaluate("demo", photos, max_images=1, image_size=SIZE, threads=1, progress=False)
     for runtime in Bundle(bundles[name]).runtimes:
-        exported = evaluate(bundles[name], subset, runtime=runtime, threads=1, progress=False)
+        exported = evaluate(
+            bundles[name], photos, max_images=1, runtime=runtime, threads=1, progress=False
+        )
         assert WORD[runtime] in exported.engine
         assert exported.weights["sha256"] == checkpoint.weights["sha256"]
         for ours, theirs in zip(exported.segments, checkpoint.segments, strict=True):

@@ -5,6 +5,7 @@ and ``import mobilesam`` loads no converter.
 """
 
 import errno
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ from mobilesam_cli.evaluate import evaluate
 from mobilesam_cli.export import export
 from mobilesam_cli.golden import golden
 from mobilesam_cli.inspect import inspect
-from mobilesam_cli.options import say
+from mobilesam_cli.options import COMMAND_LINE, say
 from mobilesam_cli.parity import parity
 from mobilesam_cli.predict import predict
 from mobilesam_cli.replay import replay
@@ -42,6 +43,11 @@ class FrontDoor(TyperGroup):
     Bad input and a disk that cannot be written: 2. Ctrl-C: 130. Anything else is a fault of ours
     and keeps its traceback.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and keep what was typed for reports that say how they are made again."""
+        ctx.meta[COMMAND_LINE] = shlex.join(["mobilesam", *args])
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

@@ -1,7 +1,7 @@
 """`mobilesam bisect`: at which op does an exported file leave PyTorch?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,17 +13,12 @@ from mobilesam_cli.options import (
     Points,
     ReferenceWeights,
     ThresholdsFile,
-    Typed,
     require_inputs,
     require_writable_folder,
     say,
     say_demo,
     typed_prompt,
 )
-
-if TYPE_CHECKING:
-    from mobilesam.bundle.contract import Component
-    from parity.bisection.run import Subject
 
 FAULT = 1
 
@@ -54,28 +49,23 @@ def bisect(
         require_writable_folder(report)
     require_inputs(thresholds=thresholds)
 
-    from mobilesam.bundle.contract import COMPONENTS
-    from mobilesam.bundle.manifest import Bundle
-    from mobilesam.model.build import load_model
-    from mobilesam.progress import Progress
-    from parity.bisection.formats import require_format
-    from parity.bisection.report import print_report, write_report
-    from parity.bisection.run import bisect as run
-    from parity.suite import Origin
-    from parity.thresholds import Thresholds
+    typed = typed_prompt(point, label, box)
 
-    opened = Bundle(bundle)
-    opened.require_files()
-    manifest = opened.manifest
-    limits = Thresholds(thresholds).row(manifest.target, manifest.scheme.name).layers
-    subject = _subject(image, typed_prompt(point, label, box), manifest.image_size)
-    require_format(opened)
-    origin = Origin.of(opened, weights)
-    model = load_model(origin.weights, origin.variant, origin.image_size)
-    chosen: tuple[Component, ...] = COMPONENTS if component == "both" else (component,)
-    with Progress(not as_json) as progress:
-        found = run(opened, model, subject, limits, components=chosen, progress=progress)
-    written = {} if report is None else write_report(found, report)
+    from parity import bisect as look_into
+    from parity.bisection.report import print_report
+
+    found = look_into(
+        bundle,
+        image,
+        point_coords=typed.points or None,
+        point_labels=typed.labels or None,
+        box=typed.box,
+        components=("encoder", "decoder") if component == "both" else (component,),
+        weights=weights,
+        thresholds=thresholds,
+        progress=not as_json,
+    )
+    written = {} if report is None else found.save(report)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:
@@ -90,21 +80,3 @@ def bisect(
         say("note", note)
     if found.verdict == "fault":
         raise typer.Exit(FAULT)
-
-
-def _subject(image: Path, typed: Typed, image_size: int) -> "Subject":
-    """Photo and prompt, checked."""
-    from mobilesam.inference.images import load_image
-    from mobilesam.inference.prompts import make_prompt
-    from parity.bisection.run import Subject
-
-    pixels = load_image(image)
-    height, width = pixels.shape[:2]
-    prompt = make_prompt(
-        typed.points or None,
-        typed.labels or ([1.0] * len(typed.points) or None),
-        typed.box,
-        original_size=(height, width),
-        low_res_size=image_size // 4,
-    )
-    return Subject(image.name, pixels, prompt)

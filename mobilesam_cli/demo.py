@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mobilesam_cli.options import Json, Threads, require_writable_folder
+from mobilesam_cli.options import COMMAND_LINE, Json, Threads, require_writable_folder
 from mobilesam_cli.parity import finish
 
 SCHEMES = ("fp32", "fp16")
@@ -13,6 +13,7 @@ SCHEMES = ("fp32", "fp16")
 
 
 def demo(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports/demo"),
     report: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports/demo"),
     threads: Threads = None,
@@ -23,9 +24,15 @@ def demo(
     require_writable_folder(report)
 
     from converters.exporting import export
-    from parity.suite import run_parity
+    from parity import compare
 
     results = export(schemes=SCHEMES, weights="demo", out=out, progress=not as_json)
     paths = [result.path for result in results]
-    result = run_parity(paths, threads=threads, progress=not as_json, gallery=True)
+    result = compare(
+        paths,
+        threads=threads,
+        progress=not as_json,
+        gallery=True,
+        command=context.meta[COMMAND_LINE],
+    )
     finish(result, report, as_json=as_json)

@@ -5,21 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilesam.errors import InputError, MissingDependencyError
+from mobilesam.errors import InputError
 from mobilesam.weights.demo import DEMO
-from mobilesam_cli.options import (
-    Json,
-    Threads,
-    require_place,
-    say_demo,
-    written_atomically,
-)
+from mobilesam_cli.options import COMMAND_LINE, Json, Threads, require_place, say_demo
 
 if TYPE_CHECKING:
-    from parity.evaluation.scores import Evaluation
+    from parity.evaluation.scores import EvaluationReport
 
 
 def evaluate(
+    context: typer.Context,
     images: Annotated[
         Path,
         typer.Option(
@@ -58,28 +53,23 @@ def evaluate(
     """Score masks against masks that people drew: mean IoU by prompt type, with 95 % intervals."""
     if out is not None:
         _check_out(out)
-    try:
-        from parity.evaluation.evaluate import Subset
-        from parity.evaluation.evaluate import evaluate as run_evaluation
-    except ModuleNotFoundError as error:
-        if error.name != "scipy":
-            raise
-        raise MissingDependencyError(
-            'evaluating needs SciPy: pip install "mobilesam-export[report]"'
-        ) from None
+    from parity import evaluate as score
 
-    subset = Subset(images, coco, names, max_images, all_segments)
-    result = run_evaluation(
+    result = score(
         model,
-        subset,
+        images,
+        coco=coco,
+        names=names,
+        max_images=max_images,
+        all_segments=all_segments,
         image_size=image_size,
         runtime=runtime,
         threads=threads,
         progress=not as_json,
+        command=context.meta[COMMAND_LINE],
     )
     if out is not None:
-        with written_atomically(out) as temporary:
-            temporary.write_text(result.model_dump_json(indent=2) + "\n", "utf-8")
+        result.save(out)
     if result.weights.get("name") == DEMO:
         say_demo()
     if as_json:
@@ -96,7 +86,7 @@ def _check_out(out: Path) -> None:
     require_place("--out", out)
 
 
-def _print(result: "Evaluation") -> None:
+def _print(result: "EvaluationReport") -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

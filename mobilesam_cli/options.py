@@ -61,6 +61,10 @@ Box = Annotated[
 ]
 
 
+COMMAND_LINE = "mobilesam.command_line"
+"""Key in a context's ``meta`` of the whole command line as it was typed, quoted for a shell."""
+
+
 class Typed(NamedTuple):
     """A prompt as typed: points (x, y), labels, and a box (x1, y1, x2, y2), unchecked numbers."""
 

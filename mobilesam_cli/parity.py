@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilesam.bundle.compute_units import ComputeUnits
-from mobilesam.errors import BundleError
 from mobilesam_cli.options import (
+    COMMAND_LINE,
     Bundles,
     Json,
     Photos,
@@ -21,13 +21,14 @@ from mobilesam_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from parity.schema import ParityReport
+    from parity.report import Report
 
 FAILED = 1
 ALTERED = 2
 
 
 def parity(
+    context: typer.Context,
     bundles: Bundles,
     images: Photos = None,
     report: ReportFolder = None,
@@ -54,15 +55,14 @@ def parity(
     Exit status 0 only when every verdict passes; 2 when a file is not the one that was exported,
     so that its bundle FAILs unrun; else 1.
     """
-    found = expand(bundles)
     require_inputs(images=images, thresholds=thresholds)
     if report is not None:
         require_writable_folder(report)
 
-    from parity.suite import run_parity
+    from parity import compare
 
-    result = run_parity(
-        found,
+    result = compare(
+        bundles,
         images=images,
         thresholds=thresholds,
         weights=weights,
@@ -71,17 +71,16 @@ def parity(
         progress=not as_json,
         compute_units=compute_units and compute_units.upper(),
         gallery=gallery,
+        command=context.meta[COMMAND_LINE],
     )
     finish(result, report, as_json=as_json)
 
 
-def finish(result: "ParityReport", folder: Path | None, *, as_json: bool) -> None:
+def finish(result: "Report", folder: Path | None, *, as_json: bool) -> None:
     """Print the report, write it if a folder is given, and exit unless all pass."""
     written = {}
     if folder is not None:
-        from parity.report import write_report
-
-        written = write_report(result, folder)
+        written = result.save(folder)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
@@ -103,29 +102,3 @@ def finish(result: "ParityReport", folder: Path | None, *, as_json: bool) -> Non
         raise typer.Exit(ALTERED)
     if not result.passed:
         raise typer.Exit(FAILED)
-
-
-def expand(paths: list[Path]) -> list[Path]:
-    """Bundles among the paths, and in the folders among them, each once.
-
-    Raises:
-        BundleError: a path is no bundle and holds none.
-    """
-    from mobilesam.bundle.manifest import MANIFEST_NAME
-
-    found: dict[Path, Path] = {}
-    for path in paths:
-        inside = sorted(
-            child.parent
-            for child in path.glob(f"*/{MANIFEST_NAME}")
-            if not child.parent.name.startswith(".")
-        )
-        if (path / MANIFEST_NAME).is_file() or not path.is_dir():
-            inside = [path]
-        if not inside:
-            raise BundleError(
-                f"'{path}' is not a bundle and holds none: give a folder that 'mobilesam export' "
-                "wrote"
-            )
-        found.update((bundle.resolve(), bundle) for bundle in inside)
-    return list(found.values())

@@ -1,7 +1,5 @@
 """`mobilesam replay`: prepare here, run on another machine, judge here."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +7,7 @@ import typer
 
 from mobilesam.errors import InputError
 from mobilesam_cli.options import (
+    COMMAND_LINE,
     Bundles,
     Json,
     Photos,
@@ -22,7 +21,7 @@ from mobilesam_cli.options import (
     require_writable_folder,
     say,
 )
-from mobilesam_cli.parity import expand, finish
+from mobilesam_cli.parity import finish
 
 replay = typer.Typer(
     name="replay",
@@ -33,6 +32,7 @@ replay = typer.Typer(
 
 @replay.command()
 def pack(
+    context: typer.Context,
     bundles: Bundles,
     out: Annotated[Path, typer.Option(help="The replay folder to write.", show_default=False)],
     images: Photos = None,
@@ -40,13 +40,19 @@ def pack(
     quiet: Quiet = False,
 ) -> None:
     """Write a folder with bundles, inputs, PyTorch's answers and run.py."""
-    found = expand(bundles)
     require_inputs(images=images)
     require_writable_folder(out)
 
     from parity.replay.pack import pack as write_pack
 
-    packed = write_pack(found, out, images=images, weights=weights, progress=not quiet)
+    packed = write_pack(
+        bundles,
+        out,
+        images=images,
+        weights=weights,
+        progress=not quiet,
+        command=context.meta[COMMAND_LINE],
+    )
     for kind, size in packed.size_bytes.items():
         typer.echo(f"{size / 1e6:8.1f} MB  {kind}")
     cases = sum(len(photo.cases) for photo in packed.index.photos)
@@ -79,35 +85,21 @@ def run(
     ] = None,
 ) -> None:
     """Run the folder's run.py: the same as `python FOLDER/run.py` on any machine."""
-    from parity.replay.run import COMPUTE_UNITS
+    from parity.replay.start import run_folder
 
-    script = folder / "run.py"
-    if not script.is_file():
-        raise InputError(f"'{folder}' is not a replay folder: it has no run.py")
-    command = [str(python or sys.executable), str(script)]
-    units = [name.upper() for name in listed(compute_units)]
-    unknown = [name for name in units if name not in COMPUTE_UNITS]
-    if unknown:
-        raise InputError(
-            f"unknown compute units '{unknown[0].lower()}', known: "
-            f"{', '.join(COMPUTE_UNITS).lower()}"
-        )
-    if units:
-        command += ["--compute-units", *units]
-    if bundle:
-        command += ["--bundle", *listed(bundle)]
-    if threads:
-        command += ["--threads", str(threads)]
-    try:
-        done = subprocess.run(command)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"--python '{python}' cannot be started ({reason})") from None
-    raise typer.Exit(done.returncode)
+    status = run_folder(
+        folder,
+        compute_units=listed(compute_units),
+        bundles=listed(bundle),
+        threads=threads,
+        python=python,
+    )
+    raise typer.Exit(status)
 
 
 @replay.command()
 def merge(
+    context: typer.Context,
     folders: Annotated[
         list[Path],
         typer.Argument(
@@ -128,7 +120,12 @@ def merge(
 
     from parity.replay.merge import merge as judge_results
 
-    result = judge_results(folders, thresholds=thresholds, report_to=report, progress=not as_json)
+    result = judge_results(
+        folders,
+        thresholds=thresholds,
+        progress=not as_json,
+        command=context.meta[COMMAND_LINE],
+    )
     unrun = result.machine.get("not run anywhere")
     if unrun:
         say("note", f"no results for {unrun}")

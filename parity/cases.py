@@ -90,7 +90,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Photo:
+class PromptedPhoto:
     """An image of the suite, read when it is needed.
 
     Attributes:
@@ -124,7 +124,7 @@ def is_degenerate(mask: Bools) -> bool:
     return covered < MIN_PIXELS or not MIN_COVER <= covered / mask.size <= MAX_COVER
 
 
-def default_photos() -> list[Photo]:
+def default_photos() -> list[PromptedPhoto]:
     """Photos that come with scikit-image: several aspect ratios, smaller and larger than 1024.
 
     Raises:
@@ -132,7 +132,9 @@ def default_photos() -> list[Photo]:
     """
     data_folder()
     return [
-        Photo(shipped.name, shipped.load, partial(_subject_of, Subject.of_box(shipped.box)), turn)
+        PromptedPhoto(
+            shipped.name, shipped.load, partial(_subject_of, Subject.of_box(shipped.box)), turn
+        )
         for turn, shipped in enumerate(photo for photo in PHOTOS if photo.judged)
     ]
 

@@ -15,14 +15,13 @@ from mobilesam.bundle.manifest import Bundle, Record
 from mobilesam.errors import BundleError, InputError
 from mobilesam.files import new_folder, require_new
 from mobilesam.inference.images import load_image
-from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.reference import ReferenceRunner
-from parity.cases import Photo, PromptType, default_photos, middle
+from parity.cases import PromptedPhoto, PromptType, default_photos, middle
+from parity.origin import Origin
 from parity.references import Answer, PhotoReference, reference_answers
-from parity.suite import Origin
 from parity.thresholds import Row, Thresholds
 
 INDEX_NAME = "golden.json"
@@ -111,7 +110,7 @@ def golden_vectors(
     row = Thresholds(thresholds).row(bundle.manifest.target, bundle.manifest.scheme.name)
     photo = default_photos()[0] if image is None else _photo(image)
     origin = Origin.of(bundle, weights)
-    model = load_model(origin.weights, origin.variant, origin.image_size)
+    model = origin.load()
     if model.weights is None or model.weights.sha256 != bundle.manifest.weights.sha256:
         raise InputError(
             f"'{origin.weights}' is not the checkpoint that {folder} was exported from: give that "
@@ -120,7 +119,9 @@ def golden_vectors(
     return write_golden(bundle, model, photo, row, out)
 
 
-def write_golden(bundle: Bundle, model: MobileSAM, photo: Photo, row: Row, out: Path) -> Golden:
+def write_golden(
+    bundle: Bundle, model: MobileSAM, photo: PromptedPhoto, row: Row, out: Path
+) -> Golden:
     """Write the folder, all or nothing; without prompts that need more slots than the bundle has.
 
     Args:
@@ -203,6 +204,6 @@ def _save(folder: Path, place: str, arrays: Mapping[str, np.ndarray]) -> tuple[T
     return tuple(records)
 
 
-def _photo(path: Path) -> Photo:
+def _photo(path: Path) -> PromptedPhoto:
     load_image(path)  # refused before a model is loaded
-    return Photo(path.name, lambda: load_image(path), middle)
+    return PromptedPhoto(path.name, lambda: load_image(path), middle)

@@ -1,7 +1,7 @@
 """How far an export is from the reference: each number defined once.
 
 Nothing here turns a non-finite value into a good number: errors of such arrays are NaN, and a
-NaN fails every threshold (see :mod:`parity.verdict`).
+NaN fails every threshold (see :mod:`parity.checks`).
 """
 
 import numpy as np

@@ -14,7 +14,7 @@ from mobilesam.inference.predictor import MASK_THRESHOLD, choose_mask
 from mobilesam.inference.transforms import Frame, upscale_logits
 from mobilesam.progress import Step
 from mobilesam.runtimes.base import Decoded, Runner
-from parity.cases import Case, Photo, is_degenerate
+from parity.cases import Case, PromptedPhoto, is_degenerate
 from parity.metrics import boundary
 
 Floats = npt.NDArray[np.float32]
@@ -51,7 +51,9 @@ class Answer:
 class PhotoReference:
     """One photo with the reference's embedding and its answer to each of its cases."""
 
-    def __init__(self, photo: Photo, cases: Sequence[Case], folder: Path, index: int) -> None:
+    def __init__(
+        self, photo: PromptedPhoto, cases: Sequence[Case], folder: Path, index: int
+    ) -> None:
         self.photo = photo
         self.cases = tuple(cases)
         self._file = folder / f"{index}.npz"
@@ -121,7 +123,7 @@ def _unpacked(bits: npt.NDArray[np.uint8], frame: Frame) -> Bools:
 
 @contextmanager
 def reference_answers(
-    runner: Runner, photos: Sequence[Photo], advance: Step = lambda _: None
+    runner: Runner, photos: Sequence[PromptedPhoto], advance: Step = lambda _: None
 ) -> Iterator[list[PhotoReference]]:
     """Every photo answered by the reference; what is kept on disk goes when the block ends.
 

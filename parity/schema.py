@@ -1,19 +1,13 @@
-"""The report as data: what the suite writes, and what every page and table is drawn from.
+"""The report as data: what a run measured, and what every page and table is drawn from.
 
-``report.json`` is this, versioned. Numbers that do not exist (an IoU of a degenerate mask, a PSNR
-of equal arrays) are null, never invented.
+``report.json`` is this, versioned, with the trade-offs that :class:`parity.report.Report` derives.
+Numbers that do not exist (an IoU of a degenerate mask, a PSNR of equal arrays) are null, never
+invented.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    WithJsonSchema,
-    computed_field,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 SCHEMA_VERSION = "1.2"
 
@@ -239,8 +233,8 @@ class GalleryPhoto(Record):
     multimask: list[GalleryPicture]
 
 
-class ParityReport(Record):
-    """One run of the suite over any number of bundles."""
+class ReportData(Record):
+    """One run over any number of bundles."""
 
     schema_version: str = SCHEMA_VERSION
     created: str
@@ -259,21 +253,6 @@ class ParityReport(Record):
     gallery_photos: list[GalleryPhoto] = []
     """Pictures of what the weights draw on the built-in photos; empty unless asked for."""
     bundles: list[BundleReport]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_derived(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return {key: value for key, value in values.items() if key != "tradeoffs"}
-        return values
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def tradeoffs(self) -> list[Tradeoff]:
-        """One a bundle and runtime, in their order; derived anew, never read from a file."""
-        from parity.report.tradeoff import tradeoffs  # which is written in terms of these records
-
-        return tradeoffs(self.bundles)
 
     @property
     def passed(self) -> bool:

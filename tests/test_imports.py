@@ -100,9 +100,10 @@ def test_importing_loads_no_converter_or_runtime(statement: str) -> None:
     assert not loaded & set(HEAVY)
 
 
-@pytest.mark.parametrize("statement", ["import mobilesam", "import mobilesam_cli"])
+@pytest.mark.parametrize("statement", ["import mobilesam", "import mobilesam_cli", "import parity"])
 def test_importing_does_not_wait_for_torch(statement: str) -> None:
-    assert "torch" not in loaded_after(statement)
+    loaded = loaded_after(statement)
+    assert "torch" not in loaded and "converters" not in loaded
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -7,11 +7,10 @@ import numpy as np
 from torch.export import ExportedProgram
 
 from converters.layer_names import named
-from coreml_evaluator import CoreMLProgram, TensorType
-from coreml_evaluator import Evaluation as Evaluated
+from coreml_evaluator import CoreMLProgram, Evaluation, TensorType
 from mobilesam.runtimes.coreml import bundle_errors
 from parity.bisection.alignment import Aligned, align_by_layer
-from parity.bisection.engine import Evaluation, Observer, Operand, Operation, Value
+from parity.bisection.engine import EvaluatedOp, Observer, Operation, OpInput, Value
 
 _DTYPES = {"fp16": "float16", "fp32": "float32"}
 
@@ -41,15 +40,15 @@ class CoreMLEngine:
             Operation(
                 op.outputs[0].name,
                 op.op_type,
-                tuple(Operand(_value(read.tensor), read.constant) for read in op.inputs),
+                tuple(OpInput(_value(read.tensor), read.constant) for read in op.inputs),
                 tuple(map(_value, op.outputs)),
             )
             for op in self._program.ops
         )
 
     def run(self, inputs: Mapping[str, np.ndarray], observe: Observer) -> None:
-        def tell(evaluated: Evaluated) -> None:
-            observe(Evaluation(*evaluated))
+        def tell(evaluated: Evaluation) -> None:
+            observe(EvaluatedOp(*evaluated))
 
         with bundle_errors():
             self._program.run(inputs, tell)

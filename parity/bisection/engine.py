@@ -18,7 +18,7 @@ class Value(NamedTuple):
     dtype: str
 
 
-class Operand(NamedTuple):
+class OpInput(NamedTuple):
     """A tensor that an op reads, and whether it is a constant of the file."""
 
     value: Value
@@ -35,12 +35,12 @@ class Operation(NamedTuple):
 
     name: str
     op_type: str
-    inputs: tuple[Operand, ...]
+    inputs: tuple[OpInput, ...]
     outputs: tuple[Value, ...]
     scope: str = ""
 
 
-class Evaluation(NamedTuple):
+class EvaluatedOp(NamedTuple):
     """One op as it was just evaluated.
 
     Attributes:
@@ -55,7 +55,7 @@ class Evaluation(NamedTuple):
     again: Callable[[Sequence[Tensor]], Sequence[Tensor]] | None
 
 
-Observer = Callable[[Evaluation], None]
+Observer = Callable[[EvaluatedOp], None]
 
 
 class Engine(Protocol):

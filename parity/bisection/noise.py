@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Rounding(NamedTuple):
+class DtypeRounding(NamedTuple):
     """A float dtype's half unit in the last place of 1, half its smallest number, and its smallest
     normal number, below which digits are lost."""
 
@@ -21,18 +21,18 @@ class Rounding(NamedTuple):
 
 
 ROUNDING = {
-    "float16": Rounding(2.0**-11, 2.0**-25, 2.0**-14),
+    "float16": DtypeRounding(2.0**-11, 2.0**-25, 2.0**-14),
     # Twice the half unit: float32 sums are also rounded inside an op, in an order of its own.
-    "float32": Rounding(2.0**-23, 2.0**-126, 2.0**-126),
+    "float32": DtypeRounding(2.0**-23, 2.0**-126, 2.0**-126),
 }
-EXACT = Rounding(0.0, 0.0, 0.0)
+EXACT = DtypeRounding(0.0, 0.0, 0.0)
 """Of integers and booleans."""
 
 _FEW_BITS = torch.bfloat16
 _PRIME = 1_000_003
 
 
-def rounding_of(dtype: str) -> Rounding:
+def rounding_of(dtype: str) -> DtypeRounding:
     """What storing a value in a dtype, by its name, does to it."""
     return ROUNDING.get(dtype, EXACT)
 

@@ -18,7 +18,7 @@ from coreml_evaluator.reading import quiet
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.checked import first_line, version_of
 from parity.bisection.alignment import Aligned, align, ports, shape_of
-from parity.bisection.engine import Evaluation, Observer, Operand, Operation, Value
+from parity.bisection.engine import EvaluatedOp, Observer, Operation, OpInput, Value
 
 _CAST = "_to_copy"
 """Begins the names of casts, which are numbered otherwise where there are more of them."""
@@ -90,7 +90,7 @@ class ONNXEngine:
             Operation(
                 node.output[0],
                 node.op_type,
-                tuple(Operand(self._value(n), n in self._constants) for n in _read(node)),
+                tuple(OpInput(self._value(n), n in self._constants) for n in _read(node)),
                 tuple(self._value(n) for n in node.output if n),
                 _scope(node),
             )
@@ -117,7 +117,7 @@ class ONNXEngine:
                 ]
                 return _tensors(self._execute(place, arrays))
 
-            observe(Evaluation(place, tuple(_tensors(given)), tuple(_tensors(found)), again))
+            observe(EvaluatedOp(place, tuple(_tensors(given)), tuple(_tensors(found)), again))
             for name in read:
                 if last[name] == place and name not in self._constants:
                     del values[name]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mobilesam.progress import Step
 from parity.bisection.alignment import Aligned, Matches
-from parity.bisection.engine import Engine, Evaluation, Operation, Value
+from parity.bisection.engine import Engine, EvaluatedOp, Operation, Value
 from parity.bisection.noise import Jitter, rounding_of
 from parity.bisection.reference import Reference
 from parity.headroom import largest_of
@@ -66,7 +66,7 @@ class Sweep:
         self._forced: dict[str, _Forced] = {}
         self.measured: list[Measured] = []
 
-    def observe(self, evaluated: Evaluation) -> None:
+    def observe(self, evaluated: EvaluatedOp) -> None:
         """Measure one op; they come in the engine's order."""
         operation = self._engine.operations[evaluated.place]
         self._step(operation.name)
@@ -102,7 +102,7 @@ class Sweep:
         return Measured(True, finite, largest, before, after, *_excess(fed, wanted, output))
 
     def _force(
-        self, operation: Operation, evaluated: Evaluation
+        self, operation: Operation, evaluated: EvaluatedOp
     ) -> tuple[Sequence[Tensor], Sequence[Tensor]] | None:
         """The outputs for PyTorch's values, and for such values moved by their rounding."""
         if evaluated.again is None:

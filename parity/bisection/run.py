@@ -1,11 +1,14 @@
 """One bundle, one photo, one prompt: every op of its files against PyTorch."""
 
+import os
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
 
@@ -15,23 +18,26 @@ from converters.modules import build_module, example_inputs
 from mobilesam import __version__
 from mobilesam.bundle.contract import COMPONENTS, Component, pack_image, pack_prompt
 from mobilesam.bundle.manifest import Bundle
+from mobilesam.inference.images import ImageSource, load_image
 from mobilesam.inference.predictor import choose_mask
-from mobilesam.inference.prompts import Prompt
+from mobilesam.inference.prompts import Prompt, make_prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress, Step
 from mobilesam.runtimes.base import Arrays
 from parity.bisection.alignment import Aligned, Matches
 from parity.bisection.engine import Operation
-from parity.bisection.formats import open_engine, prepared
+from parity.bisection.formats import open_engine, prepared, require_format
 from parity.bisection.op_errors import measure
-from parity.bisection.schema import BisectReport, ComponentRecord, OpRecord
+from parity.bisection.report import BisectReport
+from parity.bisection.schema import ComponentRecord, OpRecord
 from parity.bisection.verdict import conclude, find_fault
 from parity.headroom import headroom_bits
-from parity.thresholds import LayerLimits
+from parity.origin import Origin
+from parity.thresholds import LayerLimits, Thresholds
 
 
-class Subject(NamedTuple):
+class PromptedImage(NamedTuple):
     """What both sides are shown.
 
     Attributes:
@@ -46,9 +52,72 @@ class Subject(NamedTuple):
 
 
 def bisect(
+    bundle: str | Path | Bundle,
+    image: ImageSource,
+    *,
+    point_coords: npt.ArrayLike | None = None,
+    point_labels: npt.ArrayLike | None = None,
+    box: npt.ArrayLike | None = None,
+    components: Sequence[Component] = COMPONENTS,
+    weights: str | Path | None = None,
+    thresholds: str | Path | None = None,
+    progress: bool = True,
+) -> BisectReport:
+    """Hold every op of a bundle's files against PyTorch, on one photo and one prompt.
+
+        report = bisect("exports/coreml-fp16", "photo.jpg", point_coords=[[320, 240]])
+        print(report.conclusion)
+        report.save("reports/bisect")
+
+    Args:
+        bundle: opened, or its folder; of a target that :data:`parity.bisection.formats.FORMATS`
+            knows.
+        image: the photo, as :func:`mobilesam.inference.images.load_image` takes it.
+        point_coords: [N, 2], x and y in pixels of the photo.
+        point_labels: [N], 1 foreground or 0 background; None: all are foreground.
+        box: [4], x1, y1, x2, y2 in pixels of the photo.
+        components: which files to look into.
+        weights: of the PyTorch model; None takes what the manifest names.
+        thresholds: TOML file instead of ``parity/thresholds.toml``.
+        progress: show progress on the terminal.
+
+    Returns:
+        Every op with its errors, the first fault if there is one, and a sentence that says so.
+
+    Raises:
+        BundleError: the bundle is incomplete, a file cannot be read, or none of its values can be
+            told.
+        ImageError, PromptError: the photo or the prompt cannot be used.
+        InputError: the values inside files of this target cannot be read.
+        CheckpointError: the weights cannot be loaded.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+    opened.require_files()
+    manifest = opened.manifest
+    table = Thresholds(None if thresholds is None else Path(thresholds))
+    limits = table.row(manifest.target, manifest.scheme.name).layers
+    pixels = load_image(image)
+    if point_coords is not None and point_labels is None:
+        point_labels = np.ones(len(np.asarray(point_coords).reshape(-1, 2)))
+    prompt = make_prompt(
+        point_coords,
+        point_labels,
+        box,
+        original_size=pixels.shape[:2],
+        low_res_size=manifest.contract.low_res_size,
+    )
+    require_format(opened)
+    name = Path(image).name if isinstance(image, str | os.PathLike) else "image"
+    subject = PromptedImage(name, pixels, prompt)
+    model = Origin.of(opened, weights).load()
+    with Progress(progress) as shown:
+        return bisect_model(opened, model, subject, limits, components=components, progress=shown)
+
+
+def bisect_model(
     bundle: Bundle,
     model: MobileSAM,
-    subject: Subject,
+    subject: PromptedImage,
     limits: LayerLimits | None,
     *,
     components: Sequence[Component] = COMPONENTS,
@@ -118,7 +187,7 @@ class Sides:
         subject: what both are shown.
     """
 
-    def __init__(self, model: MobileSAM, bundle: Bundle, subject: Subject) -> None:
+    def __init__(self, model: MobileSAM, bundle: Bundle, subject: PromptedImage) -> None:
         self._model = model
         self._bundle = bundle
         self._contract = bundle.manifest.contract

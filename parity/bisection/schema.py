@@ -97,8 +97,8 @@ class ComponentRecord(Record):
         return max((op for op in self.ops if op.aligned), key=lambda op: op.rank, default=None)
 
 
-class BisectReport(Record):
-    """One bundle on one runtime against PyTorch, op by op.
+class BisectData(Record):
+    """One bundle on one runtime against PyTorch, op by op; what ``bisect.json`` holds.
 
     Attributes:
         limits: beyond which an op is a fault; null where its scheme changes weights on purpose, so

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.checked import first_line, version_of
 from parity.bisection.alignment import Aligned, ports
-from parity.bisection.engine import Evaluation, Observer, Operand, Operation, Value
+from parity.bisection.engine import EvaluatedOp, Observer, Operation, OpInput, Value
 from parity.bisection.tflite_alignment import align_by_scope, module_of
 
 _OPS = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
@@ -91,7 +91,7 @@ class TFLiteEngine:
             Operation(
                 self._value(step.outputs[0]).name,
                 self._op_type(step) + self._activation(step),
-                tuple(Operand(self._value(i), i in self._constants) for i in _read(step)),
+                tuple(OpInput(self._value(i), i in self._constants) for i in _read(step)),
                 tuple(map(self._value, step.outputs)),
                 module_of(self._graph.tensors[step.outputs[0]].name.decode()),
             )
@@ -115,7 +115,7 @@ class TFLiteEngine:
                 return self._execute(step, dict(zip(_read(step), changed, strict=True)))
 
             given = tuple(map(tensor, _read(step)))
-            observe(Evaluation(number, given, tuple(map(tensor, step.outputs)), again))
+            observe(EvaluatedOp(number, given, tuple(map(tensor, step.outputs)), again))
 
     def _fold(self, step: Any) -> None:
         """Keep what an op makes of constants as constants, with the precision they were stored in.

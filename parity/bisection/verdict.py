@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from parity.bisection.engine import Engine
-from parity.bisection.schema import BisectReport, ComponentRecord, Fault, OpRecord
+from parity.bisection.schema import BisectData, ComponentRecord, Fault, OpRecord
 from parity.report import figures
 from parity.thresholds import LayerLimits
 
@@ -56,7 +56,7 @@ def _span(engine: Engine, ops: Sequence[OpRecord], faulty: OpRecord) -> list[str
     return [ops[index].name for index in sorted(found)]
 
 
-def conclude(report: BisectReport) -> str:
+def conclude(report: BisectData) -> str:
     """One sentence: the first fault, or that there is none, and how near anything comes to one."""
     for part in report.components:
         if part.fault is not None:

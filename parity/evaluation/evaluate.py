@@ -28,7 +28,6 @@ from mobilesam.runtimes.base import BundleRunner, Runner
 from mobilesam.runtimes.checked import torch_threads
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam.weights.checkpoints import KNOWN_NAMES
-from parity.command import joined
 from parity.evaluation.clicks import correction
 from parity.evaluation.masked_photos import (
     COCO_RULE,
@@ -36,12 +35,18 @@ from parity.evaluation.masked_photos import (
     EVERY_RULE,
     GOOD_RULE,
     MaskedPhoto,
-    Target,
+    TrueMask,
     chosen,
     coco_photos,
     manifest_photos,
 )
-from parity.evaluation.scores import Evaluation, Found, PromptName, SegmentResult, score
+from parity.evaluation.scores import (
+    EvaluationReport,
+    PromptName,
+    PromptResult,
+    SegmentResult,
+    score,
+)
 from parity.metrics import iou
 from parity.references import masks_of
 
@@ -102,22 +107,36 @@ class Subset:
 
 def evaluate(
     model: str | Path,
-    subset: Subset,
+    images: str | Path,
     *,
+    coco: str | Path | None = None,
+    names: str | Path | None = None,
+    max_images: int | None = None,
+    all_segments: bool = False,
     image_size: int | None = None,
     runtime: str | None = None,
     threads: int | None = None,
     progress: bool = True,
-) -> Evaluation:
-    """Score a model against masks, by prompt type.
+    command: str = "",
+) -> EvaluationReport:
+    """Score a model against masks that people drew: mean IoU by prompt type.
+
+        result = evaluate("exports/tflite-fp16", "photos_with_masks")
+        print({score.prompt: score.mean_iou for score in result.scores})
 
     Args:
         model: "demo", "official", the path of a checkpoint or the folder of a bundle.
-        subset: images and segments.
+        images: folder of images, with a ``manifest.json`` unless ``coco`` is given; see
+            :mod:`mobilesam.data.masked_images`.
+        coco: COCO instances file that describes the images' masks.
+        names: text file of image names, one a line: only these are scored. None takes all.
+        max_images: so many at most, the first by name.
+        all_segments: also score small, hidden and uncountable segments.
         image_size: side of a checkpoint's frame; None is 1024. A bundle has its own.
         runtime: one of the bundle's; None takes its first.
         threads: of PyTorch and of the runtime; None leaves their own choice.
         progress: show progress on the terminal.
+        command: the command line that scores this again, for the result to state.
 
     Raises:
         InputError: images, masks or options cannot be used.
@@ -125,6 +144,13 @@ def evaluate(
         BundleError: the bundle is not as exported, or fails.
         MissingDependencyError: a runtime or pycocotools is not installed.
     """
+    subset = Subset(
+        Path(images),
+        None if coco is None else Path(coco),
+        None if names is None else Path(names),
+        max_images,
+        all_segments,
+    )
     photos = subset.photos()
     with ExitStack() as opened:
         opened.enter_context(torch_threads(threads))
@@ -135,10 +161,10 @@ def evaluate(
             results = ask_all(runner, photos, step)
     if not results:
         raise InputError(f"every mask of {subset.images} that was to be scored is empty")
-    return Evaluation(
+    return EvaluationReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
-        command=_command(str(model), subset, image_size, runtime, threads),
+        command=command,
         model=str(model),
         engine=engine,
         weights=weights,
@@ -208,8 +234,8 @@ def ask_all(
 
 
 def ask(
-    runner: Runner, embedding: np.ndarray, target: Target, frame: Frame
-) -> dict[PromptName, Found]:
+    runner: Runner, embedding: np.ndarray, target: TrueMask, frame: Frame
+) -> dict[PromptName, PromptResult]:
     """Ask for one mask by every type of prompt, and compare.
 
     Where the first click's mask is already exactly right there is no second click to make, and
@@ -223,17 +249,17 @@ def ask(
     """
     size = frame.original_size
 
-    def single(prompt: Prompt) -> Found:
+    def single(prompt: Prompt) -> PromptResult:
         low_res, predicted = runner.decode(embedding, prompt, frame)
         mask = masks_of(low_res[:1], frame)[0]
-        return Found(iou=iou(mask, target.mask), predicted=float(predicted[0]))
+        return PromptResult(iou=iou(mask, target.mask), predicted=float(predicted[0]))
 
     click = make_prompt([target.point], [1], original_size=size)
     low_res, predicted = runner.decode(embedding, click, frame)
     masks = masks_of(low_res, frame)
     shown = choose_mask(click, predicted)
     true = [iou(mask, target.mask) for mask in masks]
-    point = Found(iou=true[shown], predicted=float(predicted[shown]))
+    point = PromptResult(iou=true[shown], predicted=float(predicted[shown]))
 
     second = correction(target.mask, masks[shown])
     if second is None:
@@ -253,27 +279,9 @@ def ask(
     both = make_prompt([target.point], [1], target.box, original_size=size)
     return {
         "point": point,
-        "point, best of three": Found(iou=max(true[1:])),
+        "point, best of three": PromptResult(iou=max(true[1:])),
         "box": single(make_prompt(box=target.box, original_size=size)),
         "box and point": single(both),
         "point, refined": refined,
-        "filled box": Found(iou=iou(target.filled_box, target.mask)),
+        "filled box": PromptResult(iou=iou(target.filled_box, target.mask)),
     }
-
-
-def _command(
-    model: str, subset: Subset, image_size: int | None, runtime: str | None, threads: int | None
-) -> str:
-    return joined(
-        ["evaluate", model],
-        {
-            "--images": subset.images,
-            "--coco": subset.coco,
-            "--names": subset.names,
-            "--max-images": subset.max_images,
-            "--all-segments": subset.all_segments,
-            "--image-size": image_size,
-            "--runtime": runtime,
-            "--threads": threads,
-        },
-    )

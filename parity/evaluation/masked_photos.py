@@ -32,7 +32,7 @@ EVERY_COCO_RULE = "every object, no crowds"
 
 
 @dataclass(frozen=True)
-class Target:
+class TrueMask:
     """One mask to be found.
 
     Attributes:
@@ -75,7 +75,7 @@ class MaskedPhoto:
     path: Path
     group: str
     count: int
-    targets: Callable[[tuple[int, int]], list[Target]]
+    targets: Callable[[tuple[int, int]], list[TrueMask]]
 
 
 def manifest_photos(folder: Path, *, every: bool = False) -> list[MaskedPhoto]:
@@ -137,17 +137,17 @@ def chosen(photos: Sequence[MaskedPhoto], names: Sequence[str], source: Path) ->
     return [photo for photo in photos if photo.file in wanted]
 
 
-def _of_labels(path: Path, segments: Sequence[Segment], size: tuple[int, int]) -> list[Target]:
+def _of_labels(path: Path, segments: Sequence[Segment], size: tuple[int, int]) -> list[TrueMask]:
     labels = read_labels(path, size)
     return [
-        Target(segment.category, segment_mask(labels, segment, path), segment.point)
+        TrueMask(segment.category, segment_mask(labels, segment, path), segment.point)
         for segment in segments
     ]
 
 
 def _of_objects(
     path: Path, image: CocoImage, objects: Sequence[CocoObject], size: tuple[int, int]
-) -> list[Target]:
+) -> list[TrueMask]:
     image.require_size(path, size)
     targets = []
     for found in objects:
@@ -157,5 +157,5 @@ def _of_objects(
             raise InputError(f"{path}: {error}") from None
         if mask.any():  # a polygon thinner than a pixel leaves nothing
             x, y, _ = deepest(mask)
-            targets.append(Target(found.category, mask, (x, y)))
+            targets.append(TrueMask(found.category, mask, (x, y)))
     return targets

@@ -1,13 +1,16 @@
 """The result of `mobilesam evaluate` as data: mean IoU by prompt type, with intervals.
 
-The JSON that the command writes is :class:`Evaluation`, versioned.
+The JSON that the command writes is :class:`EvaluationReport`, versioned.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
+from mobilesam.errors import InputError
+from mobilesam.files import write_whole
 from parity.schema import Record
 
 SCHEMA_VERSION = "1.0"
@@ -32,7 +35,7 @@ CONFIDENCE = 0.95
 SEED = 0
 
 
-class Found(Record):
+class PromptResult(Record):
     """What was answered to one prompt: true IoU, and the IoU the model predicted (null: none)."""
 
     iou: float
@@ -53,7 +56,7 @@ class SegmentResult(Record):
     group: str
     category: str
     area: int
-    prompts: dict[PromptName, Found]
+    prompts: dict[PromptName, PromptResult]
 
 
 class Score(Record):
@@ -76,7 +79,7 @@ class Score(Record):
     prediction_error: float | None
 
 
-class Evaluation(Record):
+class EvaluationReport(Record):
     """One model against the masks of one set of images.
 
     Attributes:
@@ -106,6 +109,20 @@ class Evaluation(Record):
     )
     scores: list[Score]
     segments: list[SegmentResult]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result as JSON, whole or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        path = Path(path)
+        try:
+            write_whole(path, self.model_dump_json(indent=2) + "\n")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise InputError(f"'{path}' cannot be written ({reason}): write elsewhere") from None
+        return path
 
 
 def interval_of_mean(values: Sequence[float], groups: Sequence[str]) -> tuple[float, float] | None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.exporting import export
-from parity.schema import ParityReport
-from parity.suite import run_parity
+from parity.comparison import compare
+from parity.report import Report
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Confirmed:
     """
 
     bundle: Path
-    report: ParityReport
+    report: Report
     miou: float
     size_bytes: int
 
@@ -46,9 +46,7 @@ def confirm(
     (made,) = export(
         schemes=[str(plan_file)], weights=weights, out=out, image_size=image_size, progress=False
     )
-    report = run_parity(
-        [made.path], images=images, weights=weights, measure=False, progress=progress
-    )
+    report = compare([made.path], images=images, weights=weights, measure=False, progress=progress)
     (bundle,) = report.bundles
     (tradeoff,) = report.tradeoffs
     return Confirmed(

@@ -43,7 +43,7 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The end of a search.
 
     Attributes:
@@ -70,7 +70,7 @@ def search(
     *,
     objective: str = "size",
     max_bytes: int | None = None,
-) -> Found:
+) -> SearchResult:
     """Find the longest run of steps, cheapest first, that keeps the mean mask IoU.
 
     What groups cost alone gives the order; how many steps are taken is decided by trials of whole
@@ -112,7 +112,7 @@ def search(
             f"{trial.size_bytes / 1e6:.2f} MB, more than {max_bytes / 1e6:.2f}: ask for a lower "
             "floor or more room"
         )
-    return Found(plan, trial, costs)
+    return SearchResult(plan, trial, costs)
 
 
 def _stretched(

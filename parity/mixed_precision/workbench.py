@@ -16,7 +16,7 @@ from mobilesam.errors import InputError
 from mobilesam.model.build import load_model
 from mobilesam.progress import Progress
 from mobilesam.runtimes.reference import ReferenceRunner
-from parity.cases import Photo, Subject
+from parity.cases import PromptedPhoto, Subject
 from parity.image_folder import folder_photos
 from parity.mixed_precision.sensitivity import TARGET
 from parity.mixed_precision.trials import Trials
@@ -35,7 +35,7 @@ def require_target(target: str) -> None:
         raise InputError(f"only target {TARGET} is quantized group by group, not '{target}'")
 
 
-def search_photos(images: Path | None, count: int | None) -> list[Photo]:
+def search_photos(images: Path | None, count: int | None) -> list[PromptedPhoto]:
     """Photos to search on: of a folder, or those of scikit-image that bundles are not judged on.
 
     Raises:
@@ -45,7 +45,7 @@ def search_photos(images: Path | None, count: int | None) -> list[Photo]:
     if images is not None:
         return folder_photos(images)[:count]
     return [
-        Photo(photo.name, photo.load, partial(_boxed, photo.box), turn)
+        PromptedPhoto(photo.name, photo.load, partial(_boxed, photo.box), turn)
         for turn, photo in enumerate(photo for photo in PHOTOS if not photo.judged)
     ][:count]
 
@@ -57,7 +57,7 @@ def _boxed(box: Box, _size: tuple[int, int]) -> Subject:
 @contextmanager
 def workbench(
     work: Path,
-    photos: Sequence[Photo],
+    photos: Sequence[PromptedPhoto],
     *,
     weights: str | Path,
     image_size: int,

@@ -16,9 +16,9 @@ from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.progress import Progress
 from mobilesam.runtimes.base import Decoded
-from parity.cases import Case, Photo, Subject
-from parity.command import joined
+from parity.cases import Case, PromptedPhoto, Subject
 from parity.gallery import first_answers
+from parity.judging import BundleRun, check_run, empty_report, judge_opened
 from parity.references import PhotoReference
 from parity.replay.run import INDEX, STAGES, sha256
 from parity.replay.runner import ReplayRunner
@@ -32,8 +32,7 @@ from parity.replay.schema import (
     read_result,
     result_files,
 )
-from parity.schema import ParityReport
-from parity.suite import Entry, check_entry, empty_report, judge_opened
+from parity.report import Report
 from parity.thresholds import Thresholds
 
 
@@ -61,9 +60,9 @@ def merge(
     folders: Sequence[Path],
     *,
     thresholds: Path | None = None,
-    report_to: Path | None = None,
     progress: bool = True,
-) -> ParityReport:
+    command: str = "",
+) -> Report:
     """Judge every result in copies of one replay folder.
 
     Each becomes a row of the report. What a machine could not run is a FAIL with its sentence;
@@ -72,8 +71,8 @@ def merge(
     Args:
         folders: copies of one replay folder, with results; of the first, the pack itself is read.
         thresholds: TOML file instead of ``parity/thresholds.toml``.
-        report_to: where the report will be written, for the command line it states.
         progress: show progress on the terminal.
+        command: the command line that makes this report again, for the report to state.
 
     Raises:
         BundleError: there are no results, or one is of another pack, incomplete or altered.
@@ -96,11 +95,7 @@ def merge(
     for answered in found:
         _require_complete(answered, bundles)
     photos = [_photo(home, packed) for packed in index.photos]
-    report = empty_report(photos, limits, index.references[0])
-    report.command = joined(
-        ["replay", "merge", *(str(folder) for folder in folders)],
-        {"--report": report_to, "--thresholds": thresholds},
-    )
+    report = empty_report(photos, limits, index.references[0], command)
     report.machine["judged"] = f"from a replay folder packed {index.created}"
     unrun = [name for name in bundles if name not in {each.result.bundle for each in found}]
     if unrun:
@@ -121,7 +116,7 @@ def merge(
                     packed = bundles[answered.result.bundle]
                     bundle = Bundle(home / packed.folder)
                     row = limits.row(bundle.manifest.target, bundle.manifest.scheme.name)
-                    judged = check_entry(Entry(bundle, answered.result.runtime, row), reference)
+                    judged = check_run(BundleRun(bundle, answered.result.runtime, row), reference)
                     judged.bundle, judged.runtime = packed.name, label
                     judged.engine = answered.engine
                     judged.measurements = answered.result.measurements
@@ -216,7 +211,7 @@ def _under(
 
 @contextmanager
 def _references(
-    home: Path, index: PackIndex, packed: PackedReference, photos: Sequence[Photo]
+    home: Path, index: PackIndex, packed: PackedReference, photos: Sequence[PromptedPhoto]
 ) -> Iterator[list[PhotoReference]]:
     """The reference's packed answers, with the masks that they make."""
     with tempfile.TemporaryDirectory(prefix="mobilesam-replay-") as folder:
@@ -257,10 +252,10 @@ def _cases(home: Path, about: PackedPhoto, image_size: int) -> list[Case]:
     ]
 
 
-def _photo(home: Path, about: PackedPhoto) -> Photo:
+def _photo(home: Path, about: PackedPhoto) -> PromptedPhoto:
     """The packed photo; what to point at in it is written in its cases."""
     load = partial(_rgb, home / about.file)
-    return Photo(about.name, load, lambda size: Subject.of_box((0, 0, size[1], size[0])))
+    return PromptedPhoto(about.name, load, lambda size: Subject.of_box((0, 0, size[1], size[0])))
 
 
 def _rgb(path: Path) -> np.ndarray:

@@ -13,13 +13,13 @@ from mobilesam.bundle.contract import Contract
 from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle
 from mobilesam.errors import BundleError
 from mobilesam.files import new_folder
-from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.reference import ReferenceRunner
+from parity.bundles import BundleSource, open_bundles
 from parity.cases import Case, default_photos
-from parity.command import joined
 from parity.image_folder import folder_photos
+from parity.origin import Origin
 from parity.references import PhotoReference, reference_answers
 from parity.replay import run
 from parity.replay.runner import ReplayRunner
@@ -30,7 +30,6 @@ from parity.replay.schema import (
     PackedReference,
     PackIndex,
 )
-from parity.suite import Origin
 
 Arrays = dict[str, np.ndarray]
 
@@ -49,21 +48,23 @@ class Packed:
 
 
 def pack(
-    bundles: Sequence[Path],
+    bundles: BundleSource | Sequence[BundleSource],
     out: Path,
     *,
     images: Path | None = None,
     weights: str | Path | None = None,
     progress: bool = True,
+    command: str = "",
 ) -> Packed:
     """Ask the reference every case, and write what it answers with the bundles and their inputs.
 
     Args:
-        bundles: folders that hold a ``manifest.json``.
+        bundles: one or several, opened or as their folders; also folders that hold bundles.
         out: folder that does not exist yet, or is empty.
         images: folder of photos instead of the built-in ones.
         weights: of the reference; None takes what each manifest names.
         progress: show progress on the terminal.
+        command: the command line that packs this folder again, for the index to state.
 
     Raises:
         BundleError: no bundle was given, one was altered or is not of the reference's weights, or
@@ -71,22 +72,13 @@ def pack(
         CheckpointError: the reference's weights cannot be loaded.
         InputError: ``out`` has something in it or cannot be written, or the images cannot be used.
     """
-    if not bundles:
-        raise BundleError("no bundle was given: name the folder of at least one")
-    opened = [Bundle(path) for path in bundles]
+    opened = open_bundles(bundles)
     runtimes = [_replayable(bundle) for bundle in opened]
     origins = [Origin.of(bundle, weights) for bundle in opened]
     photos = default_photos() if images is None else folder_photos(images)
-    models = {
-        origin: load_model(origin.weights, origin.variant, origin.image_size)
-        for origin in dict.fromkeys(origins)
-    }
+    models = {origin: origin.load() for origin in dict.fromkeys(origins)}
     for bundle, origin in zip(opened, origins, strict=True):
         _require_intact(bundle, models[origin])
-    command = joined(
-        ["replay", "pack", *(str(path) for path in bundles)],
-        {"--out": out, "--images": images, "--weights": weights},
-    )
     with new_folder(out) as folder, Progress(progress) as shown:
         writer = _Writer(folder)
         index = PackIndex(

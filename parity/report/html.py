@@ -16,7 +16,7 @@ from parity.report.summary import (
     reference_line,
     summarise,
 )
-from parity.schema import BundleReport, CaseMetrics, Headroom, ParityReport
+from parity.schema import BundleReport, CaseMetrics, Headroom, ReportData
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,7 +33,7 @@ WORST_CASES = 8
 """So many cases of a bundle are listed one by one."""
 
 
-def html(report: ParityReport) -> str:
+def html(report: ReportData) -> str:
     """The page. Everything from the report is escaped; pictures are data URIs.
 
     Raises:
@@ -89,7 +89,7 @@ def environment() -> "Environment":
     return made
 
 
-def _weights(report: ParityReport) -> str:
+def _weights(report: ReportData) -> str:
     """The reference's weights in words: name and description."""
     weights = report.weights
     words = weights.get("name", "without a name")
@@ -97,7 +97,7 @@ def _weights(report: ParityReport) -> str:
     return f"{words}: {description}" if description else words
 
 
-def _measurements(report: ParityReport) -> list[Any]:
+def _measurements(report: ReportData) -> list[Any]:
     return [*report.reference, *(m for bundle in report.bundles for m in bundle.measurements)]
 
 

@@ -4,13 +4,13 @@ import re
 from xml.etree import ElementTree
 
 from parity.report import figures
-from parity.schema import BundleReport, Check, ParityReport
+from parity.schema import BundleReport, Check, ReportData
 
 # XML 1.0 has no way to write these, escaped or not.
 _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit_xml(report: ParityReport) -> bytes:
+def junit_xml(report: ReportData) -> bytes:
     """The report as JUnit XML, UTF-8. A failure carries value, threshold and the worst place."""
     root = ElementTree.Element("testsuites", name="parity")
     suites = [_suite(bundle, report) for bundle in report.bundles]
@@ -21,7 +21,7 @@ def junit_xml(report: ParityReport) -> bytes:
     return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
 
 
-def _suite(bundle: BundleReport, report: ParityReport) -> ElementTree.Element:
+def _suite(bundle: BundleReport, report: ReportData) -> ElementTree.Element:
     name = f"{bundle.bundle}.{bundle.runtime}"
     suite = ElementTree.Element("testsuite", name=_clean(name), timestamp=_clean(report.created))
     properties = ElementTree.SubElement(suite, "properties")

@@ -14,7 +14,7 @@ from parity.report.summary import (
     reference_line,
     summarise,
 )
-from parity.schema import BundleReport, ParityReport
+from parity.schema import BundleReport, ReportData
 
 _OVERVIEW = (
     "bundle",
@@ -53,7 +53,7 @@ _PROMPTS = (
 )
 
 
-def markdown(report: ParityReport) -> str:
+def markdown(report: ReportData) -> str:
     """The verdict, the overview, then every bundle's checks and figures by prompt type."""
     lines = summarise(report)
     parts = [f"# {headline(report)}"]
@@ -86,7 +86,7 @@ def markdown(report: ParityReport) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _overview(report: ParityReport, lines: list[Line]) -> Iterable[list[str]]:
+def _overview(report: ReportData, lines: list[Line]) -> Iterable[list[str]]:
     reference = reference_line(report)
     if reference is not None:
         yield ["PyTorch (reference)", *[""] * 10, *_costs(*reference)]

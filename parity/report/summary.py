@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from mobilesam.weights.demo import DEMO, DEMO_NOTE
 from parity.report import figures
 from parity.report.aggregate import Spread, agreement, spread
-from parity.schema import BundleReport, Measurement, ParityReport, Tradeoff
+from parity.report.tradeoff import tradeoffs
+from parity.schema import BundleReport, Measurement, ReportData, Tradeoff
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,13 @@ class Line:
         return sum(sizes) if sizes else None
 
 
-def summarise(report: ParityReport) -> list[Line]:
+def summarise(report: ReportData) -> list[Line]:
     """One line a bundle and runtime, in the report's order."""
-    pairs = zip(report.bundles, report.tradeoffs, strict=True)
+    pairs = zip(report.bundles, tradeoffs(report.bundles), strict=True)
     return [_line(bundle, found, report.reference) for bundle, found in pairs]
 
 
-def reference_line(report: ParityReport) -> tuple[Cost, Cost] | None:
+def reference_line(report: ReportData) -> tuple[Cost, Cost] | None:
     """What the reference's encoder and decoder cost; None if nothing was measured."""
     if not report.reference:
         return None
@@ -73,7 +74,7 @@ def reference_line(report: ParityReport) -> tuple[Cost, Cost] | None:
     )
 
 
-def counts(report: ParityReport) -> tuple[int, int]:
+def counts(report: ReportData) -> tuple[int, int]:
     """How many bundles pass on every runtime they were run on, and how many there are."""
     verdicts: dict[str, bool] = {}
     for bundle in report.bundles:
@@ -81,7 +82,7 @@ def counts(report: ParityReport) -> tuple[int, int]:
     return sum(verdicts.values()), len(verdicts)
 
 
-def headline(report: ParityReport) -> str:
+def headline(report: ReportData) -> str:
     """The verdict as one line."""
     passing, total = counts(report)
     if not total:
@@ -89,7 +90,7 @@ def headline(report: ParityReport) -> str:
     return f"{passing} of {total} {'bundle passes' if total == 1 else 'bundles pass'}"
 
 
-def demo_note(report: ParityReport) -> str:
+def demo_note(report: ReportData) -> str:
     """What is to be known where the demo weights drew the masks, else an empty string."""
     names = {bundle.weights for bundle in report.bundles} | {report.weights.get("name")}
     return f"{DEMO_NOTE[0].upper()}{DEMO_NOTE[1:]}." if DEMO in names else ""

@@ -17,13 +17,13 @@ from parity.report.summary import (
     reference_line,
     summarise,
 )
-from parity.schema import ParityReport
+from parity.schema import ReportData
 
 WIDE = 132
 """From so many columns on, the table has every figure."""
 
 
-def print_table(report: ParityReport, console: Console) -> None:
+def print_table(report: ReportData, console: Console) -> None:
     """Print the overview of every bundle, the reasons of failures, and the verdict last."""
     lines = summarise(report)
     if lines:
@@ -44,7 +44,7 @@ def print_table(report: ParityReport, console: Console) -> None:
     console.print(Text(headline(report), style="bold green" if good else "bold red"))
 
 
-def _table(report: ParityReport, lines: list[Line], *, wide: bool) -> Table:
+def _table(report: ReportData, lines: list[Line], *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("bundle", no_wrap=True)
     table.add_column("verdict", no_wrap=True)

@@ -1,13 +1,14 @@
 """`mobilesam demo` and the exit status of verdicts, with made-up reports in place of long runs."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from converters.exporting import ExportResult
-from parity.schema import ParityReport
+from parity.report import Report
 from tests.mobilesam_cli.conftest import Run
 from tests.parity import report_samples
 
@@ -21,13 +22,13 @@ def asked(monkeypatch: pytest.MonkeyPatch, here: Path) -> dict[str, Any]:
         seen["export"] = options
         return [ExportResult(options["out"] / "coreml-fp16", "coreml", "fp16", False, 1.0)]
 
-    def run_parity(bundles: list[Path], **options: Any) -> ParityReport:
+    def compare(bundles: list[Path], **options: Any) -> Report:
         seen["parity"] = {"bundles": bundles, **options}
-        report: ParityReport = seen["report"]
+        report: Report = seen["report"]
         return report
 
     monkeypatch.setattr("converters.exporting.export", export)
-    monkeypatch.setattr("parity.suite.run_parity", run_parity)
+    monkeypatch.setattr("parity.comparison.compare", compare)
     return seen
 
 
@@ -59,7 +60,10 @@ def test_parity_passes_its_options_on(run: Run, asked: dict[str, Any], bundle: P
     options = ("--threads", "3", "--no-measure", "--compute-units", "CPU_ONLY")
     result = run("parity", bundle.parent, bundle, *options)
     assert result.exit_code == 0, result.output
-    assert asked["parity"]["bundles"] == [bundle], "a bundle named twice is judged once"
+    assert asked["parity"]["bundles"] == [bundle.parent, bundle]
+    assert asked["parity"]["command"] == shlex.join(
+        ["mobilesam", "parity", str(bundle.parent), str(bundle), *options]
+    )
     assert asked["parity"]["threads"] == 3
     assert asked["parity"]["measure"] is False
     assert asked["parity"]["gallery"] is False

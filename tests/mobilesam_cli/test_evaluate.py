@@ -1,6 +1,7 @@
 """`mobilesam evaluate` on the command line."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parity.evaluation.scores import PROMPT_NAMES, Evaluation
+from parity.evaluation.scores import PROMPT_NAMES, EvaluationReport
 from tests.masked_folders import NAMES, coco_file, write_masked
 from tests.mobilesam_cli.conftest import Run
 
@@ -25,9 +26,11 @@ def masked(tmp_path: Path) -> Path:
 def test_json_and_file_are_the_same_result(run: Run, masked: Path, here: Path) -> None:
     result = run("evaluate", "--images", masked, *SMALL, "--json", "--out", "result.json")
     assert result.exit_code == 0, result.output
-    printed = Evaluation.model_validate_json(result.stdout)
-    assert printed == Evaluation.model_validate_json((here / "result.json").read_text())
+    printed = EvaluationReport.model_validate_json(result.stdout)
+    assert printed == EvaluationReport.model_validate_json((here / "result.json").read_text())
     assert [path.name for path in here.iterdir()] == ["result.json"]
+    typed = ("evaluate", "--images", str(masked), *SMALL, "--json", "--out", "result.json")
+    assert printed.command == shlex.join(["mobilesam", *typed])
     assert printed.model == printed.weights["name"] == "demo"
     assert [score.prompt for score in printed.scores] == list(PROMPT_NAMES)
     for score in printed.scores:
@@ -51,7 +54,7 @@ def test_coco(run: Run, masked: Path, here: Path) -> None:
     arguments = ("--images", masked, "--coco", "instances.json", "--max-images", "1")
     result = run("evaluate", *arguments, "--all-segments", *SMALL, "--json")
     assert result.exit_code == 0, result.output
-    found = Evaluation.model_validate_json(result.stdout)
+    found = EvaluationReport.model_validate_json(result.stdout)
     assert [segment.category for segment in found.segments] == ["disc", "bar", "dot"]
     assert found.scores[0].low is None
 

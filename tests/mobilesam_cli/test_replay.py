@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mobilesam.bundle.manifest import Bundle
-from parity.schema import ParityReport
+from parity.report import Report
 from tests.masked_folders import write_masked
 from tests.mobilesam_cli.conftest import Run
 from tests.parity.replay_folders import loadable
@@ -39,8 +39,8 @@ def test_there_and_back(
     assert ran.exit_code == 0, capfd.readouterr().err
     merged = run("replay", "merge", "pack", "--report", "reports", "--json")
     assert merged.exit_code == 0, merged.output
-    report = ParityReport.model_validate(json.loads(merged.stdout))
-    assert report.command == "mobilesam replay merge pack --report reports"
+    report = Report.model_validate(json.loads(merged.stdout))
+    assert report.command == "mobilesam replay merge pack --report reports --json"
     assert sorted(path.name for path in (here / "reports").iterdir()) == [
         "junit.xml",
         "report.html",

@@ -14,8 +14,7 @@ from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle, size_on_disk
 from mobilesam.files import sha256_of
 from mobilesam.model.sam import MobileSAM
 from mobilesam.weights.checkpoints import WeightsInfo
-from parity import suite
-from parity.replay import pack as packing
+from parity import origin
 from parity.replay.run import sha256
 from tests.tiny_bundles import make_tiny_model
 
@@ -24,15 +23,14 @@ RUNTIME_ALONE = ("numpy", "onnxruntime", "flatbuffers", "google", "protobuf", "p
 
 
 def loadable(patch: pytest.MonkeyPatch, bundle: Bundle) -> None:
-    """Let the suite and the packer load the tiny model as what the bundle was exported from."""
+    """Let every command load the tiny model as what the bundle was exported from."""
     model = make_tiny_model()
     model.weights = WeightsInfo(**bundle.manifest.weights.model_dump())
 
     def load(*_: object) -> MobileSAM:
         return model
 
-    patch.setattr(suite, "load_model", load)
-    patch.setattr(packing, "load_model", load)
+    patch.setattr(origin, "load_model", load)
 
 
 def minimal_python(folder: Path, packages: tuple[str, ...] = RUNTIME_ALONE) -> Path:

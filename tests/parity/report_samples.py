@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.inference.drawing import data_uri
+from parity.report import Report
 from parity.schema import (
     BundleReport,
     CaseMetrics,
@@ -11,7 +12,6 @@ from parity.schema import (
     EncoderMetrics,
     MaskMetrics,
     Measurement,
-    ParityReport,
     Stage,
     Timing,
 )
@@ -190,7 +190,7 @@ def altered() -> BundleReport:
     )
 
 
-def report(*bundles: BundleReport, **more: object) -> ParityReport:
+def report(*bundles: BundleReport, **more: object) -> Report:
     fields: dict[str, object] = {
         "created": "2026-01-02T03:04:05+00:00",
         "tool_version": "0.1.0",
@@ -205,10 +205,10 @@ def report(*bundles: BundleReport, **more: object) -> ParityReport:
         "gallery": {"astronaut, one point": PIXEL},
         "bundles": list(bundles),
     }
-    return ParityReport.model_validate({**fields, **more})
+    return Report.model_validate({**fields, **more})
 
 
-def mixed() -> ParityReport:
+def mixed() -> Report:
     """Some of everything, with the demo weights."""
     return report(
         bundle(),

@@ -14,7 +14,7 @@ from converters.layer_names import computing_nodes, named
 from converters.modules import HIDDEN
 from mobilesam.bundle.contract import Signature, TensorSpec
 from parity.bisection.alignment import Aligned, Match, align, align_by_layer, match
-from parity.bisection.engine import Evaluation, Observer, Operand, Operation, Value
+from parity.bisection.engine import EvaluatedOp, Observer, Operation, OpInput, Value
 from parity.bisection.noise import ROUNDING, Jitter
 from parity.bisection.op_errors import Measured, measure
 from parity.bisection.reference import Reference
@@ -67,7 +67,7 @@ class SmallEngine:
             Operation(
                 name,
                 "cast" if place == 0 else "op",
-                (Operand(Value(source, (4, 8), "float32" if place == 0 else "float16"), False),),
+                (OpInput(Value(source, (4, 8), "float32" if place == 0 else "float16"), False),),
                 (Value(name, (4, 8), "float16"),),
             )
             for place, (name, source) in enumerate(zip(names, read, strict=True))
@@ -79,7 +79,7 @@ class SmallEngine:
             again = self._again(place)
             (given,) = (value,)
             (value,) = again([given])
-            observe(Evaluation(place, (given,), (value,), again))
+            observe(EvaluatedOp(place, (given,), (value,), again))
 
     def _again(self, place: int) -> Callable[[Sequence[Tensor]], tuple[Tensor]]:
         def evaluate(given: Sequence[Tensor]) -> tuple[Tensor]:

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from converters.lookup import combinations
-from parity.bisection.engine import Operand, Operation, Value
-from parity.bisection.report import print_report, write_report
-from parity.bisection.schema import BisectReport, ComponentRecord, OpRecord
+from parity.bisection.engine import Operation, OpInput, Value
+from parity.bisection.report import BisectReport, print_report
+from parity.bisection.schema import ComponentRecord, OpRecord
 from parity.bisection.verdict import conclude, find_fault
 from parity.report.profile import Series, headroom_profile, log_profile, stage_of
 from parity.thresholds import LayerLimits, Thresholds
@@ -46,7 +46,7 @@ class Chain:
             Operation(
                 each.name,
                 each.op_type,
-                (Operand(Value(ops[i - 1].name if i else "x", (), "float32"), False),),
+                (OpInput(Value(ops[i - 1].name if i else "x", (), "float32"), False),),
                 (Value(each.name, (), "float32"),),
             )
             for i, each in enumerate(ops)
@@ -146,7 +146,7 @@ def test_the_terminal_shows_the_fault_first_and_the_conclusion_last() -> None:
 
 def test_files_are_whole_and_read_back(tmp_path: Path) -> None:
     made = report([op(0), op(1, excess=math.inf, finite=False, largest=None, headroom_bits=None)])
-    files = write_report(made, tmp_path / "out")
+    files = made.save(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "bisect.html",
         "bisect.json",

@@ -12,7 +12,7 @@ from mobilesam.errors import InputError
 from parity import cases
 from parity.cases import (
     PROMPT_TYPES,
-    Photo,
+    PromptedPhoto,
     default_cases,
     default_photos,
     is_degenerate,
@@ -171,7 +171,7 @@ def test_a_bare_folder_is_taken_in_order_and_pointed_at_in_the_middle(tmp_path: 
 
 @pytest.mark.parametrize("size", [(1, 500), (500, 1), (2, 2), (3, 40)])
 def test_every_prompt_of_a_tiny_image_lies_inside_it(size: tuple[int, int]) -> None:
-    photo = Photo("tiny", lambda: np.zeros((*size, 3), np.uint8), middle)
+    photo = PromptedPhoto("tiny", lambda: np.zeros((*size, 3), np.uint8), middle)
     for turn in range(4):
         assert len(replace(photo, turn=turn).cases(size, 1024)) == 8
 

@@ -11,8 +11,9 @@ from mobilesam.data.sample_photos import PHOTOS, ShippedPhoto
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.cases import default_photos
 from parity.gallery import MAX_SIDE, draw_gallery
+from parity.report import Report
 from parity.report.html import html
-from parity.schema import GalleryPhoto, GalleryPicture, ParityReport
+from parity.schema import GalleryPhoto, GalleryPicture
 from tests.parity.fakes import demo_model
 from tests.parity.report_samples import bundle, report
 
@@ -139,7 +140,7 @@ def test_without_a_gallery_the_page_has_none() -> None:
 
 def test_a_report_with_a_gallery_is_read_back(drawn: list[GalleryPhoto]) -> None:
     written = report(bundle(), gallery_photos=drawn)
-    assert ParityReport.model_validate_json(written.model_dump_json()).gallery_photos == drawn
+    assert Report.model_validate_json(written.model_dump_json()).gallery_photos == drawn
     older = written.model_dump()
     del older["gallery_photos"]
-    assert ParityReport.model_validate(older).gallery_photos == []
+    assert Report.model_validate(older).gallery_photos == []

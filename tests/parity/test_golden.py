@@ -12,7 +12,7 @@ from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import InputError
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes import open_runner
-from parity.cases import PROMPT_TYPES, Photo, middle
+from parity.cases import PROMPT_TYPES, PromptedPhoto, middle
 from parity.golden import INDEX_NAME, Golden, write_golden
 from parity.metrics import cosine, iou, relative_l2
 from parity.references import masks_of
@@ -20,10 +20,10 @@ from parity.thresholds import Thresholds
 from tests.tiny_bundles import SIZE, tiny_model
 
 
-def photo() -> Photo:
+def photo() -> PromptedPhoto:
     rows, columns = np.mgrid[0:70, 0:101]
     pixels = np.stack([rows * 3, columns * 2, (rows * columns) % 256], axis=-1).astype(np.uint8)
-    return Photo("slopes", lambda: pixels, middle)
+    return PromptedPhoto("slopes", lambda: pixels, middle)
 
 
 def tensors(folder: Path, records: Any) -> dict[str, np.ndarray]:

@@ -11,12 +11,12 @@ import pytest
 
 from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError, InputError
+from parity import compare
 from parity.replay.merge import merge
 from parity.replay.pack import Packed, pack
 from parity.replay.run import INDEX, RESULT
 from parity.replay.schema import read_pack, result_files
 from parity.schema import Measurement
-from parity.suite import run_parity
 from tests.masked_folders import write_masked
 from tests.parity.fakes import demo_model, write_bundle
 from tests.parity.replay_folders import loadable, minimal_python, record_again, run_script
@@ -86,7 +86,7 @@ def test_the_report_is_the_one_without_the_journey(
     packed: Packed, onnx: Bundle, photos: Path
 ) -> None:
     merged = merge([packed.folder], progress=False)
-    direct = run_parity([onnx.path], images=photos, threads=1, measure=False, progress=False)
+    direct = compare([onnx.path], images=photos, threads=1, measure=False, progress=False)
     (ours,), (theirs,) = merged.bundles, direct.bundles
     assert theirs.verdict == "PASS", theirs.reasons
     assert len(ours.cases) == 3 * 2 * 8

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from mobilesam.errors import InputError
-from parity.report import print_report, write_report
+from parity.report import Report, print_report
 from parity.report.html import html
 from parity.report.junit import junit_xml
 from parity.report.markdown import markdown
 from parity.report.summary import counts, headline, summarise
-from parity.schema import Headroom, OpRange, ParityReport
+from parity.schema import Headroom, OpRange
 from tests.parity.report_samples import (
     PIXEL,
     altered,
@@ -65,7 +65,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def _terminal(written: ParityReport, width: int) -> str:
+def _terminal(written: Report, width: int) -> str:
     stream = io.StringIO()
     print_report(written, Console(file=stream, width=width))
     return stream.getvalue()
@@ -73,7 +73,7 @@ def _terminal(written: ParityReport, width: int) -> str:
 
 def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    paths = write_report(mixed(), folder)
+    paths = mixed().save(folder)
     assert {kind: path.name for kind, path in paths.items()} == {
         "json": "report.json",
         "html": "report.html",
@@ -82,7 +82,7 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     }
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in paths.values())
     text = paths["json"].read_text(encoding="utf-8")
-    back = ParityReport.model_validate_json(text)
+    back = Report.model_validate_json(text)
     assert back.model_dump_json() == mixed().model_dump_json()
     values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert values["schema_version"] == "1.2"
@@ -93,7 +93,7 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
 def test_reports_in_place_are_replaced_only_by_whole_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_report(report(bundle()), tmp_path)
+    report(bundle()).save(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def cut_off(self: Path, content: bytes) -> int:
@@ -103,14 +103,14 @@ def test_reports_in_place_are_replaced_only_by_whole_ones(
 
     monkeypatch.setattr(Path, "write_bytes", cut_off)
     with pytest.raises(InputError, match="no space left on device"):
-        write_report(mixed(), tmp_path)
+        mixed().save(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_file_in_the_folders_place_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be written to"):
-        write_report(report(bundle()), tmp_path / "file")
+        report(bundle()).save(tmp_path / "file")
 
 
 def test_page_needs_nothing_else() -> None:

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from parity.report import figures, print_report
+from parity.report import Report, figures, print_report
 from parity.report.html import html
 from parity.report.labels import Box, Spot, place
 from parity.report.markdown import markdown
 from parity.report.scatter import scatters
 from parity.report.summary import summarise
 from parity.report.tradeoff import front
-from parity.schema import BundleReport, ParityReport, Tradeoff
+from parity.schema import BundleReport, Tradeoff
 from tests.parity.report_samples import (
     PIXEL,
     altered,
@@ -128,7 +128,7 @@ def test_report_json_holds_them_and_they_are_never_read() -> None:
     assert stored["tradeoffs"][1]["slower"] == pytest.approx(1.3)
     assert stored["tradeoffs"][1]["drop"] == pytest.approx(0.01)
     stored["tradeoffs"][1]["slower"] = None
-    assert ParityReport.model_validate(stored).tradeoffs == written.tradeoffs
+    assert Report.model_validate(stored).tradeoffs == written.tradeoffs
 
 
 def test_every_table_marks_what_is_slower_and_states_the_drops() -> None:

@@ -1,46 +1,50 @@
-"""What was found, on a terminal, and as files for people and for machines."""
+"""What ``bisect`` found: the report, tables on a terminal, and files for people and machines."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parity.bisection.schema import BisectReport
+from parity.bisection.schema import BisectData
 from parity.report import write_files
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["print_report", "write_report"]
+__all__ = ["BisectReport", "print_report"]
 
 FILES = {"json": "bisect.json", "html": "bisect.html"}
 
 
-def write_report(report: BisectReport, folder: Path) -> dict[str, Path]:
-    """Write ``bisect.json`` and ``bisect.html``, each whole or not at all.
+class BisectReport(BisectData):
+    """One bundle on one runtime against PyTorch, op by op."""
 
-    Args:
-        report: what was found.
-        folder: created if it does not exist; earlier reports in it are replaced.
+    def save(self, folder: str | Path) -> dict[str, Path]:
+        """Write ``bisect.json`` and ``bisect.html``, each whole or not at all.
 
-    Returns:
-        The files by kind: ``json``, ``html``.
+        Args:
+            folder: created if it does not exist; earlier reports in it are replaced.
 
-    Raises:
-        InputError: the folder cannot be written.
-        MissingDependencyError: Jinja2 is not installed.
-    """
-    from parity.bisection.report.page import html
+        Returns:
+            The files by kind: ``json``, ``html``.
 
-    contents = {
-        "json": (report.model_dump_json(indent=2) + "\n").encode(),
-        "html": html(report).encode(),
-    }
-    return write_files(folder, FILES, contents)
+        Raises:
+            InputError: the folder cannot be written.
+            MissingDependencyError: Jinja2 is not installed.
+        """
+        from parity.bisection.report.page import html
+
+        contents = {
+            "json": (self.model_dump_json(indent=2) + "\n").encode(),
+            "html": html(self).encode(),
+        }
+        return write_files(Path(folder), FILES, contents)
 
 
-def print_report(report: BisectReport, console: "Console", top: int | None = 10) -> None:
+def print_report(report: BisectData, console: "Console", top: int | None = 10) -> None:
     """Print the worst ops of each file, or all in order, and the conclusion as the last line.
 
     Args:
+        report: what was found.
+        console: where to print.
         top: so many ops of each file; None prints all.
     """
     from parity.bisection.report.terminal import print_tables

@@ -3,14 +3,14 @@
 from typing import Any
 
 from parity.bisection.report.terminal import chosen
-from parity.bisection.schema import BisectReport, ComponentRecord
+from parity.bisection.schema import BisectData, ComponentRecord
 from parity.report.html import environment
 from parity.report.profile import Profile, Series, headroom_profile, log_profile
 
 WORST = 20
 
 
-def html(report: BisectReport) -> str:
+def html(report: BisectData) -> str:
     """The page. Everything from the report is escaped.
 
     Raises:

@@ -5,14 +5,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from parity.bisection.schema import BisectReport, ComponentRecord, OpRecord
+from parity.bisection.schema import BisectData, ComponentRecord, OpRecord
 from parity.report import figures
 
 WIDE = 132
 """From so many columns on, the table has every figure."""
 
 
-def print_tables(report: BisectReport, console: Console, top: int | None) -> None:
+def print_tables(report: BisectData, console: Console, top: int | None) -> None:
     """Print a table for each file and, last, the conclusion."""
     for part in report.components:
         console.print(

@@ -16,7 +16,7 @@ from mobilesam.progress import Progress
 from mobilesam.runtimes.base import Decoded
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam_cli import app
-from parity.cases import Photo, default_photos
+from parity.cases import PromptedPhoto, default_photos
 from parity.mixed_precision.plot import sensitivity_plot
 from parity.mixed_precision.search import OBJECTIVES, plan_of, search
 from parity.mixed_precision.sensitivity import GroupCost, moves, sensitivity
@@ -155,7 +155,7 @@ def real(tiny_bundle: Any, tmp_path: Path) -> Any:
     """Trials of the tiny model's files on one photo."""
     bundle: Bundle = tiny_bundle("tflite")
     contents = {c: bundle.file(c, "litert").read_bytes() for c in COMPONENTS}
-    photo: Photo = default_photos()[0]
+    photo: PromptedPhoto = default_photos()[0]
     with (
         ReferenceRunner(tiny_model()) as reference,
         reference_answers(reference, [photo]) as answers,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.judge import Findings
+from parity.findings import Findings
 from parity.report.figures import exact, limit
 from parity.schema import CaseMetrics, Check, MaskMetrics, Stage
 from parity.thresholds import MaskLimits, Row
@@ -20,7 +20,7 @@ MASK_STAGES: tuple[Stage, ...] = ("decoder", "end_to_end")
 
 
 @dataclass(frozen=True)
-class Sample:
+class MeasuredValue:
     """One value of a metric, the place it was measured at, and what group it belongs to."""
 
     value: float
@@ -51,9 +51,9 @@ def _reason(check: Check) -> str:
 
 
 def _encoder_checks(findings: Findings, row: Row) -> list[Check]:
-    def samples(value: Callable[..., float | None]) -> list[Sample]:
+    def samples(value: Callable[..., float | None]) -> list[MeasuredValue]:
         values = [(metric, value(metric)) for metric in findings.encoder]
-        return [Sample(v, m.image, m.image) for m, v in values if v is not None]
+        return [MeasuredValue(v, m.image, m.image) for m, v in values if v is not None]
 
     limits = row.encoder
     # Equal embeddings have no PSNR: it is infinite, and left out.
@@ -76,18 +76,20 @@ def _encoder_checks(findings: Findings, row: Row) -> list[Check]:
 def _mask_checks(findings: Findings, stage: Stage, limits: MaskLimits) -> list[Check]:
     cases = [case for case in findings.cases if case.stage == stage]
 
-    def samples(value: Callable[[MaskMetrics], float | None]) -> list[Sample]:
+    def samples(value: Callable[[MaskMetrics], float | None]) -> list[MeasuredValue]:
         return [
-            Sample(v, f"{_where(case)}, mask {mask.channel}", case.prompt_type)
+            MeasuredValue(v, f"{_where(case)}, mask {mask.channel}", case.prompt_type)
             for case in cases
             for mask in case.masks
             if (v := value(mask)) is not None
         ]
 
-    def per_case(value: Callable[[MaskMetrics], float]) -> list[Sample]:
+    def per_case(value: Callable[[MaskMetrics], float]) -> list[MeasuredValue]:
         # A permutation of channels must not hide among three that are right.
         return [
-            Sample(worst([value(mask) for mask in case.masks]), _where(case), case.prompt_type)
+            MeasuredValue(
+                worst([value(mask) for mask in case.masks]), _where(case), case.prompt_type
+            )
             for case in cases
         ]
 
@@ -119,7 +121,7 @@ def _mask_checks(findings: Findings, stage: Stage, limits: MaskLimits) -> list[C
     ]
 
 
-def at_most(metric: str, stage: Stage, samples: Sequence[Sample], limit: float) -> Check:
+def at_most(metric: str, stage: Stage, samples: Sequence[MeasuredValue], limit: float) -> Check:
     """The largest value must be at most the limit; no samples, or a NaN, is a failure."""
     if not samples:
         return _unmeasured(metric, stage, "<=", limit)
@@ -129,7 +131,7 @@ def at_most(metric: str, stage: Stage, samples: Sequence[Sample], limit: float) 
     return _check(metric, stage, most, "<=", limit, not failing, where)
 
 
-def at_least(metric: str, stage: Stage, samples: Sequence[Sample], limit: float) -> Check:
+def at_least(metric: str, stage: Stage, samples: Sequence[MeasuredValue], limit: float) -> Check:
     """The smallest value must be at least the limit; no samples, or a NaN, is a failure."""
     if not samples:
         return _unmeasured(metric, stage, ">=", limit)
@@ -149,7 +151,9 @@ def worst(values: Iterable[float]) -> float:
     return float(np.max(list(values)))
 
 
-def _mean_at_least(metric: str, stage: Stage, samples: Sequence[Sample], limit: float) -> Check:
+def _mean_at_least(
+    metric: str, stage: Stage, samples: Sequence[MeasuredValue], limit: float
+) -> Check:
     if not samples:
         return _unmeasured(metric, stage, ">=", limit)
     mean = float(np.mean([s.value for s in samples]))
@@ -157,12 +161,12 @@ def _mean_at_least(metric: str, stage: Stage, samples: Sequence[Sample], limit: 
 
 
 def _all_finite(stage: Stage, rows: Sequence[tuple[bool, str, str]]) -> Check:
-    samples = [Sample(float(finite), where, group) for finite, where, group in rows]
+    samples = [MeasuredValue(float(finite), where, group) for finite, where, group in rows]
     return at_least("finite", stage, samples, 1.0)
 
 
 def _spread(findings: Findings, stage: Stage) -> Check:
-    samples = [Sample(v, where, where) for s, where, v in findings.spreads if s == stage]
+    samples = [MeasuredValue(v, where, where) for s, where, v in findings.spreads if s == stage]
     return at_least("not_constant", stage, samples, MIN_SPREAD)
 
 
@@ -181,7 +185,7 @@ def _where(case: CaseMetrics) -> str:
     return f"{case.image}, {case.prompt}"
 
 
-def _place(samples: Sequence[Sample], value: float, failing: Sequence[Sample]) -> str:
+def _place(samples: Sequence[MeasuredValue], value: float, failing: Sequence[MeasuredValue]) -> str:
     """Where the worst value is, and every group that fails with it."""
     at = next(s.where for s in samples if s.value == value or np.isnan(value) and np.isnan(s.value))
     groups = list(dict.fromkeys(s.group for s in failing))

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from parity.judge import Findings
+from parity.checks import MeasuredValue, at_least, at_most, checks, reasons
+from parity.findings import Findings
 from parity.schema import CaseMetrics, EncoderMetrics, MaskMetrics, Stage
 from parity.thresholds import Thresholds
-from parity.verdict import Sample, at_least, at_most, checks, reasons
 
 ROW = Thresholds().row("tflite", "fp32")
 
@@ -69,21 +69,25 @@ def test_nothing_measured_fails_every_check() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_single_value_that_is_not_a_number_fails(value: float) -> None:
-    samples = [Sample(0.0, "a", "a"), Sample(value, "b", "b"), Sample(0.0, "c", "c")]
+    samples = [
+        MeasuredValue(0.0, "a", "a"),
+        MeasuredValue(value, "b", "b"),
+        MeasuredValue(0.0, "c", "c"),
+    ]
     check = at_most("metric", "encoder", samples, 1.0)
     assert not check.passed and check.where == "b"
     assert check.value is None or check.value == math.inf
 
 
 def test_a_nan_fails_a_lower_limit_too() -> None:
-    samples = [Sample(1.0, "a", "a"), Sample(math.nan, "b", "b")]
+    samples = [MeasuredValue(1.0, "a", "a"), MeasuredValue(math.nan, "b", "b")]
     check = at_least("metric", "encoder", samples, 0.5)
     assert not check.passed and check.value is None and check.where == "b"
 
 
 def test_the_worst_place_and_every_failing_group_are_named() -> None:
-    samples = [Sample(3.0, "x, mask 1", "box"), Sample(9.0, "y, mask 2", "one_point")]
-    samples.append(Sample(0.0, "z", "border_point"))
+    samples = [MeasuredValue(3.0, "x, mask 1", "box"), MeasuredValue(9.0, "y, mask 2", "one_point")]
+    samples.append(MeasuredValue(0.0, "z", "border_point"))
     check = at_most("metric", "decoder", samples, 1.0)
     assert check.value == 9 and check.where == "y, mask 2; fails for box, one_point"
     (reason,) = reasons([check])
@@ -101,12 +105,12 @@ def test_the_worst_place_and_every_failing_group_are_named() -> None:
     ],
 )
 def test_a_reason_shows_in_what_the_value_misses(value: float, limit: float, sentence: str) -> None:
-    check = at_least("cosine", "encoder", [Sample(value, "cup", "cup")], limit)
+    check = at_least("cosine", "encoder", [MeasuredValue(value, "cup", "cup")], limit)
     assert reasons([check]) == [sentence]
 
 
 def test_a_reason_shows_in_what_the_value_exceeds() -> None:
-    check = at_most("relative_l2", "encoder", [Sample(1.00000004e-4, "cup", "cup")], 1e-4)
+    check = at_most("relative_l2", "encoder", [MeasuredValue(1.00000004e-4, "cup", "cup")], 1e-4)
     assert reasons([check]) == ["encoder relative_l2: 0.000100000004, wanted <= 0.0001 (cup)"]
 
 

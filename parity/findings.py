@@ -52,7 +52,7 @@ class Findings:
             self._worst_key, self.worst = key, drawn
 
 
-def judge(
+def compare_runner(
     runner: BundleRunner,
     references: Sequence[PhotoReference],
     advance: Step = lambda _: None,

@@ -11,9 +11,10 @@ from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import BundleError, CheckpointError, InputError, ThresholdError
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
-from parity import suite
+from parity import comparison, judging, origin
 from parity.image_folder import folder_photos
-from parity.schema import BundleReport, ParityReport
+from parity.report import Report
+from parity.schema import BundleReport
 from tests.parity.fakes import ModuleRunner, changed, demo_model, write_bundle, write_photos
 
 
@@ -35,20 +36,20 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type[ModuleRun
         assert variant == "vit_t"
         return demo_model(image_size) if weights == "demo" else load_model(weights)
 
-    monkeypatch.setattr(suite, "load_model", load)
+    monkeypatch.setattr(origin, "load_model", load)
 
     def use(kind: type[ModuleRunner]) -> None:
         monkeypatch.setattr(
-            suite, "open_runner", lambda bundle, runtime, **given: kind(bundle, **given)
+            judging, "open_runner", lambda bundle, runtime, **given: kind(bundle, **given)
         )
 
     use(ModuleRunner)
     yield use
 
 
-def run(bundles: list[Path], photos: Path, **options: object) -> ParityReport:
+def run(bundles: list[Path], photos: Path, **options: object) -> Report:
     settings = {"measure": False, "progress": False, "images": photos} | options
-    return suite.run_parity(bundles, **settings)  # type: ignore[arg-type]
+    return comparison.compare(bundles, **settings)  # type: ignore[arg-type]
 
 
 def failed(report: BundleReport) -> set[tuple[str, str]]:
@@ -71,7 +72,7 @@ def test_the_right_modules_pass(
     assert own.worst_picture is not None and own.worst_picture.startswith("data:image/")
     assert len(report.gallery) == 2
     assert own.weights == "demo" and report.weights["sha256"] == model.weights.sha256  # type: ignore[union-attr]
-    again = ParityReport.model_validate_json(report.model_dump_json())
+    again = Report.model_validate_json(report.model_dump_json())
     assert again.passed and len(again.bundles[0].cases) == len(own.cases)
 
 
@@ -157,7 +158,7 @@ def test_an_encoder_of_nans_fails_every_comparison(
     encoder = [check for check in own.checks if check.stage == "encoder"]
     assert encoder and not any(check.passed for check in encoder)
     assert ("end_to_end", "finite") in failed(own)
-    assert not ParityReport.model_validate_json(report.model_dump_json()).passed
+    assert not Report.model_validate_json(report.model_dump_json()).passed
 
 
 class Raises(ModuleRunner):
@@ -176,7 +177,7 @@ def test_a_runner_that_raises_fails_with_its_sentence_and_the_rest_goes_on(
         kind = Raises if bundle.path.name == "bad" else ModuleRunner  # type: ignore[attr-defined]
         return kind(bundle, **given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(suite, "open_runner", open_)
+    monkeypatch.setattr(judging, "open_runner", open_)
     bundles = [write_bundle(tmp_path / name, model) for name in ("bad", "good")]
     report = run(bundles, photos)
     bad, good = report.bundles
@@ -221,12 +222,11 @@ def test_the_gallery_is_drawn_when_it_is_asked_for(
 ) -> None:
     bundle = write_bundle(tmp_path / "b", model)
     plain = run([bundle], photos)
-    assert plain.gallery_photos == [] and "--gallery" not in plain.command
+    assert plain.gallery_photos == []
     asked = run([bundle], photos, gallery=True)
     assert asked.passed and len(asked.gallery_photos) >= 6
-    assert asked.command.endswith("--gallery")
     assert len(asked.gallery) == 2, "the user's own photos are still drawn"
-    monkeypatch.setattr(suite, "default_photos", lambda: folder_photos(photos))
+    monkeypatch.setattr(comparison, "default_photos", lambda: folder_photos(photos))
     built_in = run([bundle], photos, images=None, gallery=True)
     assert built_in.gallery == {}, "the gallery has them"
 
@@ -272,7 +272,7 @@ def test_one_reference_serves_bundles_of_the_same_weights(
         loaded.append(given)
         return model
 
-    monkeypatch.setattr(suite, "load_model", counted)
+    monkeypatch.setattr(origin, "load_model", counted)
     bundles = [write_bundle(tmp_path / name, model) for name in ("one", "two")]
     report = run(bundles, photos)
     assert report.passed and len(report.bundles) == 2
@@ -290,12 +290,12 @@ def test_measuring_that_fails_is_the_bundles_fault_but_never_the_references(
         raise BundleError("it was killed by signal 9")
 
     bundle = write_bundle(tmp_path / "b", model)
-    monkeypatch.setattr(suite, "measure_reference", killed)
-    monkeypatch.setattr(suite, "measure_bundle", lambda *_: [])
+    monkeypatch.setattr(comparison, "measure_reference", killed)
+    monkeypatch.setattr(comparison, "measure_bundle", lambda *_: [])
     report = run([bundle], photos, measure=True)
     assert report.passed and report.reference == []
     assert "signal 9" in report.machine["PyTorch's latency"]
-    monkeypatch.setattr(suite, "measure_bundle", killed)
+    monkeypatch.setattr(comparison, "measure_bundle", killed)
     (own,) = run([bundle], photos, measure=True).bundles
     assert own.verdict == "FAIL"
     assert own.reasons == ["could not be measured: it was killed by signal 9"]

@@ -1,0 +1,44 @@
+"""The bundles that a user named, opened."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle
+from mobilesam.errors import BundleError
+
+BundleSource = str | Path | Bundle
+"""A bundle, its folder, or a folder that holds folders of bundles."""
+
+
+def open_bundles(given: BundleSource | Sequence[BundleSource]) -> list[Bundle]:
+    """Every bundle that is named, or lies in a folder that is named, each once, in order.
+
+    Args:
+        given: one or several.
+
+    Raises:
+        BundleError: none was given, one is no bundle and holds none, has a malformed manifest, or
+            lacks a file.
+    """
+    sources = [given] if isinstance(given, str | Path | Bundle) else given
+    found: dict[Path, Bundle] = {}
+    for source in sources:
+        for bundle in [source] if isinstance(source, Bundle) else _inside(Path(source)):
+            found.setdefault(bundle.path.resolve(), bundle)
+    if not found:
+        raise BundleError("no bundle was given: name the folder of at least one")
+    for bundle in found.values():
+        bundle.require_files()
+    return list(found.values())
+
+
+def _inside(path: Path) -> list[Bundle]:
+    if (path / MANIFEST_NAME).is_file() or not path.is_dir():
+        return [Bundle(path)]
+    folders = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST_NAME}"))
+    bundles = [Bundle(folder) for folder in folders if not folder.name.startswith(".")]
+    if not bundles:
+        raise BundleError(
+            f"'{path}' is not a bundle and holds none: give a folder that 'mobilesam export' wrote"
+        )
+    return bundles

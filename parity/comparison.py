@@ -1,0 +1,131 @@
+"""Do exported files still draw PyTorch's masks? Bundles in, one report with their verdicts out."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.data.sample_photos import PHOTOS
+from mobilesam.errors import BundleError
+from mobilesam.progress import Progress
+from mobilesam.runtimes.reference import ReferenceRunner
+from parity.bundles import BundleSource, open_bundles
+from parity.cases import default_photos
+from parity.cost.measure import measure_bundle, measure_reference
+from parity.gallery import draw_gallery, first_answers
+from parity.image_folder import folder_photos
+from parity.judging import BundleRun, check_run, empty_report, judge_run
+from parity.origin import Origin
+from parity.references import reference_answers
+from parity.report import Report
+from parity.schema import BundleReport
+from parity.thresholds import Thresholds
+
+
+def compare(
+    bundles: BundleSource | Sequence[BundleSource],
+    *,
+    images: str | Path | None = None,
+    thresholds: str | Path | None = None,
+    weights: str | Path | None = None,
+    threads: int | None = None,
+    measure: bool = True,
+    compute_units: str | None = None,
+    gallery: bool = False,
+    progress: bool = True,
+    command: str = "",
+) -> Report:
+    """Judge bundles against the PyTorch model they were exported from.
+
+        report = compare("exports/tflite-fp16", images="photos")
+        report.save("reports")
+        assert report.passed
+
+    A bundle whose files were altered, whose weights are not the reference's, or that fails while
+    it runs gets the verdict FAIL with the reason, and the others are judged all the same.
+
+    Args:
+        bundles: one or several, opened or as their folders; also folders that hold bundles.
+        images: folder of photos instead of the built-in ones.
+        thresholds: TOML file instead of ``parity/thresholds.toml``.
+        weights: of the reference; None takes what each manifest names.
+        threads: threads of every runtime; None leaves their defaults and measures with one for
+            each core.
+        measure: also take load time, latency and memory, each in a process of its own.
+        compute_units: for Core ML on a Mac.
+        gallery: also draw what the weights make of the built-in photos; where bundles come from
+            several weights, those of the first.
+        progress: show progress on the terminal.
+        command: the command line that makes this report again, for the report to state.
+
+    Returns:
+        The report: ``report.passed`` tells whether every verdict passes, ``report.save(folder)``
+        writes it as a page, Markdown, JSON and JUnit XML.
+
+    Raises:
+        BundleError: no bundle was given, one has no or a malformed manifest, or a file is missing.
+        CheckpointError: the reference's weights cannot be loaded.
+        InputError: the images or thresholds cannot be used.
+    """
+    limits = Thresholds(None if thresholds is None else Path(thresholds))
+    runs = [run for bundle in open_bundles(bundles) for run in _runs(bundle, limits)]
+    photos = default_photos() if images is None else folder_photos(Path(images))
+    origins = {run: Origin.of(run.bundle, weights) for run in runs}
+    models = {origin: origin.load() for origin in dict.fromkeys(origins.values())}
+    first = next(iter(models.values()))
+    report = empty_report(photos, limits, first, command)
+    judged: dict[BundleRun, BundleReport] = {}
+    with Progress(progress) as shown:
+        if gallery:
+            with ReferenceRunner(first) as reference, shown.task("gallery", len(PHOTOS)) as step:
+                report.gallery_photos = draw_gallery(reference, step)
+        for origin, model in models.items():
+            own = [run for run in runs if origins[run] == origin]
+            judged |= {run: check_run(run, model) for run in own}
+            intact = [run for run in own if not judged[run].reasons]
+            if not intact:
+                continue
+            with ReferenceRunner(model) as reference, ExitStack() as kept:
+                with shown.task("PyTorch reference", len(photos)) as step:
+                    answers = kept.enter_context(reference_answers(reference, photos, step))
+                if images is not None or not gallery:  # else these photos are drawn already
+                    report.gallery |= first_answers(answers)
+                for run in intact:
+                    judge_run(judged[run], run, answers, threads, compute_units, shown)
+        report.bundles = [judged[run] for run in runs]
+        if measure:
+            _measure(report, runs, next(iter(models)), threads, compute_units, shown)
+    return report
+
+
+def _runs(bundle: Bundle, limits: Thresholds) -> list[BundleRun]:
+    """The bundle on each of its runtimes."""
+    row = limits.row(bundle.manifest.target, bundle.manifest.scheme.name)
+    return [BundleRun(bundle, runtime, row) for runtime in bundle.runtimes]
+
+
+def _measure(
+    report: Report,
+    runs: Sequence[BundleRun],
+    origin: Origin,
+    threads: int | None,
+    compute_units: str | None,
+    shown: Progress,
+) -> None:
+    """Add what loading and running costs, where a bundle could be run at all."""
+    runnable = [(run, own) for run, own in zip(runs, report.bundles, strict=True) if own.cases]
+    with shown.task("latency and memory", 1 + len(runnable)) as step:
+        step("PyTorch")
+        try:
+            report.reference = measure_reference(
+                origin.weights, origin.variant, origin.image_size, threads
+            )
+        except BundleError as error:  # the verdicts stand without it
+            report.machine["PyTorch's latency"] = f"not measured: {error}"
+        for run, own in runnable:
+            step(f"{run.bundle.name} on {run.runtime}")
+            try:
+                own.measurements = measure_bundle(run.bundle, run.runtime, threads, compute_units)
+            except BundleError as error:
+                own.verdict = "FAIL"
+                own.reasons.append(f"could not be measured: {error}")

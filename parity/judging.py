@@ -1,0 +1,167 @@
+"""One bundle on one runtime judged: from intact files to numbers, checks and a verdict."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import torch
+
+from mobilesam import __version__
+from mobilesam.bundle.manifest import Bundle
+from mobilesam.cores import available_cores
+from mobilesam.inference.drawing import data_uri, draw_case
+from mobilesam.progress import Progress, Step
+from mobilesam.runtimes import open_runner
+from mobilesam.runtimes.base import BundleRunner
+from mobilesam.weights.checkpoints import WeightsInfo
+from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, PromptedPhoto
+from parity.checks import checks, equality, reasons
+from parity.findings import Findings, compare_runner
+from parity.headroom import measure_headroom
+from parity.references import PhotoReference
+from parity.report import Report
+from parity.schema import BundleReport, Check
+from parity.thresholds import Row, Thresholds
+
+
+class Weighted(Protocol):
+    """What a bundle's weights are compared with: a model, or the record of one in a replay pack."""
+
+    @property
+    def weights(self) -> WeightsInfo | None:
+        """Of the model; None if none were loaded."""
+
+
+@dataclass(frozen=True)
+class BundleRun:
+    """One bundle on one runtime, and what it is held against."""
+
+    bundle: Bundle
+    runtime: str
+    row: Row
+
+
+def check_run(run: BundleRun, model: Weighted) -> BundleReport:
+    """The beginning of a report: FAIL so far, with reasons why it must not be run, if any."""
+    report = _empty_bundle_report(run)
+    report.checks = _integrity(run, model)
+    report.reasons = reasons(report.checks)
+    return report
+
+
+def judge_run(
+    report: BundleReport,
+    run: BundleRun,
+    answers: Sequence[PhotoReference],
+    threads: int | None,
+    compute_units: str | None,
+    shown: Progress,
+) -> None:
+    """Judge one intact bundle on one runtime; what it raises becomes the reason of a FAIL."""
+    judge_opened(report, lambda: _open(run, threads, compute_units), answers, run.row, shown)
+
+
+def judge_opened(
+    report: BundleReport,
+    opened: Callable[[], BundleRunner],
+    answers: Sequence[PhotoReference],
+    row: Row,
+    shown: Progress,
+) -> None:
+    """Judge the runner that ``opened`` makes; what it raises becomes the reason of a FAIL."""
+    title = f"{report.bundle} on {report.runtime}"
+    try:
+        with opened() as runner, shown.task(title, len(answers)) as step:
+            report.engine = runner.engine
+            judge_runner(report, runner, answers, row, step)
+            report.headroom = measure_headroom(runner, answers[0])
+    except Exception as error:  # whatever a runtime does, the other bundles are still judged
+        report.verdict = "FAIL"
+        report.reasons.append(f"could not be run: {error or type(error).__name__}")
+
+
+def _open(run: BundleRun, threads: int | None, compute_units: str | None) -> BundleRunner:
+    if run.runtime == "coreml" and compute_units is not None:
+        return open_runner(run.bundle, run.runtime, threads=threads, compute_units=compute_units)
+    return open_runner(run.bundle, run.runtime, threads=threads)
+
+
+def judge_runner(
+    report: BundleReport,
+    runner: BundleRunner,
+    answers: Sequence[PhotoReference],
+    row: Row,
+    step: Step = lambda _: None,
+) -> Findings:
+    """Ask an opened runner every case; write numbers, checks, verdict and picture to its report."""
+    findings = compare_runner(runner, answers, step)
+    report.encoder, report.cases = findings.encoder, findings.cases
+    report.notes = findings.skipped
+    report.checks = [*report.checks, *checks(findings, row)]
+    report.reasons = reasons(report.checks)
+    report.verdict = "FAIL" if report.reasons else "PASS"
+    if findings.worst is not None:
+        worst = findings.worst
+        report.worst_case = f"{worst.case.image}, {worst.case.name}"
+        photo = answers[worst.photo].photo.load()
+        picture = draw_case(photo, worst.case.prompt, worst.reference_mask, worst.exported_mask)
+        report.worst_picture = data_uri(picture)
+    return findings
+
+
+def _integrity(run: BundleRun, model: Weighted) -> list[Check]:
+    """Whether this is what was exported, from the weights it is compared to; nothing is run."""
+    bundle = run.bundle
+    altered = bundle.altered()
+    where = "; ".join(
+        f"{path} is not as exported, its SHA-256 differs from the manifest's" for path in altered
+    )
+    made = [equality("digest", "integrity", len(altered), 0, where)]
+    stated = bundle.manifest.weights.sha256
+    actual = model.weights.sha256 if model.weights else ""
+    other = "" if stated == actual else f"exported from {stated[:12]}…, reference is {actual[:12]}…"
+    return [*made, equality("weights_digest", "integrity", int(stated != actual), 0, other)]
+
+
+def _empty_bundle_report(run: BundleRun) -> BundleReport:
+    bundle, manifest = run.bundle, run.bundle.manifest
+    return BundleReport(
+        bundle=bundle.name,
+        path=str(bundle.path),
+        target=manifest.target,
+        scheme=manifest.scheme.name,
+        runtime=run.runtime,
+        engine=run.runtime,
+        weights=manifest.weights.name,
+        image_size=manifest.image_size,
+        verdict="FAIL",
+        reasons=[],
+        checks=[],
+        size_bytes=bundle.component_sizes(run.runtime),
+    )
+
+
+def empty_report(
+    photos: Sequence[PromptedPhoto], limits: Thresholds, model: Weighted, command: str = ""
+) -> Report:
+    """A report of this machine that has no bundle yet; its weights are the model's."""
+    return Report(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=__version__,
+        machine={
+            "system": f"{platform.system()} {platform.release()}",
+            "processor": platform.processor() or platform.machine(),
+            "cores": str(available_cores()),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        weights=dict(vars(model.weights)) if model.weights else {},
+        images=[photo.name for photo in photos],
+        prompt_types=list(PROMPT_TYPES),
+        degenerate_rule=DEGENERATE_RULE,
+        thresholds_file=str(limits.path),
+        command=command,
+        bundles=[],
+    )
