@@ -55,9 +55,9 @@ def bisect(
     require_inputs(thresholds=thresholds)
 
     from mobilesam.bundle.contract import COMPONENTS
-    from mobilesam.bundle.manifest import Bundle
     from mobilesam.model.build import load_model
     from mobilesam.progress import Progress
+    from mobilesam.runtimes.bundle import Bundle
     from parity.bisection.formats import require_format
     from parity.bisection.report import print_report, write_report
     from parity.bisection.run import bisect as run

@@ -11,7 +11,6 @@ from typing import Protocol
 import torch
 
 from mobilesam import __version__
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.cores import available_cores
 from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import BundleError
@@ -20,6 +19,7 @@ from mobilesam.model.build import load_model
 from mobilesam.progress import Progress, Step
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam.weights.checkpoints import KNOWN_NAMES, WeightsInfo
 from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, Photo, default_photos

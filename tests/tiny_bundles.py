@@ -10,9 +10,9 @@ from converters.coreml.options import CoreMLOptions
 from converters.exporting import export_all
 from converters.schemes import COREML, schemes_of
 from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
+from mobilesam.runtimes.bundle import Bundle
 from tests.live_bundles import REQUIRED
 from tests.upstream.oracle import randomize
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle
+from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import BundleError
 from mobilesam.runtimes import RUNNERS
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.coreml import COMPUTE_UNITS
 from parity.cost import worker as measure
 from parity.replay import run
