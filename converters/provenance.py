@@ -26,8 +26,7 @@ from mobilesam.bundle.manifest import (
     size_on_disk,
 )
 from mobilesam.files import sha256_of
-from mobilesam.inference.predictor import MASK_THRESHOLD
-from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.inference.transforms import MASK_THRESHOLD, PIXEL_MEAN, PIXEL_STD
 from mobilesam.model.sam import MobileSAM
 from mobilesam.weights.checkpoints import tensors_sha256
 

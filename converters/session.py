@@ -21,7 +21,7 @@ from converters.tflite.distilled import DistilledRecord
 from converters.worker import Task
 from converters.workspace import cannot_write, locked, replacing
 from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import Bundle, WeightsRecord
+from mobilesam.bundle.manifest import BundleFolder, WeightsRecord
 from mobilesam.errors import BundleError, ExportError
 from mobilesam.model.sam import MobileSAM
 
@@ -176,7 +176,7 @@ def hand_over(model: MobileSAM, path: Path) -> None:
 
 def _is_unchanged(folder: Path, key: str) -> bool:
     try:
-        bundle = Bundle(folder)
+        bundle = BundleFolder(folder)
         bundle.verify()
     except BundleError:
         return False

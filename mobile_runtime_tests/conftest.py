@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from conftest import THREADS, shared_folder
 from converters.exporting import export
 from mobile_runtime_tests.helpers import FLOAT, OTHERS, SIZE, Change, Judge
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.model.build import build
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity import judging
 from parity.image_folder import folder_photos

@@ -22,9 +22,9 @@ from mobile_runtime_tests.planting import (  # noqa: E402
     weight_faults,
 )
 from mobilesam.bundle.contract import COMPONENTS, Component  # noqa: E402
-from mobilesam.bundle.manifest import Bundle  # noqa: E402
 from mobilesam.errors import BundleError  # noqa: E402
 from mobilesam.inference.prompts import make_prompt  # noqa: E402
+from mobilesam.runtimes.bundle import Bundle  # noqa: E402
 from mobilesam_cli import app  # noqa: E402
 from parity.bisection.alignment import Aligned  # noqa: E402
 from parity.bisection.coreml import open_aligned  # noqa: E402

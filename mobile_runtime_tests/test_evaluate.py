@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mobile_runtime_tests.helpers import SIZE
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.runtimes.bundle import Bundle
 from parity import evaluate
 from parity.evaluation.scores import PROMPT_NAMES
 from tests.masked_folders import write_masked

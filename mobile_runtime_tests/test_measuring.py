@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.runtimes.bundle import Bundle
 from parity.cost.measure import measure_bundle
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from converters.lookup import combinations
 from mobile_runtime_tests.helpers import FLOAT, OTHERS, Judge
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.runtimes.bundle import Bundle
 from parity.schema import BundleReport
 
 

@@ -18,8 +18,9 @@ from converters.tflite.quantization import PLANS, calibrated, quantized  # noqa:
 from mobile_runtime_tests import faults  # noqa: E402
 from mobile_runtime_tests.helpers import SIZE, Judge, failed  # noqa: E402
 from mobilesam.bundle.contract import COMPONENTS, Component  # noqa: E402
-from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle  # noqa: E402
+from mobilesam.bundle.manifest import MANIFEST_NAME  # noqa: E402
 from mobilesam.model.build import load_model  # noqa: E402
+from mobilesam.runtimes.bundle import Bundle  # noqa: E402
 
 Wanted = Callable[[TensorT], bool]
 Samples = Iterator[Inputs]

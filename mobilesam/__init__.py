@@ -1,4 +1,8 @@
-"""MobileSAM in PyTorch: the reference that every exported file is judged against."""
+"""MobileSAM in PyTorch, and the bundles of exported files that draw its masks.
+
+The names below are loaded on first use, so that a command line or a process that runs exported
+files alone does not wait for torch.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -6,15 +10,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mobilesam.inference.predictor import Predictor
     from mobilesam.model.build import load_model
+    from mobilesam.runtimes.bundle import Bundle
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "__version__", "load_model"]
+__all__ = ["Bundle", "Predictor", "__version__", "load_model"]
 
-_HOMES = {"Predictor": "mobilesam.inference.predictor", "load_model": "mobilesam.model.build"}
+_HOMES = {
+    "Bundle": "mobilesam.runtimes.bundle",
+    "Predictor": "mobilesam.inference.predictor",
+    "load_model": "mobilesam.model.build",
+}
 
 
 def __getattr__(name: str) -> object:
-    # Loaded on first use, so that `mobilesam --help` does not wait for torch.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'mobilesam' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

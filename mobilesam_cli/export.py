@@ -94,7 +94,7 @@ def export(
     from converters.coreml.options import CoreMLOptions
     from converters.exporting import export as run_export
     from converters.lookup import resolve
-    from mobilesam.bundle.manifest import Bundle
+    from mobilesam.runtimes.bundle import Bundle
 
     targets = listed(target)
     schemes = None if scheme is None else listed(scheme)

@@ -10,7 +10,8 @@ from mobilesam_cli.options import Json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mobilesam.bundle.manifest import Bundle, Manifest
+    from mobilesam.bundle.manifest import Manifest
+    from mobilesam.runtimes.bundle import Bundle
 
 
 def inspect(
@@ -18,7 +19,7 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show a bundle's tensors, scheme, files and provenance, and verify its digests."""
-    from mobilesam.bundle.manifest import Bundle
+    from mobilesam.runtimes.bundle import Bundle
 
     opened = Bundle(bundle)
     if as_json:

@@ -5,13 +5,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from mobilesam.errors import InputError
 from mobilesam.files import written_whole
 from mobilesam.weights.demo import DEMO_NOTE
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
@@ -126,6 +129,29 @@ def typed_prompt(point: list[str] | None, label: list[str] | None, box: str | No
         labels=[numbers(text, "1 or 0", "--label")[0] for text in labels],
         box=None if box is None else numbers(box, "x1,y1,x2,y2", "--box"),
     )
+
+
+def read_logits(path: Path | None) -> "np.ndarray | None":
+    """The array of an ``.npy`` file as ``--logits`` writes it, its shape unchecked.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+    """
+    import numpy as np
+
+    if path is None:
+        return None
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"there is no file of logits at '{path}'") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"'{path}' is not an .npy file of low-res logits as --logits writes it ({error})"
+        ) from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"'{path}' holds several arrays: give an .npy file that --logits wrote")
+    return array
 
 
 def require_inputs(*, images: Path | None = None, thresholds: Path | None = None) -> None:

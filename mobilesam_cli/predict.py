@@ -1,5 +1,8 @@
 """`mobilesam predict`: one photo, one prompt, one mask; from PyTorch or from exported files."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +16,8 @@ from mobilesam_cli.options import (
     Labels,
     Points,
     Threads,
+    Typed,
+    read_logits,
     require_place,
     say,
     say_demo,
@@ -21,12 +26,47 @@ from mobilesam_cli.options import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image as Picture
 
-    from mobilesam_cli.segment import Answer
+    from mobilesam.inference.image_predictor import ImagePredictor
+    from mobilesam.inference.prompts import Prompt
+    from mobilesam.inference.transforms import Frame
+    from mobilesam.runtimes.bundle import Bundle
 
 OVERLAY_SIDES = 480, 1024
 """A panel of the overlay is as long as the photo, within these bounds, in pixels."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came back.
+
+    Attributes:
+        pixels: the photo, HxWx3 uint8.
+        low_res: logits of all four masks, [4, S/4, S/4].
+        iou: their predicted IoU, [4].
+        chosen: which of the four `mask` is.
+        mask: HxW bool at the photo's size.
+        image_size: side of the model's frame.
+        weights: their name.
+        engine: who computed it.
+    """
+
+    pixels: "np.ndarray"
+    prompt: "Prompt"
+    low_res: "np.ndarray"
+    iou: "np.ndarray"
+    chosen: int
+    mask: "np.ndarray"
+    image_size: int
+    weights: str
+    engine: str
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(self.mask.sum())
 
 
 def predict(
@@ -81,23 +121,17 @@ def predict(
     if bundle is None and runtime is not None:
         raise InputError("--runtime chooses among a bundle's runtimes: give --bundle too")
 
-    from mobilesam_cli.segment import Request, segment, segment_with_bundle
-
-    request = Request(
-        image=image,
-        points=typed.points,
-        labels=typed.labels,
-        box=typed.box,
-        mask_input=mask_input,
-        multimask=multimask,
-        threads=threads,
-    )
     if as_json:
         _require_coco()
-    if bundle is not None:
-        answer = segment_with_bundle(request, bundle, runtime)
+    from mobilesam import Bundle
+
+    opened = None if bundle is None else Bundle(bundle)
+    size = opened.manifest.image_size if opened is not None else image_size or 1024
+    pixels, frame, prompt = _checked(image, typed, mask_input, size)
+    if opened is not None:
+        answer = _with_bundle(opened, runtime, threads, pixels, frame, prompt, multimask)
     else:
-        answer = segment(request, weights or "demo", image_size or 1024)
+        answer = _with_pytorch(weights or DEMO, size, threads, pixels, prompt, multimask)
     _write(answer, out, overlay, logits)
     for note in answer.prompt.notes:
         say("note", note)
@@ -106,11 +140,11 @@ def predict(
     named = {"mask": out, "overlay": overlay, "logits": logits}
     files = {name: str(path) for name, path in named.items() if path is not None}
     if as_json:
-        typer.echo(answer.as_json(files))
+        typer.echo(_as_json(image, answer, files))
         return
     typer.echo(
         f"{out}: mask {answer.chosen}, predicted IoU {answer.iou[answer.chosen]:.3f}, "
-        f"{answer.area} pixels ({100 * answer.area / answer.mask.size:.1f} %), {answer.title}"
+        f"{answer.area} pixels ({100 * answer.area / answer.mask.size:.1f} %), {answer.engine}"
     )
     for name, path in files.items():
         if name != "mask":
@@ -133,6 +167,124 @@ def _check_outputs(image: Path, out: Path, overlay: Path | None, logits: Path | 
         taken.add(path.resolve())
 
 
+def _with_pytorch(
+    weights: str,
+    image_size: int,
+    threads: int | None,
+    pixels: "np.ndarray",
+    prompt: "Prompt",
+    multimask: bool | None,
+) -> _Answer:
+    from mobilesam import Predictor, load_model
+    from mobilesam.runtimes.checked import torch_threads
+
+    model = load_model(weights, image_size=image_size)
+    name = weights if model.weights is None else model.weights.name
+    with torch_threads(threads), Predictor(model) as predictor:
+        return _ask(predictor, pixels, prompt, multimask, name)
+
+
+def _with_bundle(
+    bundle: "Bundle",
+    runtime: str | None,
+    threads: int | None,
+    pixels: "np.ndarray",
+    frame: "Frame",
+    prompt: "Prompt",
+    multimask: bool | None,
+) -> _Answer:
+    from mobilesam.bundle.contract import pack_prompt
+
+    # Too many points are an error before any file is loaded.
+    pack_prompt(prompt, frame, bundle.manifest.contract)
+    with bundle.predictor(runtime, threads) as predictor:
+        return _ask(predictor, pixels, prompt, multimask, bundle.manifest.weights.name)
+
+
+def _checked(
+    image: Path, typed: Typed, mask_input: Path | None, image_size: int
+) -> "tuple[np.ndarray, Frame, Prompt]":
+    """Photo, geometry and prompt, all checked before anything slow begins."""
+    from mobilesam.inference.images import load_image
+    from mobilesam.inference.prompts import make_prompt
+    from mobilesam.inference.transforms import Frame
+
+    pixels = load_image(image)
+    height, width = pixels.shape[:2]
+    frame = Frame((height, width), image_size)
+    labels: Sequence[float] | None = typed.labels or None
+    if typed.points and labels is None:
+        labels = [1.0] * len(typed.points)
+    prompt = make_prompt(
+        typed.points or None,
+        labels,
+        typed.box,
+        read_logits(mask_input),
+        original_size=frame.original_size,
+        low_res_size=image_size // 4,
+    )
+    return pixels, frame, prompt
+
+
+def _ask(
+    predictor: "ImagePredictor",
+    pixels: "np.ndarray",
+    prompt: "Prompt",
+    multimask: bool | None,
+    weights: str,
+) -> _Answer:
+    from mobilesam.inference.predictor import choose_mask
+    from mobilesam.inference.transforms import MASK_THRESHOLD, upscale_logits
+
+    predictor.set_image(pixels)
+    low_res, iou = predictor.decode(prompt)
+    chosen = choose_mask(prompt, iou[0].numpy())
+    if multimask is not None:
+        chosen = 1 + int(iou[0, 1:].argmax()) if multimask else 0
+    logits = upscale_logits(low_res[:, chosen : chosen + 1], predictor.frame)
+    return _Answer(
+        pixels=pixels,
+        prompt=prompt,
+        low_res=low_res[0].numpy(),
+        iou=iou[0].numpy(),
+        chosen=chosen,
+        mask=(logits[0, 0] > MASK_THRESHOLD).numpy(),
+        image_size=predictor.image_size,
+        weights=weights,
+        engine=predictor.engine,
+    )
+
+
+def _as_json(image: Path, answer: _Answer, files: dict[str, str]) -> str:
+    """Everything but the pixels; the mask as COCO's compressed run-length encoding."""
+    import numpy as np
+    from pycocotools import mask as coco
+
+    rle = coco.encode(np.asfortranarray(answer.mask.astype(np.uint8)))
+    prompt = answer.prompt
+    described = {
+        "image": str(image),
+        "size": list(answer.mask.shape),
+        "prompt": {
+            "points": prompt.point_coords.tolist(),
+            "labels": [int(value) for value in prompt.point_labels],
+            "box": None if prompt.box is None else prompt.box.tolist(),
+            "mask_input": prompt.mask_input is not None,
+            "notes": list(prompt.notes),
+        },
+        "engine": answer.engine,
+        "weights": answer.weights,
+        "image_size": answer.image_size,
+        "iou_predictions": answer.iou.tolist(),
+        "chosen_mask": answer.chosen,
+        "area": answer.area,
+        "bbox": coco.toBbox(rle).tolist(),
+        "rle": {"size": list(answer.mask.shape), "counts": rle["counts"].decode("ascii")},
+        "files": files,
+    }
+    return json.dumps(described, indent=2, ensure_ascii=False)
+
+
 def _require_coco() -> None:
     from importlib.util import find_spec
 
@@ -140,7 +292,7 @@ def _require_coco() -> None:
         raise _missing("--json encodes the mask", "pycocotools")
 
 
-def _write(answer: "Answer", out: Path, overlay: Path | None, logits: Path | None) -> None:
+def _write(answer: _Answer, out: Path, overlay: Path | None, logits: Path | None) -> None:
     import numpy as np
     from PIL import Image
 
@@ -155,7 +307,7 @@ def _write(answer: "Answer", out: Path, overlay: Path | None, logits: Path | Non
             np.save(temporary, answer.low_res[answer.chosen][None])
 
 
-def _overlay(answer: "Answer") -> "Picture":
+def _overlay(answer: _Answer) -> "Picture":
     try:
         from mobilesam.inference.drawing import draw_masks
     except ImportError as error:
@@ -164,7 +316,7 @@ def _overlay(answer: "Answer") -> "Picture":
     smallest, largest = OVERLAY_SIDES
     side = min(largest, max(smallest, *answer.mask.shape))
     masks = [answer.mask]
-    return draw_masks(answer.pixels, answer.prompt, masks, titles=[answer.title], max_side=side)
+    return draw_masks(answer.pixels, answer.prompt, masks, titles=[answer.engine], max_side=side)
 
 
 def _missing(what: str, library: str) -> MissingDependencyError:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle
+from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import BundleError
+from mobilesam.runtimes.bundle import Bundle
 
 BundleSource = str | Path | Bundle
 """A bundle, its folder, or a folder that holds folders of bundles."""

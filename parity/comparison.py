@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import BundleError
 from mobilesam.progress import Progress
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.bundles import BundleSource, open_bundles
 from parity.cases import default_photos

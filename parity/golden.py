@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from mobilesam.bundle.contract import CONTRACT_VERSION, InputVariant
-from mobilesam.bundle.manifest import Bundle, Record
+from mobilesam.bundle.manifest import Record
 from mobilesam.errors import BundleError, InputError
 from mobilesam.files import new_folder, require_new
 from mobilesam.inference.images import load_image
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.cases import PromptedPhoto, PromptType, default_photos, middle
 from parity.origin import Origin

@@ -19,9 +19,10 @@ import torch
 
 from mobilesam.bundle.contract import Contract, pack_prompt
 from mobilesam.errors import ImageError, PromptError
-from mobilesam.inference.predictor import MASK_THRESHOLD, choose_mask
+from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import Prompt, make_prompt
 from mobilesam.inference.transforms import (
+    MASK_THRESHOLD,
     Frame,
     normalized_input,
     pixels_input,

@@ -9,12 +9,12 @@ from typing import Protocol
 import torch
 
 from mobilesam import __version__
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.cores import available_cores
 from mobilesam.inference.drawing import data_uri, draw_case
 from mobilesam.progress import Progress, Step
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, PromptedPhoto
 from parity.checks import checks, equality, reasons

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import KNOWN_NAMES
 
 

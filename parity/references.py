@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mobilesam.inference.predictor import MASK_THRESHOLD, choose_mask
-from mobilesam.inference.transforms import Frame, upscale_logits
+from mobilesam.inference.predictor import choose_mask
+from mobilesam.inference.transforms import MASK_THRESHOLD, Frame, upscale_logits
 from mobilesam.progress import Step
 from mobilesam.runtimes.base import Decoded, Runner
 from parity.cases import Case, PromptedPhoto, is_degenerate

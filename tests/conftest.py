@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from conftest import THREADS
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.runtimes.bundle import Bundle
 from tests import tiny_bundles
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -8,9 +8,9 @@ import pytest
 from conftest import shared_folder
 from converters.exporting import export_one
 from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.model.build import build
 from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
 from tests.upstream.oracle import randomize
 
 SIZE = 256

@@ -11,9 +11,9 @@ from converters.exporting import export_all
 from converters.lookup import schemes_of
 from converters.schemes import COREML
 from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
+from mobilesam.runtimes.bundle import Bundle
 from tests.live_bundles import REQUIRED
 from tests.upstream.oracle import randomize
 

@@ -144,8 +144,8 @@ class Manifest(Record):
         )
 
 
-class Bundle:
-    """An opened bundle: its folder and its manifest.
+class BundleFolder:
+    """A bundle on disk: its folder and its manifest. :class:`mobilesam.Bundle` also runs it.
 
     Args:
         path: the folder that holds ``manifest.json``.

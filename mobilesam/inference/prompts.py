@@ -1,11 +1,15 @@
 """What a user points at: the prompt, checked once and passed on unchanged."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mobilesam.errors import PromptError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -77,6 +81,30 @@ def make_prompt(
     if not len(coords) and checked_box is None and mask is None:
         raise PromptError("no prompt was given: give at least one point, a box or a mask input")
     return Prompt(coords, labels, checked_box, mask, notes)
+
+
+def check_batch(
+    parts: "dict[str, tuple[Tensor | None, tuple[int | str, ...]]]",
+) -> None:
+    """Check the shapes of a batch of prompts; letters are sizes that must agree."""
+    given = {name: (tuple(t.shape), form) for name, (t, form) in parts.items() if t is not None}
+    sizes = [shape[0] for shape, _ in given.values() if shape]
+    if not given or 0 in sizes:
+        raise PromptError("no prompt was given: give points, boxes or a mask input")
+    for name, (shape, form) in given.items():
+        fits = len(shape) == len(form) and all(
+            isinstance(wanted, str) or side == wanted
+            for side, wanted in zip(shape, form, strict=True)
+        )
+        if not fits:
+            wanted = "x".join(str(side) for side in form)
+            raise PromptError(f"{name} must be {wanted}, not {'x'.join(map(str, shape))}")
+    if len(set(sizes)) > 1:
+        listed = ", ".join(str(size) for size in sizes)
+        raise PromptError(f"every part of a batch needs the same first dimension, not {listed}")
+    counts = {shape[1] for name, (shape, _) in given.items() if name.startswith("point_")}
+    if len(counts) > 1:
+        raise PromptError("point_coords and point_labels must hold the same number of points")
 
 
 def _floats(value: npt.ArrayLike, name: str) -> FloatArray:

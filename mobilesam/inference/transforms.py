@@ -22,6 +22,9 @@ PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 """Standard deviation of R, G, B on the 0-255 scale, divided by after the mean."""
 
+MASK_THRESHOLD = 0.0
+"""Mask logits above it are mask."""
+
 
 @dataclass(frozen=True)
 class Frame:

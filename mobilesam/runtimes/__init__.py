@@ -4,7 +4,7 @@ import importlib
 from typing import NamedTuple
 
 from mobilesam.bundle.contract import COMPONENTS, Component
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.runtimes.checked import CheckedRunner, native_banners_silenced
 
@@ -56,7 +56,7 @@ def runner_class(runtime: str) -> type[CheckedRunner]:
 
 
 def open_runner(
-    bundle: Bundle,
+    bundle: BundleFolder,
     runtime: str,
     *,
     threads: int | None = None,

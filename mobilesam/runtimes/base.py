@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from mobilesam.bundle.contract import COMPONENTS, Component, pack_image, pack_prompt
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
 
@@ -80,7 +80,7 @@ class BundleRunner(Runner):
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: BundleFolder,
         *,
         threads: int | None = None,
         components: tuple[Component, ...] = COMPONENTS,

@@ -14,7 +14,7 @@ from coreml_evaluator import CoreMLProgram, Evaluation, ProgramError, TensorType
 from coreml_evaluator.reading import quiet
 from mobilesam.bundle.compute_units import COMPUTE_UNITS
 from mobilesam.bundle.contract import COMPONENTS, Component
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes.base import Arrays
 from mobilesam.runtimes.checked import CheckedRunner, torch_threads
@@ -44,7 +44,7 @@ class CoreMLRunner(CheckedRunner):
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: BundleFolder,
         *,
         threads: int | None = None,
         components: tuple[Component, ...] = COMPONENTS,

@@ -9,9 +9,9 @@ from torch.export import ExportedProgram
 
 from converters.coreml import convert as coreml
 from mobilesam.bundle.contract import Component
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes import runner_class
+from mobilesam.runtimes.bundle import Bundle
 from parity.bisection.alignment import Aligned
 
 

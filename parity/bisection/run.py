@@ -17,7 +17,6 @@ from converters.layer_names import module_path
 from converters.modules import build_module, example_inputs
 from mobilesam import __version__
 from mobilesam.bundle.contract import COMPONENTS, Component, pack_image, pack_prompt
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.inference.images import ImageSource, load_image
 from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import Prompt, make_prompt
@@ -25,6 +24,7 @@ from mobilesam.inference.transforms import Frame
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress, Step
 from mobilesam.runtimes.base import Arrays
+from mobilesam.runtimes.bundle import Bundle
 from parity.bisection.alignment import Aligned, Matches
 from parity.bisection.engine import Operation
 from parity.bisection.formats import open_engine, prepared, require_format

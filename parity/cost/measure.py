@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from mobilesam.bundle.contract import COMPONENTS
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.cores import available_cores
 from mobilesam.errors import BundleError
+from mobilesam.runtimes.bundle import Bundle
 from parity.schema import Measurement
 
 BUDGET_S = 3.0

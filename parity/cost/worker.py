@@ -83,8 +83,8 @@ Loaded = tuple[Callable[[], object], dict[str, Any]]
 
 
 def _bundle(job: dict[str, Any]) -> Callable[[], Loaded]:
-    from mobilesam.bundle.manifest import Bundle
     from mobilesam.runtimes import open_runner
+    from mobilesam.runtimes.bundle import Bundle
 
     component = job["component"]
     bundle = Bundle(job["bundle"])

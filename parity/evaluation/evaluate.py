@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from mobilesam import __version__
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.data.image_files import read_names
 from mobilesam.errors import InputError
 from mobilesam.inference.images import load_image
@@ -25,6 +24,7 @@ from mobilesam.model.build import load_model
 from mobilesam.progress import Progress, Step
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner, Runner
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.checked import torch_threads
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam.weights.checkpoints import KNOWN_NAMES

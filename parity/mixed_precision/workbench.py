@@ -10,11 +10,11 @@ from converters.exporting import export
 from converters.tflite.constants import shrink_constants
 from converters.tflite.quantization import calibrated
 from mobilesam.bundle.contract import COMPONENTS
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.data.sample_photos import PHOTOS, Box
 from mobilesam.errors import InputError
 from mobilesam.model.build import load_model
 from mobilesam.progress import Progress
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.cases import PromptedPhoto, Subject
 from parity.image_folder import folder_photos

@@ -10,12 +10,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.progress import Progress
 from mobilesam.runtimes.base import Decoded
+from mobilesam.runtimes.bundle import Bundle
 from parity.cases import Case, PromptedPhoto, Subject
 from parity.gallery import first_answers
 from parity.judging import BundleRun, check_run, empty_report, judge_opened

@@ -10,11 +10,12 @@ import numpy as np
 
 from mobilesam import __version__
 from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle
+from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import BundleError
 from mobilesam.files import new_folder
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.bundles import BundleSource, open_bundles
 from parity.cases import Case, default_photos

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from mobilesam.bundle.contract import Component
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.base import Arrays, BundleRunner
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.checked import difference, shapes_of
 
 Load = Callable[[], dict[str, np.ndarray]]

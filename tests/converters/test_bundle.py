@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
+from mobilesam.runtimes.bundle import Bundle
 from tests.parity.fakes import demo_model, write_bundle
 
 

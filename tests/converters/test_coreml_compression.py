@@ -23,9 +23,9 @@ from converters.modules import build_module, example_inputs
 from converters.schemes import SMALL, TARGETS
 from coreml_evaluator import CoreMLProgram
 from mobilesam.bundle.contract import COMPONENTS, Contract
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import InputError
 from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
 from tests.converters.test_targets import make_job
 from tests.coreml_evaluator.mil_programs import ct, mb, save_program, types
 

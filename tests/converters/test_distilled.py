@@ -24,10 +24,11 @@ from converters.tflite.quantization import quantized
 from converters.tflite.weights import plan_of, roundings_of
 from converters.worker import Task
 from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import Bundle, Manifest
+from mobilesam.bundle.manifest import Manifest
 from mobilesam.errors import InputError
 from mobilesam.files import sha256_of
 from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.training.quantization import (
     fake_quantized,
     norm_scale,

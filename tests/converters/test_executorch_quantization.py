@@ -15,9 +15,9 @@ from torch.fx import Node
 from converters.calibration import Calibration
 from converters.schemes import SMALL, TARGETS
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError
 from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
 from tests.converters.test_targets import make_job
 from tests.tiny_bundles import tiny_model
 

@@ -21,10 +21,11 @@ from converters.exporting import ExportResult, export, export_one
 from converters.process import ConversionError
 from converters.schemes import TARGETS
 from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, Contract
-from mobilesam.bundle.manifest import LOG_NAME, MANIFEST_NAME, Bundle, Manifest
+from mobilesam.bundle.manifest import LOG_NAME, MANIFEST_NAME, Manifest
 from mobilesam.errors import ExportError, InputError
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import tensors_sha256
 from tests.upstream.oracle import randomize
 

@@ -13,9 +13,9 @@ from converters.onnx.tables import shrink_tables
 from converters.schemes import SMALL, TARGETS
 from converters.tables import distinct_columns
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError
 from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
 from tests.converters.test_targets import make_job
 
 onnx = pytest.importorskip("onnx")

@@ -16,9 +16,9 @@ from converters.lookup import combinations, schemes_of
 from converters.modules import build_module, example_inputs
 from converters.provenance import weights_record
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract, Signature
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError
 from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
 
 GetBundle = Callable[[str, str], Bundle]
 Inputs = dict[str, Tensor]

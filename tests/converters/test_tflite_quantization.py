@@ -14,9 +14,9 @@ from converters.tflite.constants import as_factors, as_table, shrink_constants
 from converters.tflite.names import group_of, path_of
 from converters.tflite.quantization import PLANS, calibrated, groups_of, quantized
 from mobilesam.bundle.contract import COMPONENTS, Component
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError, InputError
 from mobilesam.model.prompt_encoder import PromptEncoder
+from mobilesam.runtimes.bundle import Bundle
 from tests.upstream.oracle import randomize
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")

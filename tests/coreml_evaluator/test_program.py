@@ -15,7 +15,7 @@ from coreml_evaluator.errors import ProgramError, ProgramInputError
 from coreml_evaluator.ops import OPS
 from coreml_evaluator.precision import round_to_half, round_to_half_
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.runtimes.bundle import Bundle
 from tests.coreml_evaluator.mil_programs import mb, save_program
 from tests.live_bundles import live_model
 from tests.parity.conftest import BundleOf

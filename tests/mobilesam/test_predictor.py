@@ -95,6 +95,10 @@ def test_a_batch_needs_matching_sizes(predictor: Predictor) -> None:
         predictor.predict_torch(torch.zeros(2, 1, 2), None)
     with pytest.raises(PromptError, match="no prompt"):
         predictor.predict_torch(None, None)
+    with pytest.raises(PromptError, match="mask_input must be Bx1x32x32, not 1x32x32"):
+        predictor.predict_torch(None, None, mask_input=torch.zeros(1, 32, 32))
+    with pytest.raises(PromptError, match="same number of points"):
+        predictor.predict_torch(torch.zeros(1, 2, 2), torch.ones(1, 1))
 
 
 def test_predict_needs_an_image(model: MobileSAM, predictor: Predictor) -> None:

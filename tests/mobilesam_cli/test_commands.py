@@ -91,7 +91,7 @@ def test_interrupted_and_broken(
     def fail(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("mobilesam_cli.segment.load_image", fail)
+    monkeypatch.setattr("mobilesam.inference.images.load_image", fail)
     result = run("predict", photo, "--point", "1,1")
     assert result.exit_code == status
     if status == 130:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.runtimes.bundle import Bundle
 from parity.report import Report
 from tests.masked_folders import write_masked
 from tests.mobilesam_cli.conftest import Run

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import pytest
 
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.runtimes.bundle import Bundle
 from tests.live_bundles import live_bundle
 
 BundleOf = Callable[..., Bundle]

@@ -10,9 +10,10 @@ import onnxruntime
 import pytest
 
 from mobilesam.bundle.contract import COMPONENTS
-from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle, size_on_disk
+from mobilesam.bundle.manifest import MANIFEST_NAME, size_on_disk
 from mobilesam.files import sha256_of
 from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity import origin
 from parity.replay.run import sha256

@@ -11,11 +11,11 @@ from converters.coreml.options import CHOICES, IOS_VERSIONS, CoreMLOptions
 from converters.exporting import export_all
 from converters.schemes import COREML
 from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import InputError
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes import open_runner
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from tests.tiny_bundles import SIZE, tiny_model
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.data.mask_geometry import deepest
 from mobilesam.errors import BundleError, InputError
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes.base import Decoded, Runner
+from mobilesam.runtimes.bundle import Bundle
 from parity.evaluation import evaluate as evaluating
 from parity.evaluation.clicks import correction
 from parity.evaluation.evaluate import Subset, ask_all, evaluate

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import InputError
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes import open_runner
+from mobilesam.runtimes.bundle import Bundle
 from parity.cases import PROMPT_TYPES, PromptedPhoto, middle
 from parity.golden import INDEX_NAME, Golden, write_golden
 from parity.metrics import cosine, iou, relative_l2

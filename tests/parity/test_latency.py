@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
+from mobilesam.runtimes.bundle import Bundle
 from parity.cost import measure as latency
 from parity.cost.measure import measure_bundle, measure_reference
 from parity.cost.worker import MAX_RUNS, MIN_RUNS, example, timed

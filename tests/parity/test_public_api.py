@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import parity
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError
+from mobilesam.runtimes.bundle import Bundle
 from parity.bundles import open_bundles
 from tests.parity.fakes import demo_model, write_bundle
 

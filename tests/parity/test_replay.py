@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError, InputError
+from mobilesam.runtimes.bundle import Bundle
 from parity import compare
 from parity.replay.merge import merge
 from parity.replay.pack import Packed, pack

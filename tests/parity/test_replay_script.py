@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from mobilesam.bundle.compute_units import COMPUTE_UNITS
-from mobilesam.bundle.manifest import MANIFEST_NAME, Bundle
+from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import BundleError
 from mobilesam.runtimes import RUNNERS
+from mobilesam.runtimes.bundle import Bundle
 from parity.cost import worker as measure
 from parity.replay import run
 from parity.replay.merge import merge

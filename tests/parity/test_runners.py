@@ -14,9 +14,9 @@ import torch
 
 from converters.modules import build_module, example_inputs
 from mobilesam.bundle.contract import COMPONENTS, Component
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.runtimes import RUNNERS, open_runner, runner_class
+from mobilesam.runtimes.bundle import Bundle
 from tests.tiny_bundles import tiny_model
 
 TARGET_OF = {
@@ -266,7 +266,7 @@ def test_threads_of_pytorch_are_put_back(tiny_bundle: GetBundle) -> None:
 def test_opening_litert_loads_nothing_else(tiny_bundle: GetBundle, library: str) -> None:
     """The memory and load time reported of a runtime are its own."""
     code = (
-        "import sys; from mobilesam.bundle.manifest import Bundle\n"
+        "import sys; from mobilesam.runtimes.bundle import Bundle\n"
         "from mobilesam.runtimes import open_runner\n"
         f"with open_runner(Bundle({str(tiny_bundle('tflite').path)!r}), 'litert'): pass\n"
         f"print({library!r} in sys.modules)"

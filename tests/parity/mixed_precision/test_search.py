@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from converters.plan import Plan, read_plan
 from mobilesam.bundle.contract import COMPONENTS, Component
-from mobilesam.bundle.manifest import Bundle
 from mobilesam.errors import ExportError, InputError
 from mobilesam.progress import Progress
 from mobilesam.runtimes.base import Decoded
+from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam_cli import app
 from parity.cases import PromptedPhoto, default_photos
