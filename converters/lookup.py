@@ -105,7 +105,7 @@ def require(target: str) -> None:
 
 
 def markdown_table() -> str:
-    """Targets and schemes as the README shows them."""
+    """Targets and schemes with what they mean, as ``docs/targets.md`` shows them."""
     lines = ["| target | scheme | files | runtime | what it means |", "|---|---|---|---|---|"]
     for target, scheme in combinations():
         row = TARGETS[target]
@@ -114,6 +114,18 @@ def markdown_table() -> str:
             a.runtime + (f" ({a.note.partition(':')[0]})" if a.note else "") for a in row.artefacts
         )
         lines.append(f"| `{target}` | `{scheme}` | {files} | {runtimes} | {row.schemes[scheme]} |")
+    return "\n".join(lines) + "\n"
+
+
+def tick_table() -> str:
+    """Which target has which scheme, as the README shows it."""
+    longest_first = sorted(TARGETS.values(), key=lambda row: -len(row.schemes))
+    names = list(dict.fromkeys(scheme for row in longest_first for scheme in row.schemes))
+    lines = ["| | " + " | ".join(f"`{name}`" for name in names) + " |"]
+    lines.append("|---|" + ":-:|" * len(names))
+    for target, row in TARGETS.items():
+        ticks = " | ".join("✓" if name in row.schemes else "" for name in names)
+        lines.append(f"| {row.title}, `{target}` | {ticks} |")
     return "\n".join(lines) + "\n"
 
 
