@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from conftest import THREADS, shared_folder
-from converters.exporting import export
+from converters import export
 from mobile_runtime_tests.helpers import FLOAT, OTHERS, SIZE, Change, Judge
 from mobilesam.bundle.manifest import Bundle
 from mobilesam.model.build import build, load_model

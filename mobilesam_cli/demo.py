@@ -22,7 +22,7 @@ def demo(
     require_writable_folder(out)
     require_writable_folder(report)
 
-    from converters.exporting import export
+    from converters import export
     from parity.suite import run_parity
 
     results = export(schemes=SCHEMES, weights="demo", out=out, progress=not as_json)
