@@ -1,7 +1,7 @@
 """What a target's module is given, and what it must offer.
 
-The module that a row of :data:`converters.schemes.TARGETS` names has three functions, see
-:class:`Converter`. It imports its library inside them, so that naming a target costs nothing.
+The module that a row of :data:`converters.schemes.TARGETS` names offers what :class:`Converter`
+says. It imports its library inside functions, so that naming a target costs nothing.
 """
 
 import warnings
@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from converters.calibration import Calibration
-from converters.coreml.options import CoreMLOptions
-from converters.plan import Plan
 from converters.schemes import TARGETS
+from converters.spec import ExportSpec, TargetOptions
 from mobilesam import __version__
 from mobilesam.bundle.contract import (
     CONTRACT_VERSION,
@@ -28,7 +27,7 @@ from mobilesam.bundle.contract import (
     Signature,
     TensorSpec,
 )
-from mobilesam.bundle.manifest import FileRecord, WeightsRecord
+from mobilesam.bundle.manifest import FileRecord
 from mobilesam.errors import ExportError
 
 AUTHOR = "mobilesam-export"
@@ -56,28 +55,31 @@ class Conversion:
     """One component to be converted.
 
     Attributes:
+        spec: of the bundle.
         module: as :func:`converters.modules.build_module` returns it.
-        signature: names, shapes and dtypes the file must have.
         example: the module's inputs by contract name, in the signature's order.
-        scheme: one of the target's schemes.
         folder: where the files go.
-        coreml: what a Core ML package must be like.
         shared: folder that all conversions of one export share, for what several can use.
         calibration: real inputs, for schemes that need them.
-        plan: of scheme ``mixed``.
     """
 
+    spec: ExportSpec
     component: Component
     module: nn.Module
-    signature: Signature
     example: dict[str, Tensor]
-    scheme: str
     folder: Path
-    coreml: CoreMLOptions
-    weights: WeightsRecord
     shared: Path
     calibration: Calibration | None = None
-    plan: Plan | None = None
+
+    @property
+    def scheme(self) -> str:
+        """One of the target's schemes, or ``mixed``."""
+        return self.spec.scheme
+
+    @cached_property
+    def signature(self) -> Signature:
+        """Names, shapes and dtypes the file must have."""
+        return self.spec.contract.signature(self.component)
 
     def path(self, suffix: str) -> Path:
         """Where the file with this suffix goes."""
@@ -123,7 +125,7 @@ class Conversion:
             "encoder": "image encoder",
             "decoder": "prompt encoder and mask decoder",
         }[self.component]
-        return f"MobileSAM {what} ({self.scheme}, {self.weights.name} weights)"
+        return f"MobileSAM {what} ({self.scheme}, {self.spec.weights.name} weights)"
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -132,8 +134,8 @@ class Conversion:
             "contract_version": CONTRACT_VERSION,
             "component": self.component,
             "scheme": self.scheme,
-            "weights": self.weights.name,
-            "weights_sha256": self.weights.sha256,
+            "weights": self.spec.weights.name,
+            "weights_sha256": self.spec.weights.sha256,
             "exporter": f"mobilesam-export {__version__}",
         }
 
@@ -153,9 +155,15 @@ class TensorInfo:
 
 
 class Converter(Protocol):
-    """What each target's module offers."""
+    """What each target's module offers.
 
-    def options(self, scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+    Attributes:
+        Options: what the target can be asked for; the base class where that is nothing.
+    """
+
+    Options: type[TargetOptions]
+
+    def settings(self, spec: ExportSpec) -> dict[str, str]:
         """Settings that shape the file, for the manifest; a change of them exports anew."""
 
     def convert(self, job: Conversion) -> None:

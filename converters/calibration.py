@@ -8,8 +8,8 @@ from importlib.resources import as_file
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from converters.spec import MIN_MAX, CalibrationOptions
 from mobilesam.bundle.contract import Component, Contract, pack_image, pack_prompt
 from mobilesam.data.image_files import image_files
 from mobilesam.data.sample_photos import PHOTOS, data_folder
@@ -23,28 +23,6 @@ Box = tuple[float, float, float, float]
 Inputs = dict[str, np.ndarray]
 
 BUILT_IN = "scikit-image's sample photos, less those that bundles are judged on"
-
-
-MIN_MAX = "min-max"
-
-
-class CalibrationOptions(BaseModel):
-    """How ranges are found.
-
-    Attributes:
-        folder: of photos; None: those of scikit-image that bundles are not judged on.
-        method: ``min-max`` takes the least and greatest value seen; ``moving-average`` averages
-            those of single samples; ``mse`` and ``entropy`` cut a histogram where the squared
-            error, or the divergence of what is left, is least. A target's row says which it has.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    folder: Path | None = None
-    method: str = MIN_MAX
-
-
-DEFAULT_CALIBRATION = CalibrationOptions()
 
 
 @dataclass(frozen=True)
@@ -118,7 +96,7 @@ class Calibration:
         model: in eval mode; computes the embeddings and earlier masks the decoder is given.
         contract: of the export.
         folder: photos of one's own; None: those of scikit-image.
-        method: see :class:`CalibrationOptions`.
+        method: see :class:`converters.spec.CalibrationOptions`.
     """
 
     def __init__(

@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from converters.calibration import MIN_MAX, CalibrationOptions, calibration_photos
-from converters.coreml.options import CoreMLOptions
+from converters.calibration import calibration_photos
 from converters.lookup import is_calibrated, require, resolve
 from converters.modules import refuse_train_mode
-from converters.plan import Plan
 from converters.progress import BundleProgress
 from converters.provenance import weights_record
 from converters.schemes import ALL, MIXED
-from converters.selection import check_method, check_options, one_of, planned, runnable
+from converters.selection import check_method, offered, one_of, options_of, planned
 from converters.session import ExportResult, Session, hand_over, run_all
-from converters.tflite.distilled import Distilled, read_distilled
+from converters.spec import MIN_MAX, CalibrationOptions, ExportSpec, TargetOptions
+from converters.tflite.distilled import read_distilled
 from converters.workspace import prepare_out
 from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
 from mobilesam.cores import available_cores
@@ -28,21 +27,23 @@ DEFAULT_OUT = "exports"
 DEFAULT_JOBS = 2
 """Conversions at a time. Each needs a core and 1 to 3 GB of memory."""
 
-DEFAULT_COREML = CoreMLOptions()
+DEFAULT_SIZE = 1024
 SLOT_LIMITS = (2, 64)
 """A single point takes two slots: itself and SAM's padding point."""
 
+NO_OPTIONS: Mapping[str, TargetOptions] = {}
+
 
 def export(
+    weights: MobileSAM | str | Path = "demo",
     *,
-    targets: Sequence[str] = (ALL,),
-    schemes: Sequence[str] | None = None,
-    weights: str | Path = "demo",
+    targets: str | Sequence[str] = ALL,
+    schemes: str | Sequence[str] | None = None,
     out: str | Path = DEFAULT_OUT,
-    image_size: int = 1024,
+    image_size: int | None = None,
     input_variant: str = "pixels",
     slots: int = DEFAULT_SLOTS,
-    coreml: CoreMLOptions = DEFAULT_COREML,
+    options: Mapping[str, TargetOptions] = NO_OPTIONS,
     calibration: str | Path | None = None,
     calibration_method: str = MIN_MAX,
     distilled: str | Path | None = None,
@@ -50,23 +51,24 @@ def export(
     progress: bool = True,
     jobs: int | None = None,
 ) -> list[ExportResult]:
-    """Export weights to bundles ``OUT/<target>-<scheme>/``.
+    """Export MobileSAM to bundles ``OUT/<target>-<scheme>/``.
 
     Args:
+        weights: a model in eval mode, or what :func:`mobilesam.load_model` takes: ``demo``,
+            ``official`` or the path of a checkpoint.
         targets: names from :data:`converters.schemes.TARGETS`, or ``all``.
         schemes: names of schemes, or ``all``; None: every scheme of each target. A path that ends
             in ``.toml`` is a scheme file (:mod:`converters.plan`), exported to
             ``OUT/<target>-<name of the file>/``.
-        weights: as :func:`mobilesam.load_model` takes them.
         out: folder for the bundles; created.
-        image_size: S, a multiple of 16, at least 64.
+        image_size: S, a multiple of 16, at least 64; None: a model's own, or 1024.
         input_variant: ``pixels`` (the graph normalises) or ``normalized`` (the app does).
         slots: K, point slots of the decoder, 2 to 64.
-        coreml: what Core ML packages are to be like.
+        options: what single targets are asked for beside the scheme, by the target's name, such as
+            ``{"coreml": CoreMLOptions(ios=17)}`` (:mod:`converters.coreml.options`).
         calibration: folder of photos for the schemes that are calibrated on photos; None: those of
             scikit-image that bundles are not judged on.
-        calibration_method: how ranges are found, see
-            :class:`converters.calibration.CalibrationOptions`.
+        calibration_method: how ranges are found, see :class:`converters.spec.CalibrationOptions`.
         distilled: file of weights that were distilled from ``weights`` for the scheme that is
             exported; the encoder's files are made of them (:mod:`converters.tflite.distilled`).
         force: export even what is unchanged.
@@ -80,145 +82,106 @@ def export(
         InputError: an argument has no such value; nothing was written.
         CheckpointError: the weights cannot be loaded; nothing was written.
         MissingDependencyError: a converter is not installed; nothing was written.
-        ExportError: a conversion failed. The other bundles were still finished; of the failed one
-            nothing was written, and an earlier one is still in place.
+        ExportError: the model is in train mode, and nothing was written; or a conversion failed.
+            The other bundles were still finished; of the failed one nothing was written, and an
+            earlier one is still in place.
     """
-    named, plan = planned(targets, schemes)
-    chosen = [(plan[1].target, MIXED)] if plan else []
-    if plan is None or named:
-        chosen += runnable(resolve(targets, named), named, coreml.ios)
-    for target in dict.fromkeys(target for target, _ in chosen):
-        require(target)
     variant = one_of("input_variant", input_variant, INPUT_VARIANTS)
     low, high = SLOT_LIMITS
     if not low <= slots <= high:
         raise InputError(f"slots must be {low} to {high}, not {slots}")
-    check_options(chosen, coreml, variant, jobs)
-    tuned = None if distilled is None else read_distilled(Path(distilled))
-    model = load_model(weights, image_size=image_size)
-    contract = Contract.of(model, input_variant=variant, slots=slots)
-    folders = {
-        (t, s): Path(out) / f"{t}-{plan[0] if plan and s == MIXED else s}" for t, s in chosen
-    }
-    return export_all(
-        model,
-        contract,
-        folders,
-        coreml=coreml,
-        calibration=calibration,
-        calibration_method=calibration_method,
-        plan=plan and plan[1],
-        distilled=tuned,
-        force=force,
-        progress=progress,
-        jobs=jobs,
-    )
-
-
-def export_one(
-    model: MobileSAM,
-    target: str,
-    scheme: str,
-    contract: Contract,
-    folder: str | Path,
-    *,
-    coreml: CoreMLOptions = DEFAULT_COREML,
-    force: bool = False,
-    progress: bool = False,
-) -> ExportResult:
-    """Export a model that is already loaded to one bundle.
-
-    Args:
-        model: in eval mode.
-        target, scheme: a row of the table.
-        contract: as ``Contract.of(model)`` gives it.
-        folder: the bundle folder itself; created, or replaced if it is a bundle.
-        coreml, force, progress: as in :func:`export`.
-
-    Raises:
-        InputError, MissingDependencyError, ExportError: as in :func:`export`; ExportError also
-            when the model is in train mode.
-    """
-    resolve([target], [scheme])
-    require(target)
-    folders = {(target, scheme): Path(folder)}
-    return export_all(model, contract, folders, coreml=coreml, force=force, progress=progress)[0]
-
-
-def export_all(
-    model: MobileSAM,
-    contract: Contract,
-    folders: Mapping[tuple[str, str], Path],
-    *,
-    coreml: CoreMLOptions = DEFAULT_COREML,
-    calibration: str | Path | None = None,
-    calibration_method: str = MIN_MAX,
-    plan: Plan | None = None,
-    distilled: Distilled | None = None,
-    force: bool = False,
-    progress: bool = False,
-    jobs: int | None = None,
-) -> list[ExportResult]:
-    """Export a model that is already loaded to several bundles side by side.
-
-    Args:
-        folders: the bundle folder of each (target, scheme), which must be rows of the table, or
-            the plan's target and scheme ``mixed``.
-        plan: of scheme ``mixed``.
-        distilled: what the encoders are made of in place of the model's.
-        model, contract, coreml, calibration, calibration_method, force, progress, jobs: as in
-            :func:`export_one` and :func:`export`.
-
-    Returns:
-        One result a bundle, in the order of ``folders``.
-
-    Raises:
-        InputError, ExportError: as in :func:`export_one`.
-    """
-    check_options(folders, coreml, contract.input_variant, jobs)
-    refuse_train_mode(model)
-    weights = weights_record(model)
-    tuned = model if distilled is None else distilled.tuned(model, weights.sha256, folders, plan)
-    calibrating = CalibrationOptions(
-        folder=None if calibration is None else Path(calibration).resolve(),
-        method=calibration_method,
-    )
-    calibrated = [p for p in folders if is_calibrated(*p, plan if p[1] == MIXED else None)]
-    check_method([target for target, _ in calibrated], calibration_method)
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs must be at least 1, not {jobs}")
+    targets = [targets] if isinstance(targets, str) else targets
+    schemes = [schemes] if isinstance(schemes, str) else schemes
+    named, plan = planned(targets, schemes)
+    chosen = [(plan[1].target, MIXED)] if plan else []
+    if plan is None or named:
+        chosen += resolve(targets, named)
+    asked = options_of((target for target, _ in chosen), options)
+    chosen = offered(chosen, named, asked)
+    for target in dict.fromkeys(target for target, _ in chosen):
+        require(target)
+    for target, wanted in asked.items():
+        wanted.check([s for t, s in chosen if t == target], variant)
+    plans = {MIXED: plan[1]} if plan else {}
+    calibrated = [t for t, s in chosen if is_calibrated(t, s, plans.get(s))]
+    check_method(calibrated, calibration_method)
+    photos = None if calibration is None else Path(calibration).resolve()
     if calibrated:
-        calibration_photos(calibrating.folder)  # an unusable folder is an error before the work
+        calibration_photos(photos)  # an unusable folder is an error before the work
+    tuned = None if distilled is None else read_distilled(Path(distilled))
+
+    model = _model(weights, image_size)
+    record = weights_record(model)
+    contract = Contract.of(model, input_variant=variant, slots=slots)
+    specs = {
+        Path(out) / f"{target}-{plan[0] if plan and scheme == MIXED else scheme}": ExportSpec(
+            target=target,
+            scheme=scheme,
+            variant=model.variant,
+            weights=record,
+            contract=asked[target].contract(contract),
+            options=asked[target],
+            calibration=CalibrationOptions(folder=photos, method=calibration_method),
+            plan=plans.get(scheme),
+            distilled=tuned.record if tuned else None,
+        )
+        for target, scheme in chosen
+    }
+    if tuned is not None:
+        model = tuned.tuned(model, record.sha256, chosen, plans.get(MIXED))
+    return _export(model, specs, Path(out), force=force, progress=progress, jobs=jobs)
+
+
+def _model(weights: MobileSAM | str | Path, image_size: int | None) -> MobileSAM:
+    """The model that is exported.
+
+    Raises:
+        InputError: it was built for another size.
+        CheckpointError: the weights cannot be loaded.
+        ExportError: it is in train mode.
+    """
+    if not isinstance(weights, MobileSAM):
+        return load_model(weights, image_size=DEFAULT_SIZE if image_size is None else image_size)
+    if image_size not in (None, weights.image_size):
+        raise InputError(
+            f"the model was built for image_size {weights.image_size}, not {image_size}: leave "
+            "image_size out, or load the model with it"
+        )
+    refuse_train_mode(weights)
+    return weights
+
+
+def _export(
+    model: MobileSAM,
+    specs: Mapping[Path, ExportSpec],
+    out: Path,
+    *,
+    force: bool,
+    progress: bool,
+    jobs: int | None,
+) -> list[ExportResult]:
+    """Convert a model to the bundle of each folder, all of them in ``out``, which is created."""
     cores = available_cores()
-    workers = min(jobs or min(DEFAULT_JOBS, cores), len(folders))
-    created = [
-        parent
-        for folder in folders.values()
-        for parent in folder.absolute().parents
-        if not parent.exists()
-    ]
+    workers = min(jobs or min(DEFAULT_JOBS, cores), len(specs))
+    created = [folder for folder in (out, *out.absolute().parents) if not folder.exists()]
     try:
-        for out in dict.fromkeys(folder.parent for folder in folders.values()):
-            prepare_out(out)
+        prepare_out(out)
         with (
             tempfile.TemporaryDirectory(prefix="mobilesam-export-") as scratch,
-            BundleProgress([f"{t}-{s}" for t, s in folders], enabled=progress) as lines,
+            BundleProgress([spec.name for spec in specs.values()], enabled=progress) as lines,
         ):
             session = Session(
-                model=model,
-                weights=weights,
-                contract=contract,
-                coreml=coreml,
-                calibration=calibrating,
-                plan=plan,
-                distilled=None if distilled is None else distilled.record,
                 force=force,
                 scratch=Path(scratch),
                 threads=max(1, cores // workers),
                 lines=lines,
                 stop=threading.Event(),
             )
-            hand_over(tuned, session.model_file)
-            return run_all(session, folders, workers)
+            hand_over(model, session.model_file)
+            return run_all(session, specs, workers)
     finally:
-        for parent in created:
+        for folder in created:
             with suppress(OSError):  # not empty: something was exported
-                parent.rmdir()
+                folder.rmdir()

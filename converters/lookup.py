@@ -15,7 +15,7 @@ def schemes_of(target: str) -> tuple[str, ...]:
     Raises:
         InputError: unknown target.
     """
-    return tuple(_target(target).schemes)
+    return tuple(known_target(target).schemes)
 
 
 def combinations() -> tuple[tuple[str, str], ...]:
@@ -63,13 +63,13 @@ def resolve(
 
 def meaning_of(target: str, scheme: str) -> str:
     """What a scheme means for a target, in words."""
-    row = _target(target)
+    row = known_target(target)
     return row.by_plan if scheme == MIXED else row.schemes[scheme]
 
 
 def is_calibrated(target: str, scheme: str, plan: Plan | None = None) -> bool:
     """Whether a scheme's ranges come from photos."""
-    calibrated = _target(target).calibrated
+    calibrated = known_target(target).calibrated
     return scheme in calibrated or (plan is not None and bool(plan.precisions & {*calibrated}))
 
 
@@ -84,7 +84,7 @@ def require_plan(target: str) -> None:
     Raises:
         InputError: it cannot, or there is no such target.
     """
-    if not _target(target).by_plan:
+    if not known_target(target).by_plan:
         able = ", ".join(name for name, row in TARGETS.items() if row.by_plan)
         raise InputError(f"target '{target}' takes no scheme file; {able} does")
 
@@ -95,7 +95,7 @@ def require(target: str) -> None:
     Raises:
         MissingDependencyError: names the first that is missing and the extra that brings it.
     """
-    row = _target(target)
+    row = known_target(target)
     for package in row.packages:
         if find_spec(package.replace("-", "_")) is None:
             raise MissingDependencyError(
@@ -140,7 +140,12 @@ def refused_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _target(name: str) -> Target:
+def known_target(name: str) -> Target:
+    """The row of a target.
+
+    Raises:
+        InputError: unknown target.
+    """
     return TARGETS[_known(name, TARGETS, "target")]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from converters.worker import Outcome, Task
+from converters.task import Outcome, Task, write_task
 from mobilesam.bundle.manifest import LOG_NAME
 from mobilesam.errors import ExportError
 
@@ -50,8 +50,8 @@ def convert_in_process(task: Task, scratch: Path, cancelled: Callable[[], bool])
         ConversionError: it failed, with one sentence and the end of the log.
         Cancelled: as told by ``cancelled``.
     """
-    order = scratch / f"{task.target}-{task.scheme}.task.json"
-    order.write_text(task.model_dump_json(), "utf-8")
+    order = scratch / f"{task.spec.name}.task"
+    write_task(task, order)
     log = task.folder / LOG_NAME
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))

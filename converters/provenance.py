@@ -2,18 +2,17 @@
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 from converters.base import LICENCE, Conversion, converter_of
-from converters.calibration import DEFAULT_CALIBRATION, CalibrationOptions, calibration_record
-from converters.coreml.options import CoreMLOptions
-from converters.lookup import is_calibrated, meaning_of
-from converters.plan import Plan
+from converters.calibration import calibration_record
+from converters.lookup import meaning_of
 from converters.schemes import TARGETS
-from converters.tflite.distilled import DistilledRecord
+from converters.spec import ExportSpec
 from mobilesam import __version__
 from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
 from mobilesam.bundle.manifest import (
@@ -56,28 +55,18 @@ def tools(target: str) -> dict[str, str]:
     }
 
 
-def export_key(
-    model: MobileSAM,
-    weights: WeightsRecord,
-    contract: Contract,
-    target: str,
-    scheme: str,
-    coreml: CoreMLOptions,
-    calibration: CalibrationOptions = DEFAULT_CALIBRATION,
-    plan: Plan | None = None,
-    distilled: DistilledRecord | None = None,
-) -> str:
+def export_key(spec: ExportSpec) -> str:
     """Digest of everything that determines a bundle; equal keys need no second export."""
     return key_of(
         {
-            "variant": model.variant,
-            "weights": weights.model_dump(),
-            "contract": [CONTRACT_VERSION, asdict(contract)],
-            "target": target,
-            "scheme": [scheme, meaning_of(target, scheme)],
-            "options": settings(target, scheme, coreml, plan, distilled),
-            "calibration": _calibration(target, scheme, contract, calibration, plan),
-            "tools": tools(target),
+            "variant": spec.variant,
+            "weights": spec.weights.model_dump(),
+            "contract": [CONTRACT_VERSION, asdict(spec.contract)],
+            "target": spec.target,
+            "scheme": [spec.scheme, meaning_of(spec.target, spec.scheme)],
+            "options": settings(spec),
+            "calibration": _calibration(spec),
+            "tools": tools(spec.target),
             "source": _source_digest(),
         }
     )
@@ -98,10 +87,10 @@ def _source_digest() -> str:
     return total.hexdigest()
 
 
-def file_records(job: Conversion, target: str) -> list[FileRecord]:
+def file_records(job: Conversion) -> list[FileRecord]:
     """The files that were written for one component."""
     records = []
-    for artefact in TARGETS[target].artefacts:
+    for artefact in TARGETS[job.spec.target].artefacts:
         path = job.path(artefact.suffix)
         record = FileRecord(
             path=path.name,
@@ -115,25 +104,14 @@ def file_records(job: Conversion, target: str) -> list[FileRecord]:
     return records
 
 
-def build_manifest(
-    model: MobileSAM,
-    contract: Contract,
-    target: str,
-    scheme: str,
-    coreml: CoreMLOptions,
-    weights: WeightsRecord,
-    files: list[FileRecord],
-    calibration: CalibrationOptions = DEFAULT_CALIBRATION,
-    plan: Plan | None = None,
-    distilled: DistilledRecord | None = None,
-) -> Manifest:
+def build_manifest(spec: ExportSpec, files: Sequence[FileRecord]) -> Manifest:
     """The manifest of a bundle whose files are written."""
-    size = contract.image_size
+    contract, size = spec.contract, spec.contract.image_size
     return Manifest(
         contract_version=CONTRACT_VERSION,
-        target=target,
-        scheme=SchemeRecord(name=scheme, meaning=meaning_of(target, scheme)),
-        variant=model.variant,
+        target=spec.target,
+        scheme=SchemeRecord(name=spec.scheme, meaning=meaning_of(spec.target, spec.scheme)),
+        variant=spec.variant,
         **asdict(contract),
         signatures={c: SignatureRecord.of(contract.signature(c)) for c in COMPONENTS},
         files=tuple(files),
@@ -148,42 +126,27 @@ def build_manifest(
             "otherwise mask 0",
         },
         labels=LABELS,
-        weights=weights,
-        calibration=_calibration(target, scheme, contract, calibration, plan),
-        options=settings(target, scheme, coreml, plan, distilled),
-        tools=tools(target),
-        export_key=export_key(
-            model, weights, contract, target, scheme, coreml, calibration, plan, distilled
-        ),
+        weights=spec.weights,
+        calibration=_calibration(spec),
+        options=settings(spec),
+        tools=tools(spec.target),
+        export_key=export_key(spec),
         licence=LICENCE,
     )
 
 
-def settings(
-    target: str,
-    scheme: str,
-    coreml: CoreMLOptions,
-    plan: Plan | None,
-    distilled: DistilledRecord | None = None,
-) -> dict[str, str]:
+def settings(spec: ExportSpec) -> dict[str, str]:
     """The converter's settings, the plan as the file that would say it, and the tuned weights."""
-    settings = converter_of(target).options(scheme, coreml)
-    if plan is not None:
-        settings = {**settings, "plan": plan.toml()}
-    return settings if distilled is None else {**settings, **distilled.settings}
+    return {
+        **converter_of(spec.target).settings(spec),
+        **({"plan": spec.plan.toml()} if spec.plan else {}),
+        **(spec.distilled.settings if spec.distilled else {}),
+    }
 
 
-def _calibration(
-    target: str,
-    scheme: str,
-    contract: Contract,
-    options: CalibrationOptions,
-    plan: Plan | None,
-) -> dict[str, str] | None:
-    """What a scheme is calibrated on; None for one that is not."""
-    if not is_calibrated(target, scheme, plan):
-        return None
-    return calibration_record(contract, options)
+def _calibration(spec: ExportSpec) -> dict[str, str] | None:
+    """What a bundle is calibrated on; None for one that is not."""
+    return calibration_record(spec.contract, spec.calibration) if spec.calibrated else None
 
 
 def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:

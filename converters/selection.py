@@ -1,15 +1,14 @@
 """Which bundles an export is asked for, and whether its options fit them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from converters.base import converter_of
-from converters.coreml.compression import minimum_ios
-from converters.coreml.options import IOS_VERSIONS, CoreMLOptions
-from converters.lookup import calibration_methods, require_plan
+from converters.lookup import calibration_methods, known_target, require_plan
 from converters.plan import Plan, read_plan
-from converters.schemes import ALL, COREML, TARGETS
+from converters.schemes import ALL, TARGETS
+from converters.spec import TargetOptions
 from mobilesam.errors import InputError
 
 _T = TypeVar("_T")
@@ -34,39 +33,38 @@ def planned(
     return [name for name in schemes if name not in files], (name, plan)
 
 
-def runnable(
-    chosen: list[tuple[str, str]], named: Sequence[str] | None, ios: int | None
+def options_of(
+    targets: Iterable[str], given: Mapping[str, TargetOptions]
+) -> dict[str, TargetOptions]:
+    """The options of each target and of each that some were given for; the defaults of the others.
+
+    Raises:
+        InputError: there is no such target, or the options are another target's.
+    """
+    found = {}
+    for target in dict.fromkeys((*targets, *given)):
+        known_target(target)
+        kind = converter_of(target).Options
+        found[target] = given.get(target, kind())
+        if type(found[target]) is not kind:
+            raise InputError(
+                f"the options of target '{target}' are a {kind.__name__}, not a "
+                f"{type(found[target]).__name__}"
+            )
+    return found
+
+
+def offered(
+    chosen: Iterable[tuple[str, str]],
+    named: Sequence[str] | None,
+    options: Mapping[str, TargetOptions],
 ) -> list[tuple[str, str]]:
-    """Without the Core ML schemes that an older system lacks and nobody asked for by name."""
+    """Without the schemes that their target lacks with these options and nobody asked for."""
     return [
         (target, scheme)
         for target, scheme in chosen
-        if target != COREML or ios is None or scheme in (named or ()) or minimum_ios(scheme) <= ios
+        if scheme in (named or ()) or options[target].offers(scheme)
     ]
-
-
-def check_options(
-    chosen: Iterable[tuple[str, str]],
-    coreml: CoreMLOptions,
-    input_variant: str,
-    jobs: int | None,
-) -> None:
-    """Refuse options that do not fit what is exported.
-
-    Raises:
-        InputError: says which.
-    """
-    if coreml.ios is not None:
-        one_of("ios", coreml.ios, IOS_VERSIONS)
-    if coreml.input == "image" and input_variant != "pixels":
-        raise InputError(
-            "a Core ML image input holds values of 0 to 255: it needs the input variant 'pixels', "
-            f"not '{input_variant}'"
-        )
-    for target, scheme in chosen:
-        converter_of(target).options(scheme, coreml)
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs must be at least 1, not {jobs}")
 
 
 def check_method(targets: Iterable[str], method: str) -> None:
@@ -74,7 +72,7 @@ def check_method(targets: Iterable[str], method: str) -> None:
 
     Args:
         targets: those that are calibrated.
-        method: see :class:`converters.calibration.CalibrationOptions`.
+        method: see :class:`converters.spec.CalibrationOptions`.
 
     Raises:
         InputError: says what a target has.

@@ -4,24 +4,20 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from filelock import Timeout
 
-from converters.calibration import CalibrationOptions
-from converters.coreml.options import CoreMLOptions
-from converters.plan import Plan
 from converters.process import Cancelled, ConversionError, convert_in_process
 from converters.progress import BundleProgress
 from converters.provenance import export_key
-from converters.schemes import COREML, MIXED, TARGETS
-from converters.tflite.distilled import DistilledRecord
-from converters.worker import Task
+from converters.schemes import MIXED, TARGETS
+from converters.spec import ExportSpec
+from converters.task import Task
 from converters.workspace import cannot_write, locked, replacing
-from mobilesam.bundle.contract import Contract
-from mobilesam.bundle.manifest import BundleFolder, WeightsRecord
+from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.errors import BundleError, ExportError
 from mobilesam.model.sam import MobileSAM
 
@@ -42,19 +38,13 @@ class Session:
     """What the exports of one call share.
 
     Attributes:
-        model: that bundles claim to reproduce; workers read theirs from ``model_file``.
+        force: export even what is unchanged.
         scratch: folder for what workers hand each other.
         threads: of each worker.
+        lines: where progress is shown.
         stop: set when the call is interrupted.
     """
 
-    model: MobileSAM
-    weights: WeightsRecord
-    contract: Contract
-    coreml: CoreMLOptions
-    calibration: CalibrationOptions
-    plan: Plan | None
-    distilled: DistilledRecord | None
     force: bool
     scratch: Path
     threads: int
@@ -66,37 +56,19 @@ class Session:
         """Where :func:`hand_over` writes what workers convert."""
         return self.scratch / "model.pt"
 
-    def contract_of(self, target: str) -> Contract:
-        """The contract of a target's bundles."""
-        if target != COREML:
-            return self.contract
-        return replace(self.contract, slot_counts=self.coreml.slot_counts(self.contract.slots))
-
-    def export(self, target: str, scheme: str, folder: Path) -> ExportResult:
+    def export(self, spec: ExportSpec, folder: Path) -> ExportResult:
         """Convert to one bundle, or recognise it as unchanged."""
-        name = f"{target}-{scheme}"
+        name = spec.name
         self.lines.start(name)
         begin = time.monotonic()
-        contract = self.contract_of(target)
-        key = export_key(
-            self.model,
-            self.weights,
-            contract,
-            target,
-            scheme,
-            self.coreml,
-            self.calibration,
-            self._plan(scheme),
-            self.distilled,
-        )
+        key = export_key(spec)
         try:
             with locked(folder, self.stop.is_set):
                 skipped = not self.force and _is_unchanged(folder, key)
                 if not skipped:
                     with replacing(folder) as partial:
-                        convert_in_process(
-                            self._task(target, scheme, partial), self.scratch, self.stop.is_set
-                        )
+                        task = self._task(spec, partial)
+                        convert_in_process(task, self.scratch, self.stop.is_set)
         except ConversionError as error:
             self.lines.finish(name, "[red]failed")
             self.lines.show_log(name, error.log_tail)
@@ -107,58 +79,47 @@ class Session:
             self.lines.finish(name, "[red]failed")
             raise ExportError(cannot_write(folder.parent, error)) from error
         self.lines.finish(name, "[green]unchanged" if skipped else "[green]done")
-        return ExportResult(folder, target, scheme, skipped, time.monotonic() - begin)
+        return ExportResult(folder, spec.target, spec.scheme, skipped, time.monotonic() - begin)
 
-    def _task(self, target: str, scheme: str, partial: Path) -> Task:
+    def _task(self, spec: ExportSpec, partial: Path) -> Task:
         return Task(
-            target=target,
-            scheme=scheme,
-            contract=self.contract_of(target),
-            weights=self.weights,
-            coreml=self.coreml,
+            spec=spec,
             model=self.model_file,
             folder=partial.resolve(),
             shared=self.scratch,
-            outcome=self.scratch / f"{target}-{scheme}.outcome.json",
+            outcome=self.scratch / f"{spec.name}.outcome.json",
             threads=self.threads,
-            calibration=self.calibration,
-            plan=self._plan(scheme),
-            distilled=self.distilled,
         )
 
-    def _plan(self, scheme: str) -> Plan | None:
-        return self.plan if scheme == MIXED else None
 
-
-def run_all(
-    session: Session, folders: Mapping[tuple[str, str], Path], workers: int
-) -> list[ExportResult]:
-    """Export to every folder, so many at a time; the results are in the order of ``folders``.
+def run_all(session: Session, specs: Mapping[Path, ExportSpec], workers: int) -> list[ExportResult]:
+    """Export to every folder, so many at a time; the results are in the order of ``specs``.
 
     Raises:
         ExportError: one failed; the others were still finished.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="export")
-    futures: dict[tuple[str, str], Future[ExportResult]] = {}
+    futures: dict[Path, Future[ExportResult]] = {}
     try:
-        for pair in sorted(folders, key=turn):
-            futures[pair] = pool.submit(session.export, *pair, folders[pair])
+        for folder in sorted(specs, key=lambda folder: turn(specs[folder])):
+            futures[folder] = pool.submit(session.export, specs[folder], folder)
         for future in as_completed(futures.values()):
             future.exception()
     finally:
         # Reached early only by an interrupt: end the children, and let the threads tidy up.
         session.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-    failures = {pair: error for pair in folders if (error := futures[pair].exception())}
+    failures = {folder: error for folder in specs if (error := futures[folder].exception())}
     if failures:
-        (target, scheme), first = next(iter(failures.items()))
+        folder, first = next(iter(failures.items()))
         if not isinstance(first, ExportError):
             raise first
-        more = f" ({len(failures)} of {len(folders)} bundles failed)" if len(failures) > 1 else ""
+        more = f" ({len(failures)} of {len(specs)} bundles failed)" if len(failures) > 1 else ""
         raise ConversionError(
-            f"{target}-{scheme} was not exported: {first}{more}", getattr(first, "log_tail", "")
+            f"{specs[folder].name} was not exported: {first}{more}",
+            getattr(first, "log_tail", ""),
         ) from first
-    return [futures[pair].result() for pair in folders]
+    return [futures[folder].result() for folder in specs]
 
 
 def hand_over(model: MobileSAM, path: Path) -> None:
@@ -183,8 +144,7 @@ def _is_unchanged(folder: Path, key: str) -> bool:
     return bundle.manifest.export_key == key
 
 
-def turn(pair: tuple[str, str]) -> tuple[int, int]:
+def turn(spec: ExportSpec) -> tuple[int, int]:
     """The longest first; a target's further schemes later, since they may use the first's work."""
-    target, scheme = pair
-    row = TARGETS[target]
-    return [*row.schemes, MIXED].index(scheme), -row.seconds
+    row = TARGETS[spec.target]
+    return [*row.schemes, MIXED].index(spec.scheme), -row.seconds

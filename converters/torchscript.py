@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from converters.base import Conversion, TensorInfo
-from converters.coreml.options import CoreMLOptions
+from converters.spec import ExportSpec, TargetOptions
 from mobilesam.bundle.manifest import TORCHSCRIPT_EXTRA
 
+Options = TargetOptions
 
-def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+
+def settings(spec: ExportSpec) -> dict[str, str]:
     """None: a frozen trace has no settings."""
     return {}
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from conftest import THREADS, shared_folder
-from converters.exporting import export
+from converters import export
 from mobile_runtime_tests.helpers import FLOAT, OTHERS, SIZE, Change, Judge
 from mobilesam.model.build import build
 from mobilesam.model.sam import MobileSAM

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import THREADS
-from converters.exporting import export
+from converters import export
 from converters.lookup import combinations
 from parity import compare
 from parity.cases import PROMPT_TYPES

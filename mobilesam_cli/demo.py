@@ -23,7 +23,7 @@ def demo(
     require_writable_folder(out)
     require_writable_folder(report)
 
-    from converters.exporting import export
+    from converters import export
     from parity import compare
 
     results = export(schemes=SCHEMES, weights="demo", out=out, progress=not as_json)

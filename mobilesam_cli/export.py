@@ -91,32 +91,28 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Export encoder and decoder to bundles, one folder for each target and scheme."""
+    from converters import export as run_export
     from converters.coreml.options import CoreMLOptions
-    from converters.exporting import export as run_export
-    from converters.lookup import resolve
+    from converters.schemes import COREML
     from mobilesam.runtimes.bundle import Bundle
 
-    targets = listed(target)
-    schemes = None if scheme is None else listed(scheme)
-    named = [name for name in schemes or () if not name.endswith(".toml")]
-    if named or schemes is None:
-        resolve(targets, named or None)  # a misspelt name is an error before any download
     require_writable_folder(out)
+    coreml = CoreMLOptions(
+        ios=ios,
+        input=coreml_input,
+        slots=coreml_slots,
+        package=coreml_package,
+        compute_units=compute_units,
+    )
     results = run_export(
-        targets=targets,
-        schemes=schemes,
-        weights=weights,
+        weights,
+        targets=listed(target),
+        schemes=None if scheme is None else listed(scheme),
         out=out,
         image_size=image_size,
         input_variant=input_variant,
         slots=slots,
-        coreml=CoreMLOptions(
-            ios=ios,
-            input=coreml_input,
-            slots=coreml_slots,
-            package=coreml_package,
-            compute_units=compute_units,
-        ),
+        options={COREML: coreml},
         calibration=calibration,
         calibration_method=calibration_method,
         distilled=distilled,

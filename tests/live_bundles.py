@@ -1,13 +1,11 @@
 """Bundles of a small model with every parameter live, exported once a test session."""
 
 from functools import lru_cache
-from pathlib import Path
 
 import pytest
 
 from conftest import shared_folder
-from converters.exporting import export_one
-from mobilesam.bundle.contract import Contract
+from converters import export
 from mobilesam.model.build import build
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
@@ -31,9 +29,9 @@ def live_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "f
     """
     for module in REQUIRED[target]:
         pytest.importorskip(module, reason=f"{module} is not installed")
-    folder = shared_folder(temporary, "live-bundles") / f"{target}-{scheme}"
-    model = live_model()
-    return Bundle(Path(export_one(model, target, scheme, Contract.of(model), folder).path))
+    out = shared_folder(temporary, "live-bundles")
+    (made,) = export(live_model(), targets=target, schemes=scheme, out=out, progress=False)
+    return Bundle(made.path)
 
 
 REQUIRED = {

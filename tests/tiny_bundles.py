@@ -5,12 +5,10 @@ from functools import lru_cache
 import pytest
 
 from conftest import shared_folder
-from converters.coreml.compression import minimum_ios
-from converters.coreml.options import CoreMLOptions
-from converters.exporting import export_all
+from converters import export
+from converters.coreml.options import CoreMLOptions, minimum_ios
 from converters.lookup import schemes_of
 from converters.schemes import COREML
-from mobilesam.bundle.contract import Contract
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
 from mobilesam.runtimes.bundle import Bundle
@@ -48,16 +46,21 @@ def tiny_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "f
     for module in REQUIRED[target]:
         pytest.importorskip(module, reason=f"{module} is not installed")
     root = shared_folder(temporary, "tiny-bundles")
-    # Several schemes at once: what one leaves, the next can use.
-    folders = {
-        (target, each): root / f"{target}-{each}"
-        for each in schemes_of(target)
-        if _group(target, each) == _group(target, scheme)
-    }
-    if not folders[target, scheme].exists():
-        ios = minimum_ios(scheme) if target == COREML else None
-        export_all(tiny_model(), Contract.of(tiny_model()), folders, coreml=CoreMLOptions(ios=ios))
-    return Bundle(folders[target, scheme])
+    folder = root / f"{target}-{scheme}"
+    if not folder.exists():
+        # Several schemes at once: what one leaves, the next can use.
+        group = _group(target, scheme)
+        together = [each for each in schemes_of(target) if _group(target, each) == group]
+        options = {COREML: CoreMLOptions(ios=minimum_ios(scheme))} if target == COREML else {}
+        export(
+            tiny_model(),
+            targets=target,
+            schemes=together,
+            out=root,
+            options=options,
+            progress=False,
+        )
+    return Bundle(folder)
 
 
 def _group(target: str, scheme: str) -> tuple[bool | str, int]:

@@ -14,14 +14,13 @@ Source: coremltools.optimize.coreml; Apple's guide to Core ML Tools, "Optimizing
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.base import Conversion
 from converters.coreml.kmeans import palette
-from converters.coreml.options import IOS_VERSIONS, CoreMLOptions
+from converters.coreml.options import coreml_options
 from converters.schemes import SMALL
 
 if TYPE_CHECKING:
@@ -42,33 +41,6 @@ SENSITIVE = "cross_attn_image_to_token"
 attention that writes what the prompt says into the image."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compression:
-    """One scheme.
-
-    Attributes:
-        ios: the lowest iOS that reads its ops.
-        apply: makes the compressed program of the float16 one.
-    """
-
-    ios: int
-    apply: Callable[["MLModel", Conversion], "MLModel"]
-
-
-def minimum_ios(scheme: str) -> int:
-    """The lowest iOS that runs a scheme of target ``coreml``: 16, 17 or 18."""
-    return COMPRESSIONS[scheme].ios if scheme in COMPRESSIONS else IOS_VERSIONS[0]
-
-
-def deployment_target(scheme: str, coreml: CoreMLOptions) -> int:
-    """The iOS that a package is written for.
-
-    Raises:
-        InputError: the scheme or an option needs a newer system than was asked for.
-    """
-    return coreml.deployment_target(scheme, minimum_ios(scheme))
-
-
 def compress(model: "MLModel", job: Conversion) -> "MLModel":
     """The program of the job's scheme, made of its float16 program.
 
@@ -78,7 +50,7 @@ def compress(model: "MLModel", job: Conversion) -> "MLModel":
     """
     if job.scheme not in COMPRESSIONS:
         return model
-    return COMPRESSIONS[job.scheme].apply(model, job)
+    return COMPRESSIONS[job.scheme](model, job)
 
 
 def _int8(model: "MLModel", job: Conversion) -> "MLModel":
@@ -105,7 +77,7 @@ def _palettized(model: "MLModel", job: Conversion, bits: int, group: int = 0) ->
     from coremltools.optimize.coreml import OptimizationConfig, palettize_weights
 
     own = _palettes(bits)
-    if group and deployment_target(job.scheme, job.coreml) >= 18:
+    if group and coreml_options(job.spec).deployment_target(job.scheme) >= 18:
         own = _palettes(bits, granularity="per_grouped_channel", group_size=group)
     # A selected table has few distinct values, which 8 bits keep exactly.
     eight = dict.fromkeys(_sensitive(model, ("select",)), _palettes(8))
@@ -155,13 +127,14 @@ def _sensitive(model: "MLModel", tables: tuple[str, ...]) -> list[str]:
     return found
 
 
-COMPRESSIONS: Mapping[str, Compression] = MappingProxyType(
+COMPRESSIONS: Mapping[str, Callable[["MLModel", Conversion], "MLModel"]] = MappingProxyType(
     {
-        "w8": Compression(ios=16, apply=_int8),
-        "w4": Compression(ios=18, apply=_int4),
-        "p8": Compression(ios=16, apply=partial(_palettized, bits=8)),
-        "p6": Compression(ios=16, apply=partial(_palettized, bits=6)),
-        "p4": Compression(ios=16, apply=partial(_palettized, bits=4, group=GROUP)),
-        "w8a8": Compression(ios=17, apply=_integers_and_activations),
+        "w8": _int8,
+        "w4": _int4,
+        "p8": partial(_palettized, bits=8),
+        "p6": partial(_palettized, bits=6),
+        "p4": partial(_palettized, bits=4, group=GROUP),
+        "w8a8": _integers_and_activations,
     }
 )
+"""What makes the compressed program of each scheme of the float16 one."""

@@ -9,11 +9,12 @@ from filelock import FileLock
 from torch import nn
 
 from converters.base import Conversion, TensorInfo
-from converters.coreml.compression import compress, deployment_target
-from converters.coreml.options import CoreMLOptions
+from converters.coreml.compression import compress
+from converters.coreml.options import CoreMLOptions, coreml_options
 from converters.coreml.package import describe, merge, save
 from converters.coreml.safe_norm import scale_norms
 from converters.layer_names import named
+from converters.spec import ExportSpec
 from coreml_evaluator.interface import flexible_of
 from mobilesam.bundle.contract import SLOT_AXIS
 from mobilesam.bundle.manifest import FileRecord
@@ -31,14 +32,18 @@ IMAGE = "image"
 """The input that can be a pixel buffer."""
 
 
-def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+Options = CoreMLOptions
+
+
+def settings(spec: ExportSpec) -> dict[str, str]:
     """The lowest system the program runs on, and what else was chosen.
 
     Raises:
         InputError: the scheme or an option needs a newer system than was asked for.
     """
-    target = deployment_target(scheme, coreml)
-    chosen = coreml.model_dump(exclude={"ios"})
+    options = coreml_options(spec)
+    target = options.deployment_target(spec.scheme)
+    chosen = options.model_dump(exclude={"ios"})
     return {"minimum_deployment_target": f"iOS{target}", **chosen}
 
 
@@ -64,7 +69,7 @@ def _float_program(job: Conversion) -> "MLModel":
     import coremltools as ct
 
     precision = "fp16" if computes_in_half(job.scheme) else "fp32"
-    system = deployment_target(job.scheme, job.coreml)
+    system = coreml_options(job.spec).deployment_target(job.scheme)
     path = job.shared / f"{job.component}-{precision}-ios{system}.mlpackage"
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
@@ -105,7 +110,7 @@ def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence
 
 def package(jobs: Sequence[Conversion], records: Sequence[FileRecord]) -> list[FileRecord]:
     """Both components in one package, if that was asked for."""
-    if jobs[0].coreml.package == "multifunction":
+    if coreml_options(jobs[0].spec).package == "multifunction":
         return merge(jobs, records)
     return list(records)
 
@@ -114,6 +119,7 @@ def _inputs(job: Conversion) -> list[Any]:
     """The inputs as coremltools declares them."""
     import coremltools as ct
 
+    options = coreml_options(job.spec)
     counts = next((spec.slot_counts for spec in job.signature.inputs if spec.slot_counts), ())
     # One object, so that the sizes of points and labels are the same symbol. The Neural Engine
     # runs a RangeDim at its default size only: let that be K.
@@ -121,13 +127,13 @@ def _inputs(job: Conversion) -> list[Any]:
     declared: list[Any] = []
     for spec in job.signature.inputs:
         shape: Any = spec.shape
-        if spec.name == IMAGE and job.coreml.input == "image":
+        if spec.name == IMAGE and options.input == "image":
             # Neither scale nor bias: the graph has a standard deviation for each channel.
             declared.append(
                 ct.ImageType(name=spec.name, shape=shape, color_layout=ct.colorlayout.RGB)
             )
             continue
-        if spec.slot_counts and job.coreml.slots == "enumerated":
+        if spec.slot_counts and options.slots == "enumerated":
             shape = ct.EnumeratedShapes(spec.shapes, default=spec.shape)
         elif spec.slot_counts:
             shape = tuple(

@@ -1,11 +1,12 @@
 """What an export to Core ML can be asked for, beside the scheme."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
-
+from converters.spec import ExportSpec, TargetOptions
 from mobilesam.bundle.compute_units import ComputeUnits
+from mobilesam.bundle.contract import Contract, InputVariant
 from mobilesam.errors import InputError
 
 IOS_VERSIONS = (16, 17, 18)
@@ -21,12 +22,22 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "compute_units": get_args(ComputeUnits),
 }
 
-NEEDS = {("package", "multifunction"): 18, ("slots", "enumerated"): 18}
+NEEDS = {
+    ("scheme", "w8a8"): 17,
+    ("scheme", "w4"): 18,
+    ("package", "multifunction"): 18,
+    ("slots", "enumerated"): 18,
+}
 """The lowest iOS of choices that need more than the lowest of all. Sources: Apple's "Creating a
 multifunction Core ML model"; coremltools refuses enumerated shapes of two inputs before iOS 18."""
 
 
-class CoreMLOptions(BaseModel):
+def minimum_ios(scheme: str) -> int:
+    """The lowest iOS that runs a scheme of target ``coreml``: 16, 17 or 18."""
+    return NEEDS.get(("scheme", scheme), IOS_VERSIONS[0])
+
+
+class CoreMLOptions(TargetOptions):
     """Options of Core ML packages.
 
     Attributes:
@@ -42,24 +53,47 @@ class CoreMLOptions(BaseModel):
             ``MLModel`` for unless told otherwise.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     ios: int | None = None
     input: Input = "tensor"
     package: Package = "separate"
     slots: Slots = "fixed"
     compute_units: ComputeUnits = "all"
 
-    def deployment_target(self, scheme: str, scheme_needs: int = IOS_VERSIONS[0]) -> int:
+    def offers(self, scheme: str) -> bool:
+        """Whether the lowest iOS that was asked for runs the scheme."""
+        return self.ios is None or minimum_ios(scheme) <= self.ios
+
+    def check(self, schemes: Sequence[str], input_variant: InputVariant) -> None:
+        """Refuse an iOS that is unknown or too old, and an image input that the app normalises.
+
+        Raises:
+            InputError: says which.
+        """
+        if self.ios is not None and self.ios not in IOS_VERSIONS:
+            known = ", ".join(map(str, IOS_VERSIONS))
+            raise InputError(f"ios must be one of {known}, not {self.ios}")
+        if self.input == "image" and input_variant != "pixels":
+            raise InputError(
+                "a Core ML image input holds values of 0 to 255: it needs the input variant "
+                f"'pixels', not '{input_variant}'"
+            )
+        for scheme in schemes:
+            self.deployment_target(scheme)
+
+    def contract(self, contract: Contract) -> Contract:
+        """With the numbers of point slots that the decoder accepts."""
+        return replace(contract, slot_counts=self.slot_counts(contract.slots))
+
+    def deployment_target(self, scheme: str) -> int:
         """The iOS that a package of a scheme is written for.
 
         Raises:
             InputError: ``ios`` is lower than the scheme or an option needs.
         """
-        needed = {f"scheme {scheme}": scheme_needs} | {
+        needed = {f"scheme {scheme}": minimum_ios(scheme)} | {
             f"{choice} {option}": version
             for (option, choice), version in NEEDS.items()
-            if getattr(self, option) == choice
+            if option != "scheme" and getattr(self, option) == choice
         }
         what = max(needed, key=lambda name: needed[name])
         if self.ios is None:
@@ -79,3 +113,9 @@ class CoreMLOptions(BaseModel):
             powers = [2**power for power in range(1, slots.bit_length())]
             return tuple(sorted({*powers, slots}))
         return ()
+
+
+def coreml_options(spec: ExportSpec) -> CoreMLOptions:
+    """The options of a bundle of target ``coreml``."""
+    assert isinstance(spec.options, CoreMLOptions), spec.target
+    return spec.options

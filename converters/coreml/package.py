@@ -92,7 +92,7 @@ def _describe_all(description: "ModelDescription", jobs: Sequence[Conversion]) -
 
 
 def _licence(job: Conversion) -> str:
-    return f"{LICENCE}; weights: {job.weights.licence}"
+    return f"{LICENCE}; weights: {job.spec.weights.licence}"
 
 
 def _meaning(meaning: str, axes: Sequence[str]) -> str:

@@ -7,15 +7,18 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from converters.base import Conversion, TensorInfo
-from converters.coreml.options import CoreMLOptions
 from converters.executorch.quantization import SCHEMES, quantize
+from converters.spec import ExportSpec, TargetOptions
 from mobilesam.errors import ExportError
 
 _DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
 """ExecuTorch reports torch's ScalarType numbers."""
 
 
-def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+Options = TargetOptions
+
+
+def settings(spec: ExportSpec) -> dict[str, str]:
     """The backend that runs what it can; the rest runs on portable kernels."""
     return {"backend": "xnnpack"}
 

@@ -19,8 +19,8 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
 from converters.base import Conversion, capture
-from converters.calibration import MIN_MAX
 from converters.schemes import SMALL
+from converters.spec import MIN_MAX
 from mobilesam.errors import ExportError
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from filelock import FileLock
 from torch import nn
 
 from converters.base import LICENCE, Conversion, TensorInfo
-from converters.coreml.options import CoreMLOptions
 from converters.onnx.half import to_half
 from converters.onnx.quantization import SCHEMES, quantize
 from converters.onnx.tables import shrink_tables
+from converters.spec import ExportSpec, TargetOptions
 from mobilesam import __version__
 from mobilesam.errors import ExportError
 from mobilesam.files import write_whole
@@ -30,7 +30,10 @@ would be a 20th of a quantized file, and tell the paths of the machine it was ma
 ALLOWED_DOMAINS = ("", "ai.onnx")
 
 
-def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+Options = TargetOptions
+
+
+def settings(spec: ExportSpec) -> dict[str, str]:
     """The operator set."""
     return {"opset": str(OPSET)}
 
@@ -107,7 +110,7 @@ def _document(model: "ModelProto", job: Conversion) -> None:
     model.opset_import.extend(opsets)
     model.producer_name = "mobilesam-export"
     model.producer_version = __version__
-    model.doc_string = f"{job.title}. Licence of the weights: {job.weights.licence}."
+    model.doc_string = f"{job.title}. Licence of the weights: {job.spec.weights.licence}."
     model.graph.name = job.signature.name
     values = {v.name: v for v in (*model.graph.input, *model.graph.output)}
     for spec in (*job.signature.inputs, *job.signature.outputs):

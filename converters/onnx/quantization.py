@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.base import Conversion
-from converters.calibration import MIN_MAX
 from converters.schemes import SMALL
+from converters.spec import MIN_MAX
 from mobilesam.errors import ExportError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from converters.base import Conversion, TensorInfo
-from converters.coreml.options import CoreMLOptions
+from converters.spec import ExportSpec, TargetOptions
 from converters.tflite.constants import shrink_constants
 from mobilesam.errors import ExportError
 from mobilesam.files import written_whole
@@ -34,7 +34,10 @@ class _Named(nn.Module):
         )
 
 
-def options(scheme: str, coreml: CoreMLOptions) -> dict[str, str]:
+Options = TargetOptions
+
+
+def settings(spec: ExportSpec) -> dict[str, str]:
     """None of the converter's settings differs from its defaults."""
     return {}
 
@@ -52,7 +55,7 @@ def convert(job: Conversion) -> None:
         if job.calibration is not None:
             samples = job.calibration.samples(job.component)
             ranges = calibrated(content, samples, job.signature.name, job.calibration.method)
-        content = quantized(content, job.plan or PLANS[job.scheme], ranges)
+        content = quantized(content, job.spec.plan or PLANS[job.scheme], ranges)
     path.write_bytes(content)
 
 

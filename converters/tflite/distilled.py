@@ -9,11 +9,11 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
 from torch import Tensor
 
 from converters.plan import Plan
 from converters.schemes import MIXED
+from converters.spec import DistilledRecord
 from converters.tflite.quantization import PLANS
 from converters.tflite.weights import plan_of, roundings_of
 from mobilesam.errors import CheckpointError, InputError
@@ -24,18 +24,6 @@ from mobilesam.weights.files import read_metadata
 
 TARGET = "tflite"
 """The target whose rounding training knows."""
-
-
-class DistilledRecord(BaseModel):
-    """What a manifest says of the tuned weights: the file's name and the SHA-256 of its bytes."""
-
-    name: str
-    sha256: str
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """As options of a manifest."""
-        return {"distilled": self.name, "distilled_sha256": self.sha256}
 
 
 @dataclass(frozen=True)

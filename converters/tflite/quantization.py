@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from converters.calibration import MIN_MAX, Inputs
+from converters.calibration import Inputs
 from converters.plan import Plan
+from converters.spec import MIN_MAX
 from converters.tflite.names import group_of, shortened
 from mobilesam.errors import ExportError, InputError
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.exporting import export
+from converters import export
 from parity.comparison import compare
 from parity.report import Report
 
@@ -39,7 +39,7 @@ def confirm(
     Args:
         plan_file: TOML file of a plan.
         out: folder for the bundle.
-        weights, image_size: as of :func:`converters.exporting.export`.
+        weights, image_size: as of :func:`converters.export`.
         images: folder of photos to judge on; None: those that bundles are judged on.
         progress: show it.
     """

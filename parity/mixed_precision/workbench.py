@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from converters import export
 from converters.calibration import Calibration
-from converters.exporting import export
 from converters.tflite.constants import shrink_constants
 from converters.tflite.quantization import calibrated
 from mobilesam.bundle.contract import COMPONENTS

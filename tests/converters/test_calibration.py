@@ -7,21 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from converters.calibration import (
-    Calibration,
-    CalibrationOptions,
-    calibration_photos,
-    calibration_record,
-)
-from converters.coreml.options import CoreMLOptions
-from converters.exporting import export_all
-from converters.provenance import export_key, weights_record
+from converters import export
+from converters.calibration import Calibration, calibration_photos, calibration_record
+from converters.provenance import export_key
 from converters.schemes import TARGETS
+from converters.spec import CalibrationOptions
 from mobilesam.bundle.contract import Contract
 from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import InputError
 from mobilesam.inference.predictor import Predictor
 from mobilesam.model.sam import MobileSAM
+from tests.specs import make_spec
 
 
 @pytest.fixture
@@ -107,13 +103,11 @@ def test_other_photos_make_another_export_of_calibrated_schemes_alone(
     photos: Path, tiny_model: MobileSAM
 ) -> None:
     pytest.importorskip("coremltools")
-    contract, weights = Contract.of(tiny_model), weights_record(tiny_model)
-
-    system, options = CoreMLOptions(ios=17), CalibrationOptions(folder=photos)
+    options = CalibrationOptions(folder=photos)
 
     def keys() -> list[str]:
         return [
-            export_key(tiny_model, weights, contract, "coreml", scheme, system, options)
+            export_key(make_spec(tiny_model, "coreml", scheme, calibration=options))
             for scheme in ("w8", "w8a8")
         ]
 
@@ -134,27 +128,21 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
 def test_a_method_that_a_target_lacks_is_refused_before_the_work(
     tiny_model: MobileSAM, tmp_path: Path
 ) -> None:
-    contract = Contract.of(tiny_model)
-
-    def export(target: str, scheme: str, method: str) -> None:
-        folders = {(target, scheme): tmp_path / "bundle"}
-        export_all(tiny_model, contract, folders, calibration_method=method)
-
-    words = "target 'onnx' is calibrated by min-max or entropy, not by mse"
-    with pytest.raises(InputError, match=words):
-        export("onnx", "w8a8", "mse")
-    with pytest.raises(InputError, match="calibration method must be one of min-max"):
-        export("onnx", "w8a8", "median")
-    assert not (tmp_path / "bundle").exists()
+    for method, words in (
+        ("mse", "target 'onnx' is calibrated by min-max or entropy, not by mse"),
+        ("median", "calibration method must be one of min-max"),
+    ):
+        options = {"out": tmp_path / "out", "calibration_method": method}
+        with pytest.raises(InputError, match=words):
+            export(tiny_model, targets="onnx", schemes="w8a8", **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_method_is_another_export_and_in_the_record(tiny_model: MobileSAM) -> None:
-    contract, weights = Contract.of(tiny_model), weights_record(tiny_model)
+    contract = Contract.of(tiny_model)
     keys = set()
     for method in TARGETS["tflite"].calibration_methods:
         options = CalibrationOptions(method=method)
         assert calibration_record(contract, options)["method"] == method
-        keys.add(
-            export_key(tiny_model, weights, contract, "tflite", "w8a8", CoreMLOptions(), options)
-        )
+        keys.add(export_key(make_spec(tiny_model, "tflite", "w8a8", calibration=options)))
     assert len(keys) == 2

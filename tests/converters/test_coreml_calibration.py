@@ -11,13 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.coreml.calibration import Range, activation_ranges, quantize_activations
-from converters.coreml.options import CoreMLOptions
 from coreml_evaluator import CoreMLProgram
-from mobilesam.bundle.contract import Contract
 from mobilesam.errors import ExportError
 from mobilesam.model.sam import MobileSAM
-from tests.converters.test_targets import make_job
 from tests.coreml_evaluator.mil_programs import ct, mb, save_program
+from tests.specs import make_job
 
 from converters.coreml.passes import int8_grid, quantize_inputs  # isort: skip - needs coremltools
 
@@ -125,14 +123,7 @@ def test_float32_inputs_are_left_alone(tmp_path: Path) -> None:
 def test_without_photos_there_is_nothing_to_quantize_with(
     half_program: Path, tiny_model: MobileSAM, tmp_path: Path
 ) -> None:
-    job = make_job(
-        tiny_model,
-        Contract.of(tiny_model),
-        "encoder",
-        folder=tmp_path,
-        coreml=CoreMLOptions(ios=17),
-        scheme="w8a8",
-    )
+    job = make_job(tiny_model, "encoder", tmp_path, scheme="w8a8")
     model = ct.models.MLModel(str(half_program), skip_model_load=True)
     with pytest.raises(ExportError, match="'w8a8' needs photos to be calibrated on"):
         quantize_activations(model, job)

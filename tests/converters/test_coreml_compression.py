@@ -15,19 +15,18 @@ from converters.coreml.compression import (
     GROUP,
     SENSITIVE,
     compress,
-    minimum_ios,
 )
-from converters.coreml.options import CoreMLOptions
+from converters.coreml.options import CoreMLOptions, minimum_ios
 from converters.lookup import schemes_of
 from converters.modules import build_module, example_inputs
 from converters.schemes import SMALL, TARGETS
 from coreml_evaluator import CoreMLProgram
-from mobilesam.bundle.contract import COMPONENTS, Contract
+from mobilesam.bundle.contract import COMPONENTS
 from mobilesam.errors import InputError
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
-from tests.converters.test_targets import make_job
 from tests.coreml_evaluator.mil_programs import ct, mb, save_program, types
+from tests.specs import make_job
 
 GetBundle = Callable[[str, str], Bundle]
 
@@ -202,10 +201,7 @@ def test_p4_of_ios_18_has_a_palette_for_each_group_of_channels(
 ) -> None:
     from converters.coreml import convert as coreml
 
-    contract = Contract.of(tiny_model)
-    job = make_job(
-        tiny_model, contract, "decoder", folder=tmp_path, coreml=CoreMLOptions(ios=18), scheme="p4"
-    )
+    job = make_job(tiny_model, "decoder", tmp_path, scheme="p4", options=CoreMLOptions(ios=18))
     coreml.convert(job)
     base = tmp_path / "decoder-fp16-ios18.mlpackage"
     found = compressed(job.path(".mlpackage"), base)
@@ -253,14 +249,7 @@ def test_a_scheme_that_came_later_is_refused_before_any_work(
 ) -> None:
     from converters.coreml import convert as coreml
 
-    job = make_job(
-        tiny_model,
-        Contract.of(tiny_model),
-        "encoder",
-        folder=tmp_path,
-        coreml=CoreMLOptions(ios=ios),
-        scheme=scheme,
-    )
+    job = make_job(tiny_model, "encoder", tmp_path, scheme=scheme, options=CoreMLOptions(ios=ios))
     with pytest.raises(InputError, match=rf"{scheme} needs iOS {minimum_ios(scheme)}, not iOS"):
         coreml.convert(job)
     assert not any(tmp_path.iterdir())
@@ -276,7 +265,7 @@ def test_each_scheme_exists_from_its_lowest_system_on() -> None:
     ]
     for scheme in schemes_of("coreml"):
         for ios in range(minimum_ios(scheme), 19):
-            assert CoreMLOptions(ios=ios).deployment_target(scheme, minimum_ios(scheme)) == ios
+            assert CoreMLOptions(ios=ios).deployment_target(scheme) == ios
 
 
 def test_a_float_program_is_returned_as_it_is(tiny_model: MobileSAM, tmp_path: Path) -> None:
@@ -284,7 +273,7 @@ def test_a_float_program_is_returned_as_it_is(tiny_model: MobileSAM, tmp_path: P
     model = ct.models.MLModel(
         str(save_program(tmp_path, lambda a: mb.relu(x=a), [x])), skip_model_load=True
     )
-    job = make_job(tiny_model, Contract.of(tiny_model), "encoder", folder=tmp_path, scheme="fp16")
+    job = make_job(tiny_model, "encoder", tmp_path, scheme="fp16")
     assert compress(model, job) is model
 
 
@@ -304,12 +293,7 @@ def test_what_is_sensitive_keeps_8_bits(tiny_model: MobileSAM, tmp_path: Path) -
     for scheme in ("p4", "p6", "w4"):
         model = ct.models.MLModel(str(package), skip_model_load=True)
         job = make_job(
-            tiny_model,
-            Contract.of(tiny_model),
-            "decoder",
-            folder=tmp_path,
-            coreml=CoreMLOptions(ios=18),
-            scheme=scheme,
+            tiny_model, "decoder", tmp_path, scheme=scheme, options=CoreMLOptions(ios=18)
         )
         saved = tmp_path / f"{scheme}.mlpackage"
         compress(model, job).save(str(saved))

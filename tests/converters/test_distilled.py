@@ -10,20 +10,18 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from converters import export, worker
 from converters import session as session_module
-from converters import worker
 from converters.base import Conversion
-from converters.exporting import export_all
 from converters.plan import Plan
 from converters.schemes import MIXED
+from converters.task import Task
 from converters.tflite import convert as tflite
 from converters.tflite.constants import shrink_constants
 from converters.tflite.distilled import Distilled, read_distilled
 from converters.tflite.names import path_at, scope_of
 from converters.tflite.quantization import quantized
 from converters.tflite.weights import plan_of, roundings_of
-from converters.worker import Task
-from mobilesam.bundle.contract import Contract
 from mobilesam.bundle.manifest import Manifest
 from mobilesam.errors import InputError
 from mobilesam.files import sha256_of
@@ -178,24 +176,24 @@ def test_the_bundle_is_the_teachers_with_the_encoder_of_the_file(
     tmp_path: Path, converted: dict[str, nn.Module]
 ) -> None:
     file = written(tmp_path / "tuned.safetensors", tuned_model(), ABOUT)
-    model, folder = tiny_model(), tmp_path / "bundle"
+    model = tiny_model()
 
-    def exported(distilled: Distilled | None) -> tuple[bool, Manifest]:
-        folders = {("tflite", "w4"): folder}
-        (result,) = export_all(model, Contract.of(model), folders, distilled=distilled)
-        return result.skipped, Bundle(folder).manifest
+    def exported(distilled: Path | None) -> tuple[bool, Manifest]:
+        options = {"out": tmp_path, "distilled": distilled, "progress": False}
+        (result,) = export(model, targets="tflite", schemes="w4", **options)
+        return result.skipped, Bundle(result.path).manifest
 
-    skipped, manifest = exported(read_distilled(file))
+    skipped, manifest = exported(file)
     assert not skipped and manifest.weights.sha256 == ABOUT["teacher_sha256"]
     assert manifest.options == {"distilled": file.name, "distilled_sha256": sha256_of(file)}
     for component, other in (("encoder", tuned_model()), ("decoder", model)):
         for name, parameter in converted[component].named_parameters():
             assert torch.equal(parameter, other.get_parameter(name)), name
-    assert exported(read_distilled(file)) == (True, manifest)
+    assert exported(file) == (True, manifest)
     skipped, plain = exported(None)
     assert not skipped and plain.options == {} and plain.export_key != manifest.export_key
     written(file, model, ABOUT)
-    skipped, again = exported(read_distilled(file))
+    skipped, again = exported(file)
     assert not skipped and again.export_key not in (plain.export_key, manifest.export_key)
 
 

@@ -18,7 +18,7 @@ from mobilesam.bundle.contract import COMPONENTS, Component, Contract
 from mobilesam.errors import ExportError
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
-from tests.converters.test_targets import make_job
+from tests.specs import make_job
 from tests.tiny_bundles import tiny_model
 
 pytest.importorskip("executorch.exir")
@@ -37,13 +37,10 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     """Each component in each scheme, quantized and not yet lowered."""
     pytest.importorskip("skimage")
     model, folder = tiny_model(), tmp_path_factory.mktemp("jobs")
-    contract = Contract.of(model)
-    calibration = Calibration(model, contract, None)
+    calibration = Calibration(model, Contract.of(model), None)
     return {
         (scheme, component): quantization.quantize(
-            make_job(
-                model, contract, component, folder=folder, scheme=scheme, calibration=calibration
-            )
+            make_job(model, component, folder, "executorch", scheme, calibration=calibration)
         )
         for scheme in quantization.SCHEMES
         for component in COMPONENTS
@@ -135,8 +132,7 @@ def test_files_are_smaller_and_say_what_they_were_calibrated_on(tiny_bundle: Get
 def test_without_photos_there_is_nothing_to_quantize_with(
     tiny_model: MobileSAM, tmp_path: Path
 ) -> None:
-    contract = Contract.of(tiny_model)
-    job = make_job(tiny_model, contract, "encoder", folder=tmp_path, scheme="w8a8")
+    job = make_job(tiny_model, "encoder", tmp_path, "executorch", "w8a8")
     with pytest.raises(ExportError, match="'w8a8' needs photos to be calibrated on"):
         quantization.quantize(job)
 

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from converters import ExportResult, export, workspace
 from converters import session as session_module
-from converters import workspace
 from converters.coreml.options import CoreMLOptions
-from converters.exporting import ExportResult, export, export_one
 from converters.process import ConversionError
 from converters.schemes import TARGETS
 from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, Contract
@@ -27,6 +26,7 @@ from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import tensors_sha256
+from tests.specs import make_spec
 from tests.upstream.oracle import randomize
 
 MakeModel = Callable[[], MobileSAM]
@@ -34,23 +34,32 @@ MakeModel = Callable[[], MobileSAM]
 SCRIPT = """
 import sys
 sys.path.insert(0, {root!r})
-from mobilesam.bundle.contract import Contract
-from converters.coreml.options import CoreMLOptions
-from converters.exporting import export_one
+from converters import export
 from tests.tiny_bundles import make_tiny_model
-model = make_tiny_model()
-result = export_one(model, "torchscript", "fp32", Contract.of(model), sys.argv[1])
-print(result.skipped)
+(made,) = export(
+    make_tiny_model(), targets="torchscript", schemes="fp32", out=sys.argv[1], progress=False
+)
+print(made.skipped)
 """
 
 
-def export_tiny(model: MobileSAM, folder: Path, **options: bool) -> ExportResult:
-    return export_one(model, "torchscript", "fp32", Contract.of(model), folder, **options)
+NAME = "torchscript-fp32"
+
+
+def export_tiny(
+    model: MobileSAM, folder: Path, progress: bool = False, **options: bool
+) -> ExportResult:
+    """Export to a folder, which must be called :data:`NAME`."""
+    asked = {"targets": "torchscript", "schemes": "fp32", "out": folder.parent, **options}
+    (made,) = export(model, progress=progress, **asked)
+    assert made.path == folder
+    return made
 
 
 def start_export(repository: Path, folder: Path) -> subprocess.Popen[str]:
+    """The same in another process."""
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(root=str(repository)), str(folder)],
+        [sys.executable, "-c", SCRIPT.format(root=str(repository)), str(folder.parent)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,11 +101,11 @@ def is_alive_in(folder: Path) -> bool:
 
 
 def test_a_bundle_is_complete_and_describes_itself(tiny_model: MobileSAM, tmp_path: Path) -> None:
-    folder = tmp_path / "some" / "bundle"
+    folder = tmp_path / "some" / NAME
     result = export_tiny(tiny_model, folder)
     assert (result.path, result.target, result.scheme) == (folder, "torchscript", "fp32")
     assert not result.skipped and result.seconds > 0
-    assert sorted(p.name for p in folder.parent.iterdir()) == ["bundle"]
+    assert sorted(p.name for p in folder.parent.iterdir()) == [NAME]
     files = {"encoder.pt", "encoder.ptl", "decoder.pt", "decoder.ptl"}
     assert {p.name for p in folder.iterdir()} == files | {MANIFEST_NAME, LOG_NAME}
 
@@ -125,7 +134,7 @@ def test_an_unchanged_bundle_is_skipped_and_a_changed_one_is_not(
     changed_model: MakeModel, tmp_path: Path
 ) -> None:
     model = changed_model()
-    folder = tmp_path / "bundle"
+    folder = tmp_path / NAME
     export_tiny(model, folder)
     before = (folder / MANIFEST_NAME).stat().st_mtime_ns
     again = export_tiny(model, folder)
@@ -148,24 +157,22 @@ def test_an_unchanged_bundle_is_skipped_and_a_changed_one_is_not(
 
 @pytest.mark.parametrize("change", ["slots", "variant", "ios", "input", "target", "scheme"])
 def test_the_export_key_sees_every_choice(tiny_model: MobileSAM, change: str) -> None:
-    from converters.provenance import export_key, weights_record
-
-    weights = weights_record(tiny_model)
+    from converters.provenance import export_key
 
     def key(
         target: str = "coreml",
         scheme: str = "fp32",
-        coreml: CoreMLOptions = CoreMLOptions(),  # noqa: B008 - frozen
+        options: CoreMLOptions | None = None,
         **contract: object,
     ) -> str:
         made = Contract.of(tiny_model, **contract)  # type: ignore[arg-type]
-        return export_key(tiny_model, weights, made, target, scheme, coreml)
+        return export_key(make_spec(tiny_model, target, scheme, contract=made, options=options))
 
     changed = {
         "slots": lambda: key(slots=9),
         "variant": lambda: key(input_variant="normalized"),
-        "ios": lambda: key(coreml=CoreMLOptions(ios=17)),
-        "input": lambda: key(coreml=CoreMLOptions(input="image")),
+        "ios": lambda: key(options=CoreMLOptions(ios=17)),
+        "input": lambda: key(options=CoreMLOptions(input="image")),
         "target": lambda: key(target="onnx"),
         "scheme": lambda: key(scheme="fp16"),
     }
@@ -198,8 +205,8 @@ def test_everything_a_converter_prints_is_in_the_log(
 
     model = changed_model()
     model.chatter = Chatter()  # type: ignore[assignment]
-    export_tiny(model, tmp_path / "bundle")
-    log = (tmp_path / "bundle" / LOG_NAME).read_text("utf-8")
+    export_tiny(model, tmp_path / NAME)
+    log = (tmp_path / NAME / LOG_NAME).read_text("utf-8")
     assert "to standard output" in log
     assert "to standard error" in log
 
@@ -216,7 +223,7 @@ def test_a_converter_that_crashes_gives_one_sentence_and_leaves_nothing(
     model = changed_model()
     model.bomb = Bomb()  # type: ignore[assignment]
     with pytest.raises(ExportError, match="process was ended by SIGABRT") as caught:
-        export_tiny(model, tmp_path / "out" / "bundle", progress=True)
+        export_tiny(model, tmp_path / "out" / NAME, progress=True)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
     assert "last lines of the log" in capfd.readouterr().err
@@ -226,14 +233,14 @@ def test_a_wrong_output_stops_the_export_and_keeps_the_earlier_bundle(
     changed_model: MakeModel, tmp_path: Path
 ) -> None:
     model = changed_model()
-    folder = tmp_path / "bundle"
+    folder = tmp_path / NAME
     export_tiny(model, folder)
     model.mask_decoder = MaskDecoder(channels=model.channels, num_masks=3)
     randomize(model, seed=0)
     with pytest.raises(ConversionError, match=r"low_res_masks.*\[1, 3, .*contract says \[1, 4,"):
         export_tiny(model, folder)
     Bundle(folder).verify()
-    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+    assert [p.name for p in tmp_path.iterdir()] == [NAME]
 
 
 def test_train_mode_is_refused_before_anything_is_written(
@@ -242,14 +249,14 @@ def test_train_mode_is_refused_before_anything_is_written(
     model = changed_model()
     model.image_encoder.train()
     with pytest.raises(ExportError, match=r"train mode.*eval\(\)"):
-        export_tiny(model, tmp_path / "out" / "bundle")
+        export_tiny(model, tmp_path / "out" / NAME)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_in_the_middle_it_leaves_no_bundle_and_the_next_run_is_fine(
     tiny_model: MobileSAM, repository: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "bundle"
+    folder = tmp_path / NAME
     process = start_export(repository, folder)
     wait_for_partial(folder, process)
     process.send_signal(signal.SIGKILL)
@@ -262,13 +269,13 @@ def test_killed_in_the_middle_it_leaves_no_bundle_and_the_next_run_is_fine(
     assert not is_alive_in(folder)
     assert not export_tiny(tiny_model, folder).skipped
     Bundle(folder).verify()
-    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+    assert [p.name for p in tmp_path.iterdir()] == [NAME]
 
 
 def test_interrupted_it_ends_its_worker_and_leaves_nothing(
     repository: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "out" / "bundle"
+    folder = tmp_path / "out" / NAME
     for _ in range(5):
         process = start_export(repository, folder)
         wait_for_partial(folder, process)
@@ -284,43 +291,43 @@ def test_interrupted_it_ends_its_worker_and_leaves_nothing(
 
 
 def test_two_processes_share_a_folder(repository: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "bundle"
+    folder = tmp_path / NAME
     both = [start_export(repository, folder) for _ in range(2)]
     answers = [process.communicate(timeout=300) for process in both]
     assert sorted(out.strip() for out, _ in answers) == ["False", "True"], answers
     Bundle(folder).verify()
-    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+    assert [p.name for p in tmp_path.iterdir()] == [NAME]
 
 
 def test_an_export_killed_between_two_renames_gives_the_old_bundle_back(tmp_path: Path) -> None:
-    old = tmp_path / ".bundle.old-1"
+    old = tmp_path / f".{NAME}.old-1"
     old.mkdir()
     (old / MANIFEST_NAME).write_text("{}")
-    with workspace.locked(tmp_path / "bundle"):
-        assert (tmp_path / "bundle" / MANIFEST_NAME).is_file()
-    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+    with workspace.locked(tmp_path / NAME):
+        assert (tmp_path / NAME / MANIFEST_NAME).is_file()
+    assert [p.name for p in tmp_path.iterdir()] == [NAME]
 
 
 def test_a_folder_that_is_no_bundle_is_not_replaced(tiny_model: MobileSAM, tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
+    folder = tmp_path / NAME
     folder.mkdir()
     (folder / "holiday.jpg").write_bytes(b"precious")
-    with pytest.raises(ExportError, match="photos exists and is not a bundle"):
+    with pytest.raises(ExportError, match=f"{NAME} exists and is not a bundle"):
         export_tiny(tiny_model, folder)
     assert (folder / "holiday.jpg").read_bytes() == b"precious"
-    assert [p.name for p in tmp_path.iterdir()] == ["photos"]
+    assert [p.name for p in tmp_path.iterdir()] == [NAME]
 
 
 def test_out_that_is_a_file_is_refused(tiny_model: MobileSAM, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ExportError, match="it is a file"):
-        export_tiny(tiny_model, tmp_path / "out" / "bundle")
+        export_tiny(tiny_model, tmp_path / "out" / NAME)
     assert (tmp_path / "out").read_text() == "a file"
 
 
 def test_out_that_cannot_be_created_is_refused(tiny_model: MobileSAM) -> None:
     with pytest.raises(ExportError, match="cannot export to /proc/nowhere: .*can be written"):
-        export_tiny(tiny_model, Path("/proc/nowhere/bundle"))
+        export_tiny(tiny_model, Path("/proc/nowhere") / NAME)
 
 
 def test_a_full_disk_gives_one_sentence_and_leaves_nothing(
@@ -331,20 +338,20 @@ def test_a_full_disk_gives_one_sentence_and_leaves_nothing(
 
     monkeypatch.setattr(session_module, "convert_in_process", no_space)
     with pytest.raises(ExportError, match="the disk is full"):
-        export_tiny(tiny_model, tmp_path / "out" / "bundle")
+        export_tiny(tiny_model, tmp_path / "out" / NAME)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_worker_that_ran_out_of_space_says_so(
-    tiny_model: MobileSAM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changed_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from converters import process
 
     monkeypatch.setattr(process, "LOW_DISK", 2**80)
-    tiny = Contract.of(tiny_model)
-    broken = Contract(tiny.image_size, tiny.stride, tiny.channels + 1, tiny.input_variant, 8)
+    broken = changed_model()
+    broken.channels += 1
     with pytest.raises(ExportError, match=r"the disk is full \(\d+ MB free\)"):
-        export_one(tiny_model, "torchscript", "fp32", broken, tmp_path / "bundle")
+        export_tiny(broken, tmp_path / NAME)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -353,7 +360,12 @@ def test_a_worker_that_ran_out_of_space_says_so(
     [
         ({"targets": ["tflight"]}, "did you mean 'tflite'"),
         ({"targets": ["torchscript"], "schemes": ["fp16"]}, "no scheme 'fp16'"),
-        ({"coreml": CoreMLOptions(ios=15)}, "ios must be one of 16, 17, 18, not 15"),
+        ({"options": {"coreml": CoreMLOptions(ios=15)}}, "ios must be one of 16, 17, 18, not 15"),
+        ({"options": {"corml": CoreMLOptions()}}, "unknown target 'corml'.*did you mean 'coreml'"),
+        (
+            {"options": {"onnx": CoreMLOptions()}},
+            "options of target 'onnx' are a TargetOptions, not a CoreMLOptions",
+        ),
         ({"slots": 1}, "slots must be 2 to 64, not 1"),
         ({"slots": 65}, "slots must be 2 to 64, not 65"),
         ({"input_variant": "raw"}, "input_variant must be one of pixels, normalized"),
@@ -371,10 +383,11 @@ def test_bad_arguments_are_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_longest_goes_first_and_further_schemes_last() -> None:
+def test_the_longest_goes_first_and_further_schemes_last(tiny_model: MobileSAM) -> None:
     from converters.lookup import combinations
     from converters.session import turn
 
-    order = sorted(combinations(), key=turn)
+    specs = [make_spec(tiny_model, *pair) for pair in combinations()]
+    order = [(spec.target, spec.scheme) for spec in sorted(specs, key=turn)]
     assert order[0][0] == max(TARGETS, key=lambda name: TARGETS[name].seconds)
     assert order.index(("tflite", "fp32")) < order.index(("onnx", "fp16"))

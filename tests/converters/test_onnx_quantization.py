@@ -12,11 +12,11 @@ from converters.onnx.quantization import SCHEMES, channel_axis, quantize, rounde
 from converters.onnx.tables import shrink_tables
 from converters.schemes import SMALL, TARGETS
 from converters.tables import distinct_columns
-from mobilesam.bundle.contract import COMPONENTS, Component, Contract
+from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import ExportError
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
-from tests.converters.test_targets import make_job
+from tests.specs import make_job
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -115,7 +115,7 @@ def test_what_is_calibrated_is_told(tiny_bundle: GetBundle, tiny_model: MobileSA
 def test_a_scheme_that_needs_photos_is_refused_without(
     tiny_model: MobileSAM, tmp_path: Path
 ) -> None:
-    job = make_job(tiny_model, Contract.of(tiny_model), "decoder", folder=tmp_path, scheme="w8a8")
+    job = make_job(tiny_model, "decoder", tmp_path, "onnx", "w8a8")
     with pytest.raises(ExportError, match="'w8a8' needs photos to be calibrated on"):
         quantize(onnx.ModelProto(), job)
 
@@ -156,7 +156,7 @@ def test_relative_biases_keep_their_values(tiny_bundle: GetBundle) -> None:
 
 
 def test_the_positional_encoding_keeps_its_values(tiny_model: MobileSAM, tmp_path: Path) -> None:
-    job = make_job(tiny_model, Contract.of(tiny_model), "decoder", folder=tmp_path)
+    job = make_job(tiny_model, "decoder", tmp_path, "onnx")
     position = job.module.get_buffer("image_position").numpy()
     constant = onnx.numpy_helper.from_array(position, "image_position")
     model = onnx.helper.make_model(onnx.helper.make_graph([], "decode", [], [], [constant]))

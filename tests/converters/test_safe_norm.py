@@ -5,14 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from converters.base import Conversion
-from converters.coreml.options import CoreMLOptions
 from converters.coreml.safe_norm import ScaledLayerNorm2d, scale_norms
-from converters.modules import build_module, example_inputs
-from converters.provenance import weights_record
+from converters.modules import build_module
 from mobilesam.bundle.contract import Contract
 from mobilesam.model.layers import LayerNorm2d
 from mobilesam.model.sam import MobileSAM
+from tests.specs import make_job
 from tests.tiny_bundles import make_tiny_model
 
 
@@ -75,20 +73,9 @@ def test_a_float16_package_survives_loud_activations(tmp_path: Path) -> None:
     from coreml_evaluator import CoreMLProgram
 
     model = loud_model()
-    contract = Contract.of(model)
-    job = Conversion(
-        component="encoder",
-        module=build_module(model, "encoder", contract),
-        signature=contract.signature("encoder"),
-        example=example_inputs(contract, "encoder"),
-        scheme="fp16",
-        folder=tmp_path,
-        coreml=CoreMLOptions(),
-        weights=weights_record(model),
-        shared=tmp_path,
-    )
+    job = make_job(model, "encoder", tmp_path, scheme="fp16")
     with torch.no_grad():
-        wanted = build_module(model, "encoder", contract)(*job.inputs)
+        wanted = build_module(model, "encoder", job.spec.contract)(*job.inputs)
     coreml.convert(job)
     (found,) = CoreMLProgram(job.path(".mlpackage")).run(job.example).values()
     assert float((found - wanted).norm() / wanted.norm()) < 5e-3

@@ -8,20 +8,22 @@ import pytest
 
 from converters import lookup
 from converters.base import converter_of
-from converters.coreml.options import CoreMLOptions
 from converters.lookup import combinations, markdown_table, require, resolve, schemes_of
 from converters.schemes import TARGETS
+from converters.spec import TargetOptions
 from mobilesam.errors import InputError, MissingDependencyError
+from mobilesam.model.sam import MobileSAM
+from tests.specs import make_spec
 
 
-def test_every_target_is_one_row_and_one_module() -> None:
+def test_every_target_is_one_row_and_one_module(tiny_model: MobileSAM) -> None:
     for target in TARGETS:
         module = converter_of(target)
-        for name in ("options", "convert", "read_io"):
+        for name in ("settings", "convert", "read_io"):
             assert callable(getattr(module, name))
-        assert all(
-            isinstance(value, str) for value in module.options("fp32", CoreMLOptions()).values()
-        )
+        assert issubclass(module.Options, TargetOptions)
+        made = module.settings(make_spec(tiny_model, target))
+        assert all(isinstance(value, str) for value in made.values())
 
 
 def test_all_five_formats_have_fp32() -> None:

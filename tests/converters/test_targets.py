@@ -3,22 +3,21 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from converters.base import Conversion, TensorInfo, check_io
+from converters.base import TensorInfo, check_io
 from converters.coreml.options import CoreMLOptions
 from converters.lookup import combinations, schemes_of
 from converters.modules import build_module, example_inputs
-from converters.provenance import weights_record
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract, Signature
 from mobilesam.errors import ExportError
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
+from tests.specs import make_job
 
 GetBundle = Callable[[str, str], Bundle]
 Inputs = dict[str, Tensor]
@@ -167,20 +166,6 @@ def test_coreml_packages_describe_themselves(scheme: str, tiny_bundle: GetBundle
                 assert list(described[record.name].type.multiArrayType.shape) == list(record.shape)
 
 
-def make_job(
-    model: MobileSAM, contract: Contract, component: Component, **other: Any
-) -> Conversion:
-    """A conversion in this process, for what needs no bundle."""
-    return Conversion(
-        component=component,
-        module=build_module(model, component, contract),
-        signature=contract.signature(component),
-        example=example_inputs(contract, component),
-        weights=weights_record(model),
-        **{"scheme": "fp32", "coreml": CoreMLOptions(), "shared": other["folder"], **other},
-    )
-
-
 @pytest.mark.parametrize(("ios", "version"), [(17, 8), (18, 9)])
 def test_coreml_packages_for_newer_systems(
     ios: int, version: int, tiny_model: MobileSAM, tmp_path: Path
@@ -190,7 +175,7 @@ def test_coreml_packages_for_newer_systems(
 
     made = CoreMLOptions(ios=ios)
     contract = Contract.of(tiny_model, slots=4)
-    job = make_job(tiny_model, contract, "decoder", folder=tmp_path, coreml=made, scheme="fp16")
+    job = make_job(tiny_model, "decoder", tmp_path, scheme="fp16", contract=contract, options=made)
     coreml.convert(job)
     path = job.path(".mlpackage")
     inputs, outputs = coreml.read_io(path, job)
@@ -198,14 +183,14 @@ def test_coreml_packages_for_newer_systems(
     check_io(path, "output", outputs, job.signature.outputs)
     spec = ct.models.MLModel(str(path), skip_model_load=True).get_spec()
     assert spec.specificationVersion == version
-    assert coreml.options("fp16", made)["minimum_deployment_target"] == f"iOS{ios}"
+    assert coreml.settings(job.spec)["minimum_deployment_target"] == f"iOS{ios}"
 
 
 def test_the_normalized_variant_has_one_input(tiny_model: MobileSAM, tmp_path: Path) -> None:
     from converters import torchscript
 
     contract = Contract.of(tiny_model, input_variant="normalized")
-    job = make_job(tiny_model, contract, "encoder", folder=tmp_path)
+    job = make_job(tiny_model, "encoder", tmp_path, "torchscript", contract=contract)
     torchscript.convert(job)
     inputs, outputs = torchscript.read_io(job.path(".pt"), job)
     assert [info.name for info in inputs] == ["image"]
@@ -221,7 +206,7 @@ def test_a_trace_that_depends_on_values_is_refused(tiny_model: MobileSAM, tmp_pa
         def forward(self, image: Tensor, valid_size: Tensor) -> Tensor:
             return image * 2 if bool(valid_size.sum() > 0) else image
 
-    job = make_job(tiny_model, Contract.of(tiny_model), "encoder", folder=tmp_path)
+    job = make_job(tiny_model, "encoder", tmp_path)
     with pytest.raises(Exception, match="data-dependent"):
         replace(job, module=Fickle()).trace()
 

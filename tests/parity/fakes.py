@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from converters.modules import build_module
-from converters.provenance import build_manifest, weights_record
+from converters.provenance import build_manifest
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVariant
 from mobilesam.bundle.manifest import MANIFEST_NAME, FileRecord, size_on_disk
 from mobilesam.files import sha256_of
@@ -17,6 +17,7 @@ from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.base import Arrays, BundleRunner
 from parity.cases import default_photos
+from tests.specs import make_spec
 
 SIZE = 64
 
@@ -54,7 +55,8 @@ def write_bundle(
                 size_bytes=size_on_disk(path),
             )
         )
-    manifest = build_manifest(model, contract, target, scheme, 16, weights_record(model), files)
+    spec = make_spec(model, target, scheme, contract=contract)
+    manifest = build_manifest(spec, files)
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json())
     return folder
 

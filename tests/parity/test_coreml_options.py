@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from converters import export
 from converters.coreml.options import CHOICES, IOS_VERSIONS, CoreMLOptions
-from converters.exporting import export_all
 from converters.schemes import COREML
-from mobilesam.bundle.contract import Contract
 from mobilesam.errors import InputError
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import Frame
@@ -44,6 +43,13 @@ def name_of(options: CoreMLOptions) -> str:
     return "-".join(str(value) for value in options.model_dump().values())
 
 
+def export_coreml(scheme: str, options: CoreMLOptions, out: Path, **other: str) -> Bundle:
+    """The tiny model as a Core ML bundle in a folder."""
+    asked = {"targets": COREML, "schemes": scheme, "options": {COREML: options}, **other}
+    (made,) = export(tiny_model(), out=out, progress=False, **asked)
+    return Bundle(made.path)
+
+
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
@@ -59,9 +65,7 @@ def test_every_choice_is_exported() -> None:
 def test_package_answers_as_pytorch(options: CoreMLOptions, tmp_path: Path) -> None:
     model = tiny_model()
     scheme = "fp16" if options.input == "image" else "fp32"
-    folder = tmp_path / "bundle"
-    export_all(model, Contract.of(model), {(COREML, scheme): folder}, coreml=options)
-    bundle = Bundle(folder)
+    bundle = export_coreml(scheme, options, tmp_path)
     manifest = bundle.manifest
     said = {key: manifest.options[key] for key in CHOICES}
     assert said == options.model_dump(exclude={"ios"})
@@ -85,10 +89,8 @@ def test_package_answers_as_pytorch(options: CoreMLOptions, tmp_path: Path) -> N
 
 
 def test_one_package_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
-    model = tiny_model()
     options = CoreMLOptions(package="multifunction", input="image", slots="range")
-    export_all(model, Contract.of(model), {(COREML, "fp32"): tmp_path / "b"}, coreml=options)
-    bundle = Bundle(tmp_path / "b")
+    bundle = export_coreml("fp32", options, tmp_path)
     assert bundle.size_bytes(COREML) == bundle.manifest.files[0].size_bytes
     path = bundle.file("encoder", COREML)
     description = ct.models.MLModel(str(path), skip_model_load=True).get_spec().description
@@ -112,12 +114,10 @@ def test_one_package_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
 def test_an_image_gives_what_the_tensor_gives(
     tmp_path: Path, tiny_bundle: Callable[..., Bundle]
 ) -> None:
-    model = tiny_model()
-    options = CoreMLOptions(input="image")
-    export_all(model, Contract.of(model), {(COREML, "fp16"): tmp_path / "b"}, coreml=options)
+    image = export_coreml("fp16", CoreMLOptions(input="image"), tmp_path)
     photo = np.random.default_rng(1).integers(0, 256, (*PHOTO_SIZE, 3), np.uint8)
     found = []
-    for bundle in (Bundle(tmp_path / "b"), tiny_bundle(COREML, "fp16")):
+    for bundle in (image, tiny_bundle(COREML, "fp16")):
         with open_runner(bundle, COREML, components=("encoder",)) as runner:
             found.append(runner.encode(photo))
     assert np.array_equal(*found)
@@ -127,10 +127,8 @@ def test_a_mac_is_given_the_function_the_units_and_an_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``MLModel`` is a fake here: what is tested is how it would be called."""
-    model = tiny_model()
     options = CoreMLOptions(package="multifunction", input="image", compute_units="cpu_and_ne")
-    export_all(model, Contract.of(model), {(COREML, "fp32"): tmp_path / "b"}, coreml=options)
-    bundle = Bundle(tmp_path / "b")
+    bundle = export_coreml("fp32", options, tmp_path)
     calls: list[dict] = []
 
     class FakeModel:
@@ -170,19 +168,14 @@ def test_a_mac_is_given_the_function_the_units_and_an_image(
 def test_what_an_old_system_cannot_run_is_refused(
     options: CoreMLOptions, said: str, tmp_path: Path
 ) -> None:
-    model = tiny_model()
     with pytest.raises(InputError, match=said):
-        export_all(model, Contract.of(model), {(COREML, "fp32"): tmp_path / "b"}, coreml=options)
+        export_coreml("fp32", options, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_image_input_is_of_pixels(tmp_path: Path) -> None:
-    model = tiny_model()
-    contract = Contract.of(model, input_variant="normalized")
     with pytest.raises(InputError, match="needs the input variant 'pixels', not 'normalized'"):
-        export_all(
-            model, contract, {(COREML, "fp32"): tmp_path / "b"}, coreml=CoreMLOptions(input="image")
-        )
+        export_coreml("fp32", CoreMLOptions(input="image"), tmp_path, input_variant="normalized")
 
 
 def test_slot_counts() -> None:

@@ -22,6 +22,7 @@ from parity.mixed_precision.search import OBJECTIVES, plan_of, search
 from parity.mixed_precision.sensitivity import GroupCost, moves, sensitivity
 from parity.mixed_precision.trials import Trial, Trials
 from parity.references import reference_answers
+from tests.specs import make_spec
 from tests.tiny_bundles import tiny_model
 
 LADDER = OBJECTIVES["size"].ladder
@@ -215,7 +216,6 @@ def test_bad_input_is_one_sentence(
 
 
 def test_a_scheme_file_is_told_from_schemes_and_kept_in_the_manifest(tmp_path: Path) -> None:
-    from converters.coreml.options import CoreMLOptions
     from converters.lookup import is_calibrated
     from converters.provenance import settings
     from converters.selection import planned
@@ -225,7 +225,7 @@ def test_a_scheme_file_is_told_from_schemes_and_kept_in_the_manifest(tmp_path: P
     file.write_text(plan.toml())
     assert planned(["tflite"], ["w8", str(file)]) == (["w8"], ("mine", plan))
     stored = tmp_path / "stored.toml"
-    stored.write_text(settings("tflite", "mixed", CoreMLOptions(), plan)["plan"])
+    stored.write_text(settings(make_spec(tiny_model(), "tflite", "mixed", plan=plan))["plan"])
     assert read_plan(stored) == plan
     assert not is_calibrated("tflite", "mixed", plan)
     assert is_calibrated("tflite", "mixed", Plan(target="tflite", default="w8a8"))
