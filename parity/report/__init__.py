@@ -33,7 +33,7 @@ def write_report(report: ParityReport, folder: Path) -> dict[str, Path]:
 
     Raises:
         InputError: the folder cannot be written.
-        MissingDependencyError: Jinja2 is not installed.
+        MissingDependencyError: Jinja2 or matplotlib is not installed.
     """
     from parity.report.html import html
     from parity.report.junit import junit_xml

@@ -26,7 +26,7 @@ def write_report(report: BisectReport, folder: Path) -> dict[str, Path]:
 
     Raises:
         InputError: the folder cannot be written.
-        MissingDependencyError: Jinja2 is not installed.
+        MissingDependencyError: Jinja2 or matplotlib is not installed.
     """
     from parity.bisection.report.page import html
 
