@@ -57,7 +57,7 @@ class Report(ReportData):
 
         Raises:
             InputError: the folder cannot be written.
-            MissingDependencyError: Jinja2 is not installed.
+            MissingDependencyError: Jinja2 or matplotlib is not installed.
         """
         from parity.report.html import html
         from parity.report.junit import junit_xml

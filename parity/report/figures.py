@@ -1,10 +1,14 @@
 """Numbers as text: as many digits as mean something, and never rounded towards passing."""
 
 import math
+import re
 
 MISSING = "–"
 NOT_FINITE = "not finite"
 SIGNS = {">=": "≥", "<=": "≤", "==": "="}
+
+# XML 1.0 has no way to write these, escaped or not.
+_UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def share(value: float | None, digits: int = 4) -> str:
@@ -107,17 +111,25 @@ def seconds(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}"
 
 
-def ratio(value: float | None) -> str:
-    """How many times the reference's."""
-    return MISSING if value is None else f"{significant(value, 2)}×"
+def speed(times: float | None, other: str = "") -> str:
+    """How fast something is beside something else, as people say it.
 
+    0.21 is "4.8× as fast", 1.3 is "1.3× as slow"; with another's name, "4.8× as fast as PyTorch".
+    Two digits, more near 1, where nothing slower is called equal and nothing faster exaggerated.
 
-def slower(value: float | None) -> str:
-    """The mark of what is slower than fp32; nothing if it is not. Never says that it is equal."""
-    if value is None:
-        return ""
-    times = f"{math.ceil(value * 100) / 100:.2f}" if value < 1.05 else significant(value, 2)
-    return f"slower ×{times}"
+    Args:
+        times: its time over the other's.
+        other: name of the other; without one, what is beside it is to be told by a title.
+    """
+    if times is None:
+        return MISSING
+    factor, word = (times, "slow") if times > 1 else (1 / times, "fast")
+    text = significant(factor, 2)
+    if factor < 1.05:
+        hundredths = math.ceil(factor * 100) if word == "slow" else math.floor(factor * 100)
+        text = f"{hundredths / 100:.2f}"
+    amount = "" if text == "1.00" else f"{text}× "
+    return f"{amount}as {word}{f' as {other}' if other else ''}"
 
 
 def count(value: int | None) -> str:
@@ -135,6 +147,11 @@ def decibels(value: float | None) -> str:
 def bits(value: float | None) -> str:
     """Headroom, one digit after the point, rounded down."""
     return MISSING if value is None else f"{math.floor(value * 10 + 1e-9) / 10:.1f}"
+
+
+def printable(text: str) -> str:
+    """The text with a mark for each character that XML cannot hold."""
+    return _UNWRITABLE.sub("\ufffd", text)
 
 
 def words(name: str) -> str:

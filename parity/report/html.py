@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilesam.errors import MissingDependencyError
-from parity.report import charts, figures, scatter
+from parity.report import figures
 from parity.report.aggregate import channel_rows, prompt_rows, spread
-from parity.report.profile import Profile, headroom_profile
+from parity.report.profile import Chart, Ops, headroom_profile
+from parity.report.scatter import scatters
+from parity.report.strips import strip_chart, strips
 from parity.report.summary import (
     EMULATED_NOTE,
     counts,
@@ -16,6 +18,7 @@ from parity.report.summary import (
     reference_line,
     summarise,
 )
+from parity.report.svg import PALETTE
 from parity.schema import BundleReport, CaseMetrics, Headroom, ReportData
 
 if TYPE_CHECKING:
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).with_name("templates")
 FILTERS = (
-    *("share", "error", "exact", "limit", "percent", "ratio", "count", "decibels"),
-    *("drop", "slower"),
+    *("share", "error", "exact", "limit", "percent", "speed", "count", "decibels"),
+    "drop",
     *("megabytes", "milliseconds", "seconds", "words", "metric", "bits"),
 )
 """Functions of ``parity.report.figures`` that templates use by name."""
@@ -37,7 +40,7 @@ def html(report: ReportData) -> str:
     """The page. Everything from the report is escaped; pictures are data URIs.
 
     Raises:
-        MissingDependencyError: Jinja2 is not installed.
+        MissingDependencyError: Jinja2 or matplotlib is not installed.
     """
     lines = summarise(report)
     passing, total = counts(report)
@@ -47,16 +50,15 @@ def html(report: ReportData) -> str:
         .render(
             report=report,
             lines=lines,
-            details=[_details(line.bundle) for line in lines],
+            details=[_details(line.bundle, i) for i, line in enumerate(lines)],
             reference=reference_line(report),
             headline=headline(report),
             passing=passing,
             total=total,
             threads=sorted({m.threads for m in _measurements(report)}),
             human=any(line.tradeoff.human_drop is not None for line in lines),
-            tradeoffs=scatter.scatters(lines),
-            targets=scatter.keys(lines),
-            chart=charts.disagreement(lines),
+            tradeoffs=scatters(lines),
+            strips=strip_chart(strips(lines)),
             demo_note=demo_note(report),
             drawn_with=_weights(report),
             emulated_note=EMULATED_NOTE if any(line.emulated for line in lines) else "",
@@ -85,6 +87,7 @@ def environment() -> "Environment":
         lstrip_blocks=True,
     )
     made.filters.update({name: getattr(figures, name) for name in FILTERS})
+    made.globals["palette"] = PALETTE
     made.filters["sign"] = figures.SIGNS.__getitem__
     return made
 
@@ -101,8 +104,8 @@ def _measurements(report: ReportData) -> list[Any]:
     return [*report.reference, *(m for bundle in report.bundles for m in bundle.measurements)]
 
 
-def _details(bundle: BundleReport) -> dict[str, Any]:
-    """What a bundle's own section shows."""
+def _details(bundle: BundleReport, index: int) -> dict[str, Any]:
+    """What the section of a bundle shows, the report's bundle number ``index``."""
     rows = _paired(prompt_rows(bundle.cases, "decoder"), prompt_rows(bundle.cases, "end_to_end"))
     return {
         "bundle": bundle,
@@ -116,7 +119,9 @@ def _details(bundle: BundleReport) -> dict[str, Any]:
         )[:WORST_CASES],
         "least": _least,
         "headroom": headroom_line(bundle),
-        "profiles": [(part, _profile(part)) for part in bundle.headroom],
+        "profiles": [
+            (part, _profile(part, f"b{index}-{part.component}-")) for part in bundle.headroom
+        ],
         "encoder": {
             "relative_l2": spread(m.relative_l2 for m in bundle.encoder),
             "max_abs_error": spread(m.max_abs_error for m in bundle.encoder),
@@ -124,9 +129,9 @@ def _details(bundle: BundleReport) -> dict[str, Any]:
     }
 
 
-def _profile(part: Headroom) -> Profile:
+def _profile(part: Headroom, prefix: str) -> Chart:
     names = [op.name for op in part.ops]
-    return headroom_profile(names, names, [op.headroom_bits for op in part.ops])
+    return headroom_profile(Ops(names, names), [op.headroom_bits for op in part.ops], prefix=prefix)
 
 
 def _paired(decoder: list[Any], end_to_end: list[Any]) -> list[list[Any]]:

@@ -1,13 +1,10 @@
 """The report for a CI server: a suite a bundle and runtime, a test case a check."""
 
-import re
 from xml.etree import ElementTree
 
 from parity.report import figures
+from parity.report.figures import printable
 from parity.schema import BundleReport, Check, ReportData
-
-# XML 1.0 has no way to write these, escaped or not.
-_UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_xml(report: ReportData) -> bytes:
@@ -23,16 +20,18 @@ def junit_xml(report: ReportData) -> bytes:
 
 def _suite(bundle: BundleReport, report: ReportData) -> ElementTree.Element:
     name = f"{bundle.bundle}.{bundle.runtime}"
-    suite = ElementTree.Element("testsuite", name=_clean(name), timestamp=_clean(report.created))
+    suite = ElementTree.Element(
+        "testsuite", name=printable(name), timestamp=printable(report.created)
+    )
     properties = ElementTree.SubElement(suite, "properties")
     for key in ("path", "target", "scheme", "engine", "weights"):
-        value = _clean(getattr(bundle, key))
+        value = printable(getattr(bundle, key))
         ElementTree.SubElement(properties, "property", name=key, value=value)
     failures = 0
     for check in bundle.checks:
         title = f"{check.stage}.{check.metric} {check.comparison} {figures.limit(check.threshold)}"
         case = ElementTree.SubElement(
-            suite, "testcase", classname=_clean(name), name=_clean(title), time="0"
+            suite, "testcase", classname=printable(name), name=printable(title), time="0"
         )
         if not check.passed:
             failures += 1
@@ -40,7 +39,7 @@ def _suite(bundle: BundleReport, report: ReportData) -> ElementTree.Element:
     if bundle.verdict == "FAIL" and not failures:
         # Such as a file that was altered: nothing was measured, so no check could fail.
         case = ElementTree.SubElement(
-            suite, "testcase", classname=_clean(name), name="verdict", time="0"
+            suite, "testcase", classname=printable(name), name="verdict", time="0"
         )
         failures = 1
         _fail(case, "; ".join(bundle.reasons), "verdict")
@@ -57,9 +56,7 @@ def _message(check: Check) -> str:
 
 
 def _fail(case: ElementTree.Element, message: str, kind: str) -> None:
-    failure = ElementTree.SubElement(case, "failure", message=_clean(message), type=_clean(kind))
-    failure.text = _clean(message)
-
-
-def _clean(text: str) -> str:
-    return _UNWRITABLE.sub("\ufffd", text)
+    failure = ElementTree.SubElement(
+        case, "failure", message=printable(message), type=printable(kind)
+    )
+    failure.text = printable(message)

@@ -29,10 +29,10 @@ _OVERVIEW = (
     "drop to human",
     "same mask",
     "encoder ms (p90)",
-    "of PyTorch",
+    "against PyTorch",
     "partitions",
     "decoder ms (p90)",
-    "of PyTorch",
+    "against PyTorch",
     "partitions",
     "load s",
     "memory MB",
@@ -68,8 +68,8 @@ def markdown(report: ReportData) -> str:
         "Sizes are encoder + decoder in megabytes (10^6 bytes); mask IoU is end to end over every "
         "mask that is not degenerate, its drop 1 - the mean; the drop to human is PyTorch's mean "
         "IoU with human-made masks - the export's, over the same cases; latency is the median "
-        "with the 90th percentile, and slower is a quantized encoder that takes longer than the "
-        "fp32 one of the same target and runtime in this run; partitions are those of the "
+        "with the 90th percentile, and how slow beside fp32 where a quantized encoder takes longer "
+        "than the fp32 one of the same target and runtime in this run; partitions are those of the "
         "delegate; load time is encoder / decoder; memory is the larger peak over the process's "
         "baseline."
     )
@@ -108,13 +108,13 @@ def _overview(report: ReportData, lines: list[Line]) -> Iterable[list[str]]:
 
 def _costs(encoder: Cost, decoder: Cost, slower: float | None = None) -> list[str]:
     cells = []
-    for part, mark in ((encoder, figures.slower(slower)), (decoder, "")):
+    for part, mark in ((encoder, slower), (decoder, None)):
         time = figures.milliseconds(part.median_s)
         if part.p90_s is not None:
             time += f" ({figures.milliseconds(part.p90_s)})"
-        if mark:
-            time += f", {mark}"
-        cells += [time, figures.ratio(part.ratio), figures.count(part.partitions)]
+        if mark is not None:
+            time += f", {figures.speed(mark, 'fp32')}"
+        cells += [time, figures.speed(part.ratio), figures.count(part.partitions)]
     memory = [part.memory_mb for part in (encoder, decoder) if part.memory_mb is not None]
     return [
         *cells,

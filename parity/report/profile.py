@@ -1,172 +1,177 @@
-"""Curves along a network, one place an op, laid out for SVG."""
+"""Curves along a network, one place an op."""
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-WIDTH, HEIGHT = 960, 260
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 18, 40
-NARROW = 6
-"""A stage's name is drawn where there are so many pixels for each of its letters."""
+from parity.report import figures
+from parity.report.svg import SERIES, colour, draw, logarithmic, plain_axes
 
-_STAGE = re.compile(r"^[a-z]+_(?:encoder|decoder)_((?:transformer_)?layers_\d+|[a-z]+(?:_[a-z]+)*)")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+WIDTH, HEIGHT = 980, 280
+LEFT, TOP, RIGHT, BOTTOM = 70, 26, 12, 46
+LEAST, BEYOND = 1e-30, 10.0
+"""Errors that are not finite are drawn at BEYOND; those below LEAST are zero."""
 
-class Curve(NamedTuple):
-    """Dots in pixels, each with a text; ``kind`` is the style's class."""
-
-    label: str
-    kind: str
-    dots: list[tuple[float, float, str]]
-
-
-class Stage(NamedTuple):
-    """A part of the network: from x to x, in pixels. Its name is empty where there is no room."""
-
-    start: float
-    end: float
-    name: str
+_PART = re.compile(r"^[a-z]+_(?:encoder|decoder)_((?:transformer_)?layers_\d+|[a-z]+(?:_[a-z]+)*)")
 
 
-class Profile(NamedTuple):
-    """Everything that the template draws.
-
-    Attributes:
-        ticks: y and text. rules: y and text of lines to be seen. mark: x of the fault.
-    """
+class Chart(NamedTuple):
+    """A title and the chart below it, as SVG."""
 
     title: str
-    width: int
-    height: int
-    bottom: int
-    left: int
-    ticks: list[tuple[float, str]]
-    rules: list[tuple[float, str]]
-    stages: list[Stage]
-    curves: list[Curve]
-    mark: float | None
+    svg: str
 
 
 class Series(NamedTuple):
     """A value for each op, or None where it has none."""
 
     label: str
-    kind: str
     values: Sequence[float | None]
 
 
-def stage_of(layer: str) -> str:
+class Ops(NamedTuple):
+    """The ops of a file in order, which curves run along.
+
+    Attributes:
+        modules: path of the module of each, or the op's name where that begins with the module.
+        names: of the ops.
+        fault: index of the op at fault.
+    """
+
+    modules: Sequence[str]
+    names: Sequence[str]
+    fault: int | None = None
+
+
+def part_of(layer: str) -> str:
     """The part of the network that a module's path, or the name of a value of its, belongs to.
 
     ``image_encoder.layers.1.blocks.0`` and ``image_encoder_layers_1_blocks_0__add_3`` are both in
     ``layers_1``; what lies in no part is in the empty one.
     """
-    found = _STAGE.match(layer.partition("__")[0].replace(".", "_"))
+    found = _PART.match(layer.partition("__")[0].replace(".", "_"))
     return found[1] if found else ""
 
 
-def log_profile(
-    title: str,
-    layers: Sequence[str],
-    names: Sequence[str],
-    series: Sequence[Series],
-    mark: int | None = None,
-) -> Profile:
-    """Errors on a logarithmic axis; zeros lie on its foot.
+def error_profile(title: str, ops: Ops, series: Sequence[Series], *, prefix: str) -> Chart:
+    """Errors on a logarithmic axis, with a place for zero.
 
     Args:
-        layers: module of each op, in order, or its name where that begins with the module.
-        names: of the ops.
-        mark: which op is the fault.
+        prefix: of the ids in the chart; different for each chart of a page.
     """
-    logs = [
-        Series(s.label, s.kind, [None if v is None else _log(v) for v in s.values]) for s in series
-    ]
-    found = [v for s in logs for v in s.values if v is not None and v > _FOOT]
-    low = math.floor(min(found, default=-8)) - 1
-    high = max(math.ceil(max(found, default=0)), low + 2)
-    ticks = [(float(d), f"1e{d}" if d > low else "0") for d in range(low, high + 1)]
-    return _profile(title, layers, names, logs, ticks, [], mark)
+    drawn = [Series(each.label, [_error(value) for value in each.values]) for each in series]
+    values = [value for each in drawn for value in each.values if value is not None]
+
+    def paint(figure: "Figure") -> None:
+        axes = _axes(figure, ops)
+        positive = [value for value in values if value > 0]
+        span = math.log10(max(positive, default=1) / min(positive, default=1))
+        axes.set_ylabel("relative L2")
+        _draw(axes, ops, drawn)
+        _, high = logarithmic(axes, "y", values, _decade, least=LEAST, zero="0")
+        if span > 8:  # every other decade is enough
+            kept = [tick for tick in axes.get_yticks() if tick == 0 or _even(tick)]
+            axes.set_yticks(kept, labels=[_decade(tick) if tick else "0" for tick in kept])
+
+    return Chart(title, draw(paint, WIDTH, HEIGHT, title, prefix=prefix))
 
 
 HEADROOM_TITLE = "float16 headroom: bits between the largest value and 65,504."
-OVERFLOW = (0.0, "overflow")
 
 
-def headroom_profile(
-    layers: Sequence[str],
-    names: Sequence[str],
-    bits: Sequence[float | None],
-    mark: int | None = None,
-) -> Profile:
-    """Bits of headroom, above the line of overflow; see :func:`log_profile`."""
+def headroom_profile(ops: Ops, bits: Sequence[float | None], *, prefix: str) -> Chart:
+    """Bits of headroom, above the line of overflow; see :func:`error_profile`."""
     found = [value for value in bits if value is not None]
-    low = math.floor(min([OVERFLOW[0], *found]) / 4) * 4
-    high = max(math.ceil(max(found, default=4) / 4) * 4, low + 4)
-    ticks = [(float(tick), str(tick)) for tick in range(low, high + 1, 4)]
-    series = [Series("headroom", "first", bits)]
-    return _profile(HEADROOM_TITLE, layers, names, series, ticks, [OVERFLOW], mark)
+
+    def paint(figure: "Figure") -> None:
+        from matplotlib.ticker import MultipleLocator
+
+        axes = _axes(figure, ops)
+        low, high = min([0.0, *found]), max([4.0, *found])
+        axes.set_ylim(low - 1, high + 1)
+        axes.yaxis.set_major_locator(MultipleLocator(4))
+        axes.set_ylabel("bits")
+        axes.axhline(0, color=colour("fail"))
+        axes.annotate(
+            "overflow", (1, 0), (-4, 4), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", color=colour("fail"),
+        )  # fmt: skip
+        _draw(axes, ops, [Series("headroom", bits)])
+
+    return Chart(HEADROOM_TITLE, draw(paint, WIDTH, HEIGHT, HEADROOM_TITLE, prefix=prefix))
 
 
-_FOOT = -30.0
+def _error(value: float | None) -> float | None:
+    if value is None:
+        return None
+    return max(value, 0.0) if math.isfinite(value) else BEYOND
 
 
-def _log(value: float) -> float:
-    """Decades; not-a-number and infinity are beyond every error."""
-    if not math.isfinite(value):
-        return 1.0
-    return max(math.log10(value), _FOOT) if value > 0 else _FOOT
+def _decade(value: float) -> str:
+    return f"1e{round(math.log10(value))}"
 
 
-def _profile(
-    title: str,
-    layers: Sequence[str],
-    names: Sequence[str],
-    series: Sequence[Series],
-    ticks: list[tuple[float, str]],
-    rules: list[tuple[float, str]],
-    mark: int | None,
-) -> Profile:
-    low, high = ticks[0][0], ticks[-1][0]
-
-    def x(index: float) -> float:
-        return round(LEFT + (index + 0.5) / len(layers) * (WIDTH - LEFT - RIGHT), 1)
-
-    def y(value: float) -> float:
-        place = (min(max(value, low), high) - low) / (high - low)
-        return round(HEIGHT - BOTTOM - place * (HEIGHT - TOP - BOTTOM), 1)
-
-    curves = [
-        Curve(
-            s.label,
-            s.kind,
-            [(x(i), y(v), f"{i}: {names[i]}") for i, v in enumerate(s.values) if v is not None],
-        )
-        for s in series
-    ]
-    return Profile(
-        title=title,
-        width=WIDTH,
-        height=HEIGHT,
-        bottom=HEIGHT - BOTTOM,
-        left=LEFT,
-        ticks=[(y(value), text) for value, text in ticks],
-        rules=[(y(value), text) for value, text in rules],
-        stages=_stages(layers, x),
-        curves=curves,
-        mark=None if mark is None else x(mark),
-    )
+def _even(value: float) -> bool:
+    return round(math.log10(value)) % 2 == 0
 
 
-def _stages(layers: Sequence[str], x: Callable[[float], float]) -> list[Stage]:
-    found = []
+def _axes(figure: "Figure", ops: Ops) -> "Axes":
+    """Axes along the ops, with the network's parts marked and named where there is room."""
+    axes = plain_axes(figure, LEFT, TOP, RIGHT, BOTTOM)
+    count = len(ops.modules)
+    axes.set_xlim(-0.5, count - 0.5)
+    axes.set_xticks([])
+    axes.set_xlabel("ops in the program's order", labelpad=20)
+    below = axes.get_xaxis_transform()
     start = 0
-    for name, run in groupby(layers, stage_of):
+    for name, run in groupby(ops.modules, part_of):
         end = start + len(list(run))
-        left, right = x(start - 0.5), x(end - 0.5)
-        room = right - left >= NARROW * len(name)
-        found.append(Stage(left, right, name if room else ""))
+        if end < count:
+            axes.axvline(end - 0.5, color=colour("line"), linewidth=1, zorder=0.5)
+        middle = (start + end - 1) / 2
+        text = axes.text(middle, -0.03, name, transform=below, ha="center", va="top")
+        text.set_color(colour("soft"))
+        room = (end - start) / count * (WIDTH - LEFT - RIGHT)
+        if text.get_window_extent().width > room:
+            text.remove()
         start = end
-    return found
+    if ops.fault is not None:
+        axes.axvline(ops.fault, color=colour("fail"), linewidth=2)
+        axes.annotate(
+            "fault", (ops.fault, 1), (0, 4), xycoords=below, textcoords="offset points",
+            ha="center", color=colour("fail"), fontweight="bold",
+        )  # fmt: skip
+    return axes
+
+
+def _draw(axes: "Axes", ops: Ops, series: Sequence[Series]) -> None:
+    """Dots for every series, and a legend if there are several."""
+    for (name, shape), each in zip(SERIES[1::2], series, strict=False):
+        at = [index for index, value in enumerate(each.values) if value is not None]
+        dots = axes.scatter(
+            at,
+            [value for value in each.values if value is not None],
+            s=14,
+            marker=shape,
+            color=colour(name),
+            alpha=0.75,
+            linewidths=0,
+            label=each.label,
+            clip_on=False,
+            zorder=3,
+        )
+        dots.set_urls([figures.printable(f"{index}: {ops.names[index]}") for index in at])
+    if len(series) > 1:
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=len(series),
+            borderpad=0,
+            markerscale=2,
+        )

@@ -1,88 +1,78 @@
-"""What each bundle costs against the masks it keeps, one point a bundle and runtime, for SVG."""
+"""What each bundle costs against the masks it keeps, one point a bundle and runtime."""
 
-import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from converters.schemes import TARGETS
 from parity.report import figures
-from parity.report.labels import MARKER, Box, Label, Spot, place
 from parity.report.summary import Line
+from parity.report.svg import SERIES, colour, draw, logarithmic, plain_axes, write_names
 from parity.report.tradeoff import encoder_measurement
 from parity.schema import Tradeoff
 
-WIDTH, HEIGHT = 620, 430
-LEFT, RIGHT, TOP, BOTTOM = 68, 12, 14, 44
-EQUAL_GAP = 34
-"""Pixels between the row of bundles whose masks are all equal and the smallest drop."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-NEAREST = -4
-"""Decade of the smallest drop that is told from those below it."""
+WIDTH, HEIGHT = 660, 500
+MARKER = 52.0
+"""Area of a marker, in the chart's units squared."""
 
-SHAPES = (
-    "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z",
-    "M-4.5,-4.5h9v9h-9z",
-    "M0,-6L6,0L0,6L-6,0z",
-    "M0,-5.5L5.5,4.5H-5.5z",
-    "M0,5.5L5.5,-4.5H-5.5z",
-)
-"""Outlines around the origin; one a target, as its colour is, so that it is told without colour."""
+RADIUS = 6.0
+"""What names keep clear around the middle of a marker, in the chart's units."""
 
-
-class Key(NamedTuple):
-    """How a target's points look."""
-
-    target: str
-    kind: str
-    shape: str
+NEAREST = 1e-4
+"""The smallest drop in mask IoU that is told from none."""
 
 
 class Point(NamedTuple):
-    """A marker and its name, in pixels; the label is None where there is no room for the name."""
+    """One bundle on one runtime.
 
-    key: Key
-    x: float
-    y: float
+    Attributes:
+        name: that is written beside the marker.
+        cost: megabytes or milliseconds.
+        drop: 1 - the mean mask IoU.
+        title: all figures, shown when the pointer rests on the marker.
+    """
+
+    line: Line
     name: str
-    label: Label | None
+    cost: float
+    drop: float
     title: str
-    slower: bool
     front: bool
-    passed: bool
+
+    @property
+    def slower(self) -> bool:
+        """Whether its encoder is slower than fp32's."""
+        return self.line.tradeoff.slower is not None
 
 
 class Scatter(NamedTuple):
-    """Everything that the template draws.
+    """A plot and what is said below it.
 
     Attributes:
-        x_ticks, y_ticks: place in pixels, and text.
-        fronts: corners of the line through the bundles that no other beats, for each model.
-        unbeaten: their names.
-        unnamed: names that there is no room for.
+        svg: the plot; empty where there is nothing to draw.
+        points: what is drawn, from the smallest or fastest on.
+        unbeaten: names of the bundles that no other beats.
+        unnamed: names that there was no room for.
         left_out: why, and the names of those that are not drawn.
     """
 
     title: str
-    axis: str
-    width: int
-    height: int
-    plot: Box
-    x_ticks: list[tuple[float, str]]
-    y_ticks: list[tuple[float, str]]
+    svg: str
     points: list[Point]
-    fronts: list[list[Spot]]
     unbeaten: list[str]
     unnamed: list[str]
     left_out: list[tuple[str, list[str]]]
 
 
-def keys(lines: Sequence[Line]) -> list[Key]:
-    """The targets of a report, in the order of the table of targets."""
-    return [_key(target) for target in sorted({each.bundle.target for each in lines}, key=_rank)]
-
-
 def scatters(lines: Sequence[Line]) -> list[Scatter]:
-    """Size against mask IoU, then latency; none for fewer than two bundles."""
+    """Size against mask IoU, then latency; none for fewer than two bundles.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
     if len(lines) < 2:
         return []
     threads = sorted(
@@ -92,14 +82,14 @@ def scatters(lines: Sequence[Line]) -> list[Scatter]:
     return [
         _scatter(
             "Size against mask IoU",
-            "encoder + decoder, MB, logarithmic",
+            "encoder + decoder, MB",
             lines,
             lambda found: found.size_mb,
             lambda found: found.on_size_front,
         ),
         _scatter(
             "Latency against mask IoU",
-            f"encoder, median ms{on}, logarithmic",
+            f"encoder, median ms{on}",
             lines,
             lambda found: None if found.encoder_s is None else found.encoder_s * 1000,
             lambda found: found.on_latency_front,
@@ -117,64 +107,163 @@ def _scatter(
     *,
     how_much_slower: bool = False,
 ) -> Scatter:
-    drawn: list[tuple[Line, float, float]] = []
+    points: list[Point] = []
     left_out: dict[str, list[str]] = {}
-    names = {id(each): _name(each, lines) for each in lines}
     for each in lines:
-        own, drop = cost(each.tradeoff), each.tradeoff.drop
+        name, found = _name(each, lines), each.tradeoff
+        own, drop = cost(found), found.drop
         if own is None or own <= 0 or drop is None:
-            left_out.setdefault(_why_not(each), []).append(names[id(each)])
-        else:
-            drawn.append((each, own, drop))
-    plot = Box(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
-    across, x_ticks = _across([own for _, own, _ in drawn], plot)
-    down, y_ticks = _down([drop for _, _, drop in drawn], plot)
-    drawn.sort(key=lambda each: (each[1], each[2]))
-    spots = [Spot(across(own), down(drop)) for _, own, drop in drawn]
-    kept = [on_front(each.tradeoff) for each, _, _ in drawn]
-    models = [(each.bundle.weights, each.bundle.image_size) for each, _, _ in drawn]
-    fronts = [
-        [spot for spot, front, own in zip(spots, kept, models, strict=True) if front and own == one]
-        for one in dict.fromkeys(models)
-    ]
-    shown = [names[id(each)] + (_mark(each) if how_much_slower else "") for each, _, _ in drawn]
-    room = Box(plot.left + 4, plot.top, plot.right, plot.bottom - MARKER)
-    line = [spot for corners in fronts for spot in corners] if len(fronts) == 1 else []
-    labels = place(spots, shown, room, line, kept)
-    points = [
-        Point(
-            key=_key(each.bundle.target),
-            x=spot.x,
-            y=spot.y,
-            name=name,
-            label=label,
-            title=_title(names[id(each)], each),
-            slower=each.tradeoff.slower is not None,
-            front=front,
-            passed=each.passed,
-        )
-        for (each, _, _), spot, name, label, front in zip(
-            drawn, spots, shown, labels, kept, strict=True
-        )
-    ]
+            left_out.setdefault(_why_not(each), []).append(name)
+            continue
+        shown = name
+        if how_much_slower and found.slower is not None:
+            shown = f"{name}, {figures.speed(found.slower)}"
+        points.append(Point(each, shown, own, drop, _title(name, each), on_front(found)))
+    points.sort(key=lambda point: (point.cost, point.drop))
+    unnamed: list[str] = []
+
+    def paint(figure: "Figure") -> None:
+        axes = plain_axes(figure, left=82, top=56, right=10, bottom=46)
+        axes.set_xlabel(f"{axis} (logarithmic)")
+        axes.set_ylabel("mean mask IoU, end to end (logarithmic in 1 − IoU)")
+        _axes(axes, points)
+        fronts = _draw_fronts(axes, points)
+        _draw_markers(axes, points)
+        _draw_legends(axes, points, with_front=bool(fronts))
+        unnamed.extend(_draw_names(axes, points, fronts))
+
     return Scatter(
         title=title,
-        axis=axis,
-        width=WIDTH,
-        height=HEIGHT,
-        plot=plot,
-        x_ticks=x_ticks,
-        y_ticks=y_ticks,
+        svg=draw(paint, WIDTH, HEIGHT, title, prefix=f"{title[:4].lower()}-") if points else "",
         points=points,
-        fronts=fronts,
-        unbeaten=[
-            names[id(each)] + _mark(each)
-            for (each, _, _), front in zip(drawn, kept, strict=True)
-            if front
-        ],
-        unnamed=[point.name for point in points if point.label is None],
+        unbeaten=[_name(point.line, lines) + _mark(point.line) for point in points if point.front],
+        unnamed=unnamed,
         left_out=list(left_out.items()),
     )
+
+
+def _axes(axes: "Axes", points: Sequence[Point]) -> None:
+    """Costs to the right; up is what is nearer to the reference."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    low, high = points[0].cost, points[-1].cost
+    spare = max(1.12, (2 / (high / low)) ** 0.5)
+    axes.set_xscale("log")
+    axes.set_xlim(low / spare, high * spare)
+    # Within a few times the same size the round numbers of a plain axis fall closer.
+    near = high / low * spare**2 < 8
+    steps = [1, 2, 2.5, 5, 10]
+    locator = MaxNLocator(6, steps=steps) if near else LogLocator(subs=(1, 2, 5))
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    drops = [point.drop for point in points]
+    top, bottom = logarithmic(axes, "y", drops, _kept, least=NEAREST, zero="equal", steps=(1, 2, 5))
+    axes.set_ylim(bottom * 1.4, top)
+
+
+def _kept(drop: float) -> str:
+    """What is left of 1."""
+    return f"{1 - drop:.4f}".rstrip("0").rstrip(".")
+
+
+def _draw_fronts(axes: "Axes", points: Sequence[Point]) -> list[list[Point]]:
+    """A line through the bundles that no other beats, for each model and image size."""
+    models = [(point.line.bundle.weights, point.line.bundle.image_size) for point in points]
+    fronts = [
+        [point for point, own in zip(points, models, strict=True) if point.front and own == model]
+        for model in dict.fromkeys(models)
+    ]
+    fronts = [front for front in fronts if len(front) > 1]
+    for front in fronts:
+        corners = [point.cost for point in front], [point.drop for point in front]
+        axes.plot(*corners, color=colour("soft"), zorder=1)
+    return fronts
+
+
+def _draw_markers(axes: "Axes", points: Sequence[Point]) -> None:
+    for point in points:
+        name, shape = _look(point.line.bundle.target)
+        marker = axes.scatter(
+            [point.cost],
+            [point.drop],
+            s=MARKER,
+            marker=shape,
+            facecolors=colour("ground" if point.slower else name),
+            edgecolors=colour(name),
+            linewidths=1.8,
+            clip_on=False,
+            zorder=3,
+        )
+        marker.set_urls([point.title])
+        if not point.line.passed:
+            axes.plot(
+                point.cost, point.drop, marker="x", markersize=9, markeredgewidth=2,
+                color=colour("fail"), clip_on=False, zorder=4,
+            )  # fmt: skip
+
+
+def _draw_legends(axes: "Axes", points: Sequence[Point], *, with_front: bool) -> None:
+    """Targets in a row above the plot, and the other marks that occur in one above it."""
+    from matplotlib.legend import Legend
+    from matplotlib.lines import Line2D
+
+    targets = sorted({point.line.bundle.target for point in points}, key=_rank)
+    handles = [
+        Line2D([], [], color=colour(name), marker=shape, markersize=7, linewidth=0, label=target)
+        for target in targets
+        for name, shape in [_look(target)]
+    ]
+    marks = []
+    if with_front:
+        marks.append(Line2D([], [], color=colour("soft"), label="Pareto front"))
+    if any(point.slower for point in points):
+        hollow = Line2D([], [], marker="o", markersize=7, linewidth=0, label="slower than fp32")
+        hollow.set(markerfacecolor=colour("ground"), markeredgecolor=colour("soft"))
+        hollow.set_markeredgewidth(1.8)
+        marks.append(hollow)
+    if not all(point.line.passed for point in points):
+        failed = Line2D([], [], color=colour("fail"), marker="x", markersize=7, linewidth=0)
+        failed.set_markeredgewidth(2)
+        failed.set_label("fails, and is on no front")
+        marks.append(failed)
+    for row, entries in ((1.055, handles), (1.0, marks)):
+        if entries:
+            legend = Legend(
+                axes,
+                entries,
+                [str(entry.get_label()) for entry in entries],
+                loc="lower left",
+                bbox_to_anchor=(-0.01, row),
+                ncols=len(entries),
+                borderpad=0.1,
+                borderaxespad=0,
+                handlelength=1.4,
+                handletextpad=0.4,
+                columnspacing=1.4,
+            )
+            axes.add_artist(legend)
+
+
+def _draw_names(
+    axes: "Axes",
+    points: Sequence[Point],
+    fronts: Sequence[Sequence[Point]],
+) -> list[str]:
+    """Names near their markers, those on a front first; returns those that there is no room for."""
+    ordered = sorted(points, key=lambda point: not point.front)
+    middles = [(point.cost, point.drop) for point in ordered]
+    written = write_names(
+        axes,
+        [point.name for point in ordered],
+        middles,
+        markers=middles,
+        radius=RADIUS,
+        lines=[[(point.cost, point.drop) for point in front] for front in fronts],
+        colours=["text" if point.line.passed else "fail" for point in ordered],
+        bold=[point.front for point in ordered],
+    )
+    return [point.name for point, kept in zip(ordered, written, strict=True) if not kept]
 
 
 def _name(line: Line, lines: Sequence[Line]) -> str:
@@ -185,11 +274,13 @@ def _name(line: Line, lines: Sequence[Line]) -> str:
         parts.append(own.runtime)
     if len({other.bundle.image_size for other in lines}) > 1 and own.image_size:
         parts.append(str(own.image_size))
-    return f"{'' if line.passed else '✕ '}{' '.join(parts)}"
+    return figures.printable(f"{'' if line.passed else '✕ '}{' '.join(parts)}")
 
 
 def _mark(line: Line) -> str:
-    return f" {figures.slower(line.tradeoff.slower)}".rstrip()
+    """How much slower than fp32 it is, in brackets; nothing if it is not."""
+    slower = line.tradeoff.slower
+    return "" if slower is None else f" ({figures.speed(slower, 'fp32')})"
 
 
 def _title(name: str, line: Line) -> str:
@@ -218,64 +309,6 @@ def _rank(target: str) -> tuple[int, str]:
     return known.index(target) if target in known else len(known), target
 
 
-def _key(target: str) -> Key:
-    place = _rank(target)[0] % len(SHAPES)
-    return Key(target, f"target{place}", SHAPES[place])
-
-
-def _across(
-    costs: Sequence[float], plot: Box
-) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
-    """Logarithmic, from a little below the least to what leaves the last name some room."""
-    low, high = math.log10(min(costs, default=1)), math.log10(max(costs, default=10))
-    spare = max(0.3 - (high - low), 0) / 2 + 0.08 * (high - low) + 0.02
-    low, high = low - spare, high + spare
-
-    def x(cost: float) -> float:
-        return round(plot.left + (math.log10(cost) - low) / (high - low) * _width(plot), 1)
-
-    found: list[float] = []
-    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
-        found = _between(low, high, steps)
-        if len(found) >= 4:
-            break
-    return x, [(x(value), f"{value:g}") for value in found]
-
-
-def _down(
-    drops: Sequence[float], plot: Box
-) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
-    """1 - IoU, logarithmic and downwards; bundles that drop nothing have a row of their own."""
-    known = [math.log10(drop) for drop in drops if drop > 0]
-    low = max(math.floor(min(known, default=-2)), NEAREST)
-    high = max(max(known, default=-1) + 0.12, low + 1)
-    equal = any(drop <= 0 for drop in drops)
-    top = plot.top + 2 * MARKER + (EQUAL_GAP if equal else 0)
-
-    def y(drop: float) -> float:
-        if drop <= 0:
-            return plot.top + MARKER
-        share = (min(max(math.log10(drop), low), high) - low) / (high - low)
-        return round(top + share * (plot.bottom - top), 1)
-
-    per_decade = (plot.bottom - top) / (high - low)
-    steps = (1.0, 2.0, 5.0) if per_decade > 60 else (1.0,)
-    ticks = [(y(drop), _kept(drop)) for drop in _between(low, high, steps)]
-    ticks[0] = (ticks[0][0], f"≥ {ticks[0][1]}" if min(known, default=low) < low else ticks[0][1])
-    return y, [(y(0), "equal"), *ticks] if equal else ticks
-
-
-def _between(low: float, high: float, steps: Sequence[float]) -> list[float]:
-    """Round values from 10^low to 10^high."""
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    values = [float(f"{step}e{decade}") for decade in decades for step in steps]
-    return [value for value in values if low - 1e-9 <= math.log10(value) <= high + 1e-9]
-
-
-def _kept(drop: float) -> str:
-    """What is left of 1."""
-    return f"{1 - drop:.{max(0, -math.floor(math.log10(drop) + 1e-9))}f}"
-
-
-def _width(plot: Box) -> float:
-    return plot.right - plot.left
+def _look(target: str) -> tuple[str, str]:
+    """Colour and marker of a target: the same in every report."""
+    return SERIES[_rank(target)[0] % len(SERIES)]

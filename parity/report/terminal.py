@@ -32,6 +32,11 @@ def print_table(report: ReportData, console: Console) -> None:
         if not line.passed:
             console.print(_reasons(line))
     for line in lines:
+        if line.tradeoff.slower is not None:
+            speed = figures.speed(line.tradeoff.slower, "fp32")
+            name = f"{line.bundle.bundle} on {line.bundle.runtime}"
+            console.print(Text(f"{name}: encoder {speed}", style="red"))
+    for line in lines:
         if line.bundle.headroom:
             text = f"{line.bundle.bundle} on {line.bundle.runtime}: {headroom_line(line.bundle)}"
             console.print(Text(text, style="dim"))
@@ -48,17 +53,17 @@ def _table(report: ReportData, lines: list[Line], *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("bundle", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    titles = ["size MB", "enc. rel. L2", "mask IoU worst"]
+    titles = ["size\nMB", "enc.\nrel. L2", "mask IoU\nworst"]
     human = wide and any(line.tradeoff.human_drop is not None for line in lines)
-    titles += ["5th pct."] if wide else []
-    titles += ["mean drop"]
-    titles += ["human drop"] if human else []
-    titles += ["same mask"] if wide else []
+    titles += ["5th\npct."] if wide else []
+    titles += ["mean\ndrop"]
+    titles += ["human\ndrop"] if human else []
+    titles += ["same\nmask"] if wide else []
     blank = [""] * len(titles)
-    titles += ["enc. ms", "of torch", "parts"] if wide else ["enc. ms"]
-    titles += ["dec. ms", "of torch", "memory MB"] if wide else ["dec. ms"]
+    titles += ["enc.\nms", "against\nPyTorch", "parts"] if wide else ["enc.\nms"]
+    titles += ["dec.\nms", "against\nPyTorch", "memory\nMB"] if wide else ["dec.\nms"]
     for title in titles:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     reference = reference_line(report)
     if reference is not None:
         name: list[Text | str] = [Text("PyTorch", style="dim"), ""]
@@ -89,21 +94,23 @@ def _name(line: Line, lines: list[Line]) -> Text:
 def _costs(
     encoder: Cost, decoder: Cost, slower: float | None = None, *, wide: bool
 ) -> list[Text | str]:
-    time = Text(figures.milliseconds(encoder.median_s))
-    if slower is not None:
-        time.append(f"\n{figures.slower(slower)}", style="red")
+    time = Text(figures.milliseconds(encoder.median_s), style="" if slower is None else "red")
     if not wide:
         return [time, figures.milliseconds(decoder.median_s)]
     taken = [part.memory_mb for part in (encoder, decoder) if part.memory_mb is not None]
     memory = figures.megabytes(max(taken, default=None))
     return [
         time,
-        figures.ratio(encoder.ratio),
+        _speed(encoder),
         figures.count(encoder.partitions),
         figures.milliseconds(decoder.median_s),
-        figures.ratio(decoder.ratio),
+        _speed(decoder),
         memory,
     ]
+
+
+def _speed(part: Cost) -> str:
+    return figures.speed(part.ratio).replace("× ", "×\n")
 
 
 def _reasons(line: Line) -> Text:

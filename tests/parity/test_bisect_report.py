@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,7 @@ from parity.bisection.engine import Operation, OpInput, Value
 from parity.bisection.report import BisectReport, print_report
 from parity.bisection.schema import ComponentRecord, OpRecord
 from parity.bisection.verdict import conclude, find_fault
-from parity.report.profile import Series, headroom_profile, log_profile, stage_of
+from parity.report.profile import Ops, Series, error_profile, headroom_profile, part_of
 from parity.thresholds import LayerLimits, Thresholds
 
 LIMITS = LayerLimits(excess=4.0, relative_l2=2e-2)
@@ -157,24 +158,36 @@ def test_files_are_whole_and_read_back(tmp_path: Path) -> None:
     assert BisectReport.model_validate(stored).verdict == "fault"
     page = files["html"].read_text("utf-8")
     assert "exports/&lt;coreml&gt;" in page and "<coreml>" not in page
-    assert page.count("<svg") == 2 and page.count('class="fault"') == 4
+    assert page.count("<svg") == 2 and page.count(">fault</text>") == 2
 
 
-def test_curves_lie_where_their_values_are() -> None:
-    layers = ["image_encoder.patch_embed.seq.0", "image_encoder_layers_1_blocks_0__add", "add_2"]
-    chart = headroom_profile(layers, layers, [16.0, -4.0, None])
-    (curve,) = chart.curves
-    (x0, y0, _), (x1, y1, _) = curve.dots
-    assert x0 < x1 and y0 < chart.rules[0][0] < y1 <= chart.bottom
-    series = [Series("error", "first", [1e-6, 0.0, math.nan])]
-    errors = log_profile("errors", layers, layers, series, mark=1)
-    middle, foot, beyond = (y for _, y, _ in errors.curves[0].dots)
-    assert beyond < middle < foot == errors.bottom
-    assert errors.mark == x1
+def heights(svg: str) -> dict[str, float]:
+    """How far down each dot lies, by the text shown on it."""
+    found = {}
+    for group in ElementTree.fromstring(svg.replace("xlink:", "")).iter("g"):
+        title, dot = group.find("title"), group.find("path")
+        if title is not None and dot is not None:
+            found[str(title.text)] = float(dot.get("d", "").split()[2])
+    return found
+
+
+def test_dots_lie_where_their_values_are() -> None:
+    modules = ["image_encoder.patch_embed.seq.0", "image_encoder_layers_1_blocks_0__add", "add_2"]
+    chart = headroom_profile(Ops(modules, ["a", "<b>", "c"]), [16.0, -4.0, None], prefix="x-")
+    dots = heights(chart.svg)
+    assert set(dots) == {"0: a", "1: <b>"} and dots["0: a"] < dots["1: <b>"]
+    assert "overflow" in chart.svg and ">fault<" not in chart.svg
+    series = [Series("error", [1e-6, 0.0, math.nan, None])]
+    along = Ops([*modules, "d"], ["a", "b", "c", "d"], fault=1)
+    errors = error_profile("errors", along, series, prefix="x-")
+    dots = heights(errors.svg)
+    assert dots["2: c"] < dots["0: a"] < dots["1: b"], "not finite, small, none"
+    assert len(dots) == 3 and errors.svg.count(">fault<") == 1
+    assert ">patch_embed_seq<" in errors.svg and ">layers_1<" in errors.svg
 
 
 @pytest.mark.parametrize(
-    ("layer", "stage"),
+    ("layer", "part"),
     [
         ("image_encoder.layers.1.blocks.0.attn", "layers_1"),
         ("image_encoder_layers_1_blocks_0__add_3_cast_fp16", "layers_1"),
@@ -185,5 +198,5 @@ def test_curves_lie_where_their_values_are() -> None:
         ("", ""),
     ],
 )
-def test_stages(layer: str, stage: str) -> None:
-    assert stage_of(layer) == stage
+def test_parts_of_the_network(layer: str, part: str) -> None:
+    assert part_of(layer) == part

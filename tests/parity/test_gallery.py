@@ -124,7 +124,7 @@ def test_the_page_shows_every_picture_and_the_weights(drawn: list[GalleryPhoto])
             assert f'src="{picture.picture}"' in page
         assert f'alt="{photo.photo}, {photo.subject}: ' in page
     assert "with the weights mine: drawn &lt;by&gt; hand." in page
-    assert page.index("What the weights draw") < page.index("All bundles")
+    assert page.index("All bundles") < page.index("What the weights draw")
     assert 'href="#bundles"' in page and 'id="bundles"' in page
     assert page.count("<b>Chosen:</b>") == sum(photo.clicks == 1 for photo in drawn)
     trained = html(report(bundle(), weights={"name": "mine"}, gallery_photos=drawn))

@@ -15,6 +15,7 @@ from parity.report import Report, print_report
 from parity.report.html import html
 from parity.report.junit import junit_xml
 from parity.report.markdown import markdown
+from parity.report.strips import strip_chart, strips
 from parity.report.summary import counts, headline, summarise
 from parity.schema import Headroom, OpRange
 from tests.parity.report_samples import (
@@ -139,9 +140,28 @@ def test_page_says_everything() -> None:
     assert "encoder.pte differs from the manifest's SHA-256" in words
     assert "not finite" in words
     assert "0.98999999 ≥ 0.99" in words  # never rounded up to what it misses
-    assert "28.1 20.6" in words and "806 887 0.50×" in words
+    assert "28.1 20.6" in words and "806 887 2.0× as fast" in words
     assert "A mask is degenerate when it covers < 0.1% of the image." in words
     assert "mobilesam parity exports/*/ --threads 2" in words
+
+
+def test_the_verdict_comes_first_then_the_tradeoffs_then_the_details() -> None:
+    page = html(mixed())
+    places = [page.index(text) for text in ("<h1", ">All bundles<", ">What size and speed cost<")]
+    places += [page.index(text) for text in (">Every mask against", ">Checks<", ">This run<")]
+    assert places == sorted(places)
+
+
+def test_every_mask_has_its_dot() -> None:
+    found = strips(summarise(mixed()))
+    assert [len(strip.distances) for strip in found] == [59, 59, 59]  # 60, one of them degenerate
+    assert [strip.limit for strip in found] == pytest.approx([0.01] * 3)
+    svg = strip_chart(found)
+    for name in ("✓ tflite-fp32 on litert", "✕ onnx-fp16 on onnxruntime", "✓ coreml-fp16"):
+        assert f">{name}</text>" in svg
+    dots = [int(n) for n in re.findall(r"<title>(\d+) masks?</title>", svg)]
+    assert sum(dots) == 3 * 59
+    assert strip_chart([]) == ""
 
 
 def test_passing_page_has_no_warnings() -> None:

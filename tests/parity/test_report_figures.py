@@ -71,8 +71,6 @@ def test_a_figure_near_one_is_told_from_its_threshold(value: float, threshold: f
         (figures.milliseconds(0.05021), "50.2"),
         (figures.milliseconds(0.000123), "0.123"),
         (figures.seconds(0.314), "0.31"),
-        (figures.ratio(0.4981), "0.50×"),
-        (figures.ratio(12.3), "12×"),
         (figures.count(None), "–"),
         (figures.count(114), "114"),
         (figures.decibels(None), "equal"),

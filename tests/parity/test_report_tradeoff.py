@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -10,10 +11,10 @@ from rich.console import Console
 
 from parity.report import Report, figures, print_report
 from parity.report.html import html
-from parity.report.labels import Box, Spot, place
 from parity.report.markdown import markdown
 from parity.report.scatter import scatters
 from parity.report.summary import summarise
+from parity.report.svg import PALETTE, SERIES
 from parity.report.tradeoff import front
 from parity.schema import BundleReport, Tradeoff
 from tests.parity.report_samples import (
@@ -137,10 +138,10 @@ def test_every_table_marks_what_is_slower_and_states_the_drops() -> None:
     console = Console(file=io.StringIO(), width=160)
     print_report(made, console)
     for text in (html(made), markdown(made), console.file.getvalue()):  # type: ignore[attr-defined]
-        assert "slower" in text and "×1.3" in text
+        assert "1.3× as slow" in text and "as fp32" in text
         assert "0.1000" in text and "0.0500" in text
     calm = report(point("fp32", 50, 1, 0.5), point("w8", 13, 0.99, 0.45))
-    assert "slower ×" not in html(calm) and "Hollow" not in html(calm)
+    assert "as slow" not in html(calm) and "Hollow" not in html(calm)
 
 
 def test_chart_says_what_it_leaves_out_and_is_not_drawn_of_one_bundle() -> None:
@@ -153,7 +154,7 @@ def test_chart_says_what_it_leaves_out_and_is_not_drawn_of_one_bundle() -> None:
     )
     size, latency = scatters(summarise(made))
     assert [p.name for p in size.points] == ["tflite-w4", "tflite-p4", "tflite-w8", "tflite-fp32"]
-    assert [p.name for p in latency.points] == ["tflite-fp32", "tflite-w8 slower ×1.3"]
+    assert [p.name for p in latency.points] == ["tflite-fp32", "tflite-w8, 1.3× as slow"]
     assert [(p.slower, p.front) for p in latency.points] == [(False, True), (True, False)]
     assert size.left_out == [("no mask was judged", ["✕ executorch-fp32"])]
     assert [names for _, names in latency.left_out] == [
@@ -162,21 +163,49 @@ def test_chart_says_what_it_leaves_out_and_is_not_drawn_of_one_bundle() -> None:
         ["✕ executorch-fp32"],
     ]
     page = html(made)
-    assert "Left out (not measured): tflite-w4." in page and page.count('target2 slower"') == 2
+    assert "Left out (not measured): tflite-w4." in page
+    assert page.count(">slower than fp32</text>") == 2
+    for shown in ("tflite-w4", "tflite-p4", "tflite-w8", "tflite-fp32"):
+        assert f">{shown}</text>" in size.svg
+    assert ">tflite-w8, 1.3× as slow</text>" in latency.svg
+    assert ">Pareto front</text>" in size.svg and ">fails, and is on no front<" not in size.svg
     assert scatters(summarise(report(bundle()))) == []
     assert 'id="tradeoff"' not in html(report(bundle()))
 
 
-def test_names_are_free_of_each_other_or_left_out() -> None:
-    room = Box(0, 0, 500, 300)
-    spots = [Spot(40 + 50 * (i % 9), 30 + 40 * (i // 9)) for i in range(40)]
-    labels = place(spots, ["coreml-w8a8"] * 40, room, first=[i == 39 for i in range(40)])
-    placed = [label.box for label in labels if label]
-    assert labels[39] is not None and 10 < len(placed)
-    for index, box in enumerate(placed):
-        assert box.left >= 0 and box.top >= 0 and box.right <= 500 and box.bottom <= 300
-        assert sum(box.overlap(other) for other in placed[:index]) <= 12
-    assert place([Spot(250, 150)], ["alone"], room)[0] is not None
+def test_a_name_without_room_is_stated_below_the_chart() -> None:
+    many = [point(f"w{i}", 10 + i / 1000, 0.99, path=f"exports/{i}") for i in range(60)]
+    size = scatters(summarise(report(*many)))[0]
+    written = [p.name for p in size.points if f">{p.name}</text>" in size.svg]
+    assert 0 < len(written) < 60
+    assert {*written, *size.unnamed} == {p.name for p in size.points}
+    assert not set(written) & set(size.unnamed)
+    assert size.points[0].front and size.points[0].name in written
+
+
+def test_charts_are_the_same_every_time_and_take_the_pages_colours() -> None:
+    made = report(point("fp32", 50, 1, 0.5), point("w8", 13, 0.99, 0.65, verdict="FAIL"))
+    page = html(made)
+    assert page == html(made)
+    charts = page[page.index("<body") :]
+    assert not re.search('#[0-9a-f]{6}[;"]', charts), "every colour has a dark shade too"
+    names = set(re.findall(r"var\(--([a-z0-9-]+)\)", page))
+    assert names <= set(PALETTE) and {"series2", "fail"} <= names
+    for name in names:
+        assert page.count(f"--{name}: #") == 2
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_colours_of_the_palette_are_told_apart() -> None:
+    assert len({light for light, _ in PALETTE.values()}) == len(PALETTE)
+    assert len({colour for colour, _ in SERIES}) == len({shape for _, shape in SERIES}) == 5
+
+
+def test_hostile_names_are_drawn_as_they_are() -> None:
+    odd = point("fp32", 50, 1, bundle="<b>$x^2$ \x1b&", path="elsewhere")
+    size, _ = scatters(summarise(report(odd, point("w8", 13, 0.99))))
+    assert ">&lt;b&gt;$x^2$ \ufffd&amp;</text>" in size.svg
 
 
 def test_a_quantized_bundle_that_fails_shows_its_worst_case() -> None:
@@ -194,11 +223,16 @@ def test_a_quantized_bundle_that_fails_shows_its_worst_case() -> None:
         (figures.drop(-0.0123), "−0.0123"),
         (figures.drop(-0.00001), "0.0000"),
         (figures.drop(None), "–"),
-        (figures.slower(1.3), "slower ×1.3"),
-        (figures.slower(2.54), "slower ×2.5"),
-        (figures.slower(1.0001), "slower ×1.01"),
-        (figures.slower(12.4), "slower ×12"),
-        (figures.slower(None), ""),
+        (figures.speed(1.3, "fp32"), "1.3× as slow as fp32"),
+        (figures.speed(2.54), "2.5× as slow"),
+        (figures.speed(1.0001), "1.01× as slow"),
+        (figures.speed(12.4), "12× as slow"),
+        (figures.speed(1 / 4.8, "PyTorch"), "4.8× as fast as PyTorch"),
+        (figures.speed(0.4981), "2.0× as fast"),
+        (figures.speed(1 / 1.049), "1.04× as fast"),
+        (figures.speed(0.9999, "PyTorch"), "as fast as PyTorch"),
+        (figures.speed(1.0), "as fast"),
+        (figures.speed(None, "fp32"), "–"),
     ],
 )
 def test_figures(text: str, expected: str) -> None:

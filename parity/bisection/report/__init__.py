@@ -28,7 +28,7 @@ class BisectReport(BisectData):
 
         Raises:
             InputError: the folder cannot be written.
-            MissingDependencyError: Jinja2 is not installed.
+            MissingDependencyError: Jinja2 or matplotlib is not installed.
         """
         from parity.bisection.report.page import html
 

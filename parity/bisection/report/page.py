@@ -5,7 +5,7 @@ from typing import Any
 from parity.bisection.report.terminal import chosen
 from parity.bisection.schema import BisectData, ComponentRecord
 from parity.report.html import environment
-from parity.report.profile import Profile, Series, headroom_profile, log_profile
+from parity.report.profile import Chart, Ops, Series, error_profile, headroom_profile
 
 WORST = 20
 
@@ -14,7 +14,7 @@ def html(report: BisectData) -> str:
     """The page. Everything from the report is escaped.
 
     Raises:
-        MissingDependencyError: Jinja2 is not installed.
+        MissingDependencyError: Jinja2 or matplotlib is not installed.
     """
     parts = [_part(record) for record in report.components]
     page = environment().get_template("bisect.html.jinja").render(report=report, parts=parts)
@@ -25,15 +25,20 @@ def _part(record: ComponentRecord) -> dict[str, Any]:
     return {"record": record, "charts": _charts(record), "worst": chosen(record, WORST)}
 
 
-def _charts(record: ComponentRecord) -> list[Profile]:
+def _charts(record: ComponentRecord) -> list[Chart]:
     """Errors, and below them headroom."""
     ops = record.ops
-    modules, names = [op.module for op in ops], [op.name for op in ops]
-    mark = None if record.fault is None else record.fault.op.index
-    errors = [Series("error in a run of the file", "first", [op.error_after for op in ops])]
+    along = Ops(
+        modules=[op.module for op in ops],
+        names=[op.name for op in ops],
+        fault=None if record.fault is None else record.fault.op.index,
+    )
+    errors = [Series("error in a run of the file", [op.error_after for op in ops])]
     if any(op.local_error is not None for op in ops):
-        errors.append(Series("local error", "second", [op.local_error for op in ops]))
+        errors.append(Series("local error", [op.local_error for op in ops]))
+    prefix = f"{record.component}-"
+    bits = [op.headroom_bits for op in ops]
     return [
-        log_profile("Error against PyTorch, relative L2.", modules, names, errors, mark),
-        headroom_profile(modules, names, [op.headroom_bits for op in ops], mark),
+        error_profile("Error against PyTorch.", along, errors, prefix=f"{prefix}errors-"),
+        headroom_profile(along, bits, prefix=f"{prefix}headroom-"),
     ]

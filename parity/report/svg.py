@@ -1,0 +1,300 @@
+"""Charts drawn by matplotlib and written as SVG, in the colours of the page that holds them."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Literal
+from xml.etree import ElementTree
+
+from mobilesam.errors import MissingDependencyError
+from parity.report.figures import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALETTE: dict[str, tuple[str, str]] = {
+    "ground": ("#ffffff", "#14171a"),
+    "panel": ("#f6f7f8", "#1c2024"),
+    "line": ("#dfe2e6", "#31373d"),
+    "text": ("#1b1f24", "#e4e7ea"),
+    "soft": ("#59616b", "#9aa3ad"),
+    "accent": ("#0a5fa8", "#7ab8f0"),
+    "accent-ground": ("#e8f1f9", "#17293a"),
+    "fail": ("#a93a00", "#ff9a66"),
+    "fail-ground": ("#fdeee6", "#3a2013"),
+    "series0": ("#636c76", "#aab3bd"),
+    "series1": ("#0072b2", "#56b4e9"),
+    "series2": ("#00875f", "#2bc493"),
+    "series3": ("#c25200", "#f58a3c"),
+    "series4": ("#b3548c", "#e39cc4"),
+}
+"""Each colour of the pages by its name in the style sheet: on a light ground and on a dark one.
+
+The colours of the series are told apart in every common kind of colour blindness. No two names
+have the same light colour: a chart is drawn in light colours, and these become the names.
+"""
+
+SERIES = (("series0", "o"), ("series1", "s"), ("series2", "D"), ("series3", "^"), ("series4", "v"))
+"""A colour and a matplotlib marker for each series, so that shapes alone tell them apart too."""
+
+TEXT = 12.5
+"""Size of letters, in the units of a chart's width and height."""
+
+SETTINGS = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
+    "svg.hashsalt": "mobilesam-export",  # the same chart is the same file
+    "text.parse_math": False,  # a name may hold a dollar sign
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that layouts do not vary
+    "font.size": TEXT,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.unicode_minus": True,
+    "grid.linewidth": 1.0,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "xtick.minor.size": 0.0,
+    "ytick.minor.size": 0.0,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
+}
+
+
+def colour(name: str) -> str:
+    """A colour of the palette as matplotlib draws it."""
+    return PALETTE[name][0]
+
+
+def draw(
+    paint: Callable[["Figure"], None],
+    width: float,
+    height: float,
+    label: str,
+    *,
+    prefix: str = "",
+    standalone: bool = False,
+) -> str:
+    """What ``paint`` draws on a figure, as an SVG element. The same input gives the same text.
+
+    An artist's URL becomes the text that is shown when the pointer rests on it.
+
+    Args:
+        paint: draws on the figure it is given; colours are those of :func:`colour`.
+        width, height: of the chart, in the units of letters (pixels if it is shown in full size).
+        label: what the chart shows, for those who cannot see it.
+        prefix: of the ids in the element; different for each chart of a page.
+        standalone: for a file of its own: light colours on their ground. Otherwise the colours
+            are the page's CSS variables, and follow its light or dark theme.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingDependencyError(_INSTALL.format("matplotlib")) from None
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A letter that matplotlib's font lacks is in the reader's: it is written as text.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        matplotlib.rcdefaults()  # whatever the user's own settings are
+        matplotlib.rcParams.update(SETTINGS)
+        for kind in ("text.color", "axes.labelcolor"):
+            matplotlib.rcParams[kind] = colour("text")
+        for kind in ("xtick.color", "ytick.color"):
+            matplotlib.rcParams[kind] = colour("soft")
+        matplotlib.rcParams["grid.color"] = colour("line")
+        # An inch of an SVG has 72 units.
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        figure.patch.set_visible(False)
+        paint(figure)
+        stream = io.BytesIO()
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(stream, format="svg", metadata=nothing)
+    return _element(stream.getvalue(), printable(label), prefix, standalone)
+
+
+def plain_axes(figure: "Figure", left: float, top: float, right: float, bottom: float) -> "Axes":
+    """Axes with so many units around them, without a ground of their own."""
+    width, height = figure.get_size_inches() * 72
+    place = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
+    axes = figure.add_axes(place)
+    axes.patch.set_visible(False)
+    return axes
+
+
+def logarithmic(
+    axes: "Axes",
+    which: Literal["x", "y"],
+    values: Sequence[float],
+    text: Callable[[float], str],
+    *,
+    least: float,
+    zero: str,
+    steps: Sequence[float] = (1.0,),
+) -> tuple[float, float]:
+    """Make an axis logarithmic, with a place for zero below the smallest decade where it is needed.
+
+    Args:
+        which: of the two axes.
+        values: what will be drawn, none below 0.
+        text: of a tick.
+        least: the smallest decade that is told from zero; from there to zero the axis is linear.
+        zero: text of the tick at zero.
+        steps: ticks in each decade, from 1.
+
+    Returns:
+        The limits of the axis, which are set.
+    """
+    positive = [value for value in values if value > 0]
+    low = max(10.0 ** math.floor(math.log10(min(positive, default=least))), least)
+    high = max(max(positive, default=low) * 1.25, low * 10)
+    with_zero = any(value < low for value in values)
+    ticks = [
+        step * 10.0**decade
+        for decade in range(round(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for step in steps
+    ]
+    ticks = [tick for tick in ticks if low * 0.999 <= tick <= high]
+    # Half a decade wide, the linear part tells zero from the smallest decade.
+    labels = [text(tick) for tick in ticks]
+    if with_zero:
+        ticks, labels = [0.0, *ticks], [zero, *labels]
+    limits = (-0.25 * low if with_zero else low * 0.85, high)
+    if which == "x":
+        axes.set_xscale("symlog", linthresh=low, linscale=0.5)
+        axes.set_xlim(limits)
+        axes.set_xticks(ticks, labels=labels)
+        axes.set_xticks([], minor=True)
+    else:
+        axes.set_yscale("symlog", linthresh=low, linscale=0.5)
+        axes.set_ylim(limits)
+        axes.set_yticks(ticks, labels=labels)
+        axes.set_yticks([], minor=True)
+    return limits
+
+
+def write_names(
+    axes: "Axes",
+    names: Sequence[str],
+    at: Sequence[tuple[float, float]],
+    *,
+    markers: Sequence[tuple[float, float]],
+    radius: float,
+    lines: Sequence[Sequence[tuple[float, float]]] = (),
+    colours: Sequence[str] | None = None,
+    bold: Sequence[bool] | None = None,
+) -> list[bool]:
+    """Write names near their points, free of each other, of markers and of lines.
+
+    Args:
+        axes: with its limits and scales set.
+        names: the most important first, which find a place before the others.
+        at: the point of each.
+        markers: middles of all markers, of which names keep ``radius`` units clear.
+        lines: corners of lines that no name may cross.
+        colours: names in the palette; "text" by default.
+        bold: which names are bold.
+
+    Returns:
+        Of each name whether there was room to write it.
+
+    Raises:
+        MissingDependencyError: textalloc is not installed.
+    """
+    if not names:
+        return []
+    try:
+        import textalloc
+    except ImportError:
+        raise MissingDependencyError(_INSTALL.format("textalloc")) from None
+    with redirect_stdout(io.StringIO()):  # it prints when there is no room at all
+        _, _, texts, _ = textalloc.allocate(
+            axes,
+            [x for x, _ in at],
+            [y for _, y in at],
+            list(names),
+            x_scatter=[x for x, _ in markers],
+            y_scatter=[y for _, y in markers],
+            scatter_sizes=[radius] * len(markers),
+            x_lines=[[x for x, _ in line] for line in lines],
+            y_lines=[[y for _, y in line] for line in lines],
+            textsize=TEXT - 1,
+            fontweight=["bold" if each else "normal" for each in bold or [False] * len(names)],
+            textcolor=[colour(each) for each in colours or ["text"] * len(names)],
+            linecolor=colour("soft"),
+            linewidth=0.8,
+            # Shares of the chart's width.
+            margin=0.006,
+            min_distance=0.012,
+            max_distance=0.2,
+            nbr_candidates=500,
+            draw_all=False,
+            avoid_label_lines_overlap=True,
+            avoid_crossing_label_lines=True,
+        )
+    return [text is not None for text in texts]
+
+
+_INSTALL = 'charts need {}, which is not installed: pip install "mobilesam-export[report]"'
+_NAMES = {light: name for name, (light, _) in PALETTE.items()}
+_COLOUR = re.compile("#[0-9a-f]{6}")
+_FONTS = re.compile("'DejaVu Sans', sans-serif")
+_XLINK = "{http://www.w3.org/1999/xlink}href"
+
+
+def _element(svg: bytes, label: str, prefix: str, standalone: bool) -> str:
+    """Matplotlib's file as one element: no metadata, no ids but those that are referred to."""
+    root = ElementTree.fromstring(svg)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    root.remove(root[0])  # a style sheet, which would hold for the whole page
+    size = {key: root.get(key, "").removesuffix("pt") for key in ("width", "height")}
+    root.attrib = {
+        "viewBox": root.get("viewBox", ""),
+        "role": "img",
+        "aria-label": label,
+        "stroke-linejoin": "round",
+    }
+    if standalone:
+        root.attrib |= {
+            "xmlns": "http://www.w3.org/2000/svg",
+            "xmlns:xlink": "http://www.w3.org/1999/xlink",
+            **size,
+        }
+        ground = {"width": "100%", "height": "100%", "fill": colour("ground")}
+        root.insert(0, ElementTree.Element("rect", ground))
+    for element in root.iter():
+        if element.tag == "a":
+            text = element.get(_XLINK, "")
+            element.tag, element.attrib = "g", {}
+            title = ElementTree.Element("title")
+            title.text = text
+            element.insert(0, title)
+        reference = element.attrib.pop(_XLINK, None)
+        if reference is not None:
+            element.set("xlink:href", f"#{prefix}{reference[1:]}")
+        # Nothing is drawn beyond its axes, so that nothing needs to be clipped.
+        element.attrib.pop("clip-path", None)
+        for clip in element.findall("clipPath"):
+            element.remove(clip)
+        if element.tag in ("g", "text"):
+            element.attrib.pop("id", None)
+        elif "id" in element.attrib:
+            element.set("id", prefix + element.attrib["id"])
+        if "style" in element.attrib:
+            style = _FONTS.sub("system-ui, sans-serif", element.attrib["style"])
+            if not standalone:
+                style = _COLOUR.sub(_variable, style)
+            element.set("style", style)
+    ElementTree.indent(root, "")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _variable(found: re.Match[str]) -> str:
+    return f"var(--{_NAMES[found[0]]})"
