@@ -33,7 +33,7 @@ def __getattr__(name: str) -> object:
     try:
         module = import_module(_HOMES[name])
     except ModuleNotFoundError as error:
-        if error.name != "scipy":
+        if (error.name or "").partition(".")[0] != "scipy":
             raise
         raise MissingDependencyError(
             f'{name} needs SciPy: pip install "mobilesam-export[report]"'
