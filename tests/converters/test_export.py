@@ -155,45 +155,6 @@ def test_an_unchanged_bundle_is_skipped_and_a_changed_one_is_not(
     assert Bundle(folder).manifest.weights.sha256 == tensors_sha256(model.state_dict())
 
 
-@pytest.mark.parametrize("change", ["slots", "variant", "ios", "input", "target", "scheme"])
-def test_the_export_key_sees_every_choice(tiny_model: MobileSAM, change: str) -> None:
-    from converters.provenance import export_key
-
-    def key(
-        target: str = "coreml",
-        scheme: str = "fp32",
-        options: CoreMLOptions | None = None,
-        **contract: object,
-    ) -> str:
-        made = Contract.of(tiny_model, **contract)  # type: ignore[arg-type]
-        return export_key(make_spec(tiny_model, target, scheme, contract=made, options=options))
-
-    changed = {
-        "slots": lambda: key(slots=9),
-        "variant": lambda: key(input_variant="normalized"),
-        "ios": lambda: key(options=CoreMLOptions(ios=17)),
-        "input": lambda: key(options=CoreMLOptions(input="image")),
-        "target": lambda: key(target="onnx"),
-        "scheme": lambda: key(scheme="fp16"),
-    }
-    assert key() == key()
-    assert changed[change]() != key()
-
-
-def test_changed_weights_do_not_keep_their_name(changed_model: MakeModel) -> None:
-    from converters.provenance import weights_record
-    from mobilesam.weights.checkpoints import WeightsInfo
-
-    model = changed_model()
-    sha256 = tensors_sha256(model.state_dict())
-    model.weights = WeightsInfo("official", "somewhere", sha256, "Apache-2.0", "text")
-    assert weights_record(model).name == "official"
-    with torch.no_grad():
-        model.mask_decoder.iou_token.weight += 1
-    assert weights_record(model).name == "in-memory"
-    assert "official" in weights_record(model).source
-
-
 def test_everything_a_converter_prints_is_in_the_log(
     changed_model: MakeModel, tmp_path: Path
 ) -> None:
