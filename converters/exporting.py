@@ -1,6 +1,5 @@
 """One call from weights to bundles: converted side by side, each written whole or not at all."""
 
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from converters.selection import check_method, offered, one_of, options_of, plan
 from converters.session import ExportResult, Session, hand_over, run_all
 from converters.spec import MIN_MAX, CalibrationOptions, ExportSpec, TargetOptions
 from converters.tflite.distilled import read_distilled
-from converters.workspace import prepare_out
+from converters.workspace import prepare_out, scratch_folder
 from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
 from mobilesam.cores import available_cores
 from mobilesam.errors import InputError
@@ -169,12 +168,12 @@ def _export(
     try:
         prepare_out(out)
         with (
-            tempfile.TemporaryDirectory(prefix="mobilesam-export-") as scratch,
+            scratch_folder() as scratch,
             BundleProgress([spec.name for spec in specs.values()], enabled=progress) as lines,
         ):
             session = Session(
                 force=force,
-                scratch=Path(scratch),
+                scratch=scratch,
                 threads=max(1, cores // workers),
                 lines=lines,
                 stop=threading.Event(),

@@ -60,6 +60,7 @@ def convert_in_process(task: Task, scratch: Path, cancelled: Callable[[], bool])
         **os.environ,
         "PYTHONPATH": path,
         "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(scratch),  # what libraries leave behind goes with the scratch folder
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
     }

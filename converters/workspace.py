@@ -3,8 +3,9 @@
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
@@ -86,6 +87,44 @@ def replacing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+SCRATCH = "mobilesam-export-"
+"""How the names of scratch folders begin."""
+
+_OWNED = ".owned"
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder of one export; those of exports that were killed are removed first.
+
+    Its owner holds a lock on a file in it, which the system releases however the owner ends.
+    """
+    _remove_abandoned(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as folder:
+        unlocked, owned = Path(folder, f"{_OWNED}.new"), Path(folder, _OWNED)
+        with FileLock(unlocked):
+            # There only once it is locked: nobody can take the folder for an abandoned one.
+            unlocked.rename(owned)
+            yield Path(folder)
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove our scratch folders whose owner is dead. A folder without an owner's file is no such
+    folder, whatever its name."""
+    for folder in root.glob(f"{SCRATCH}*"):
+        owned = folder / _OWNED
+        with suppress(OSError):  # held, another user's, or removed by somebody else
+            if folder.is_symlink() or owned.lstat().st_uid != os.getuid():
+                continue
+            with FileLock(owned, blocking=False):
+                for entry in folder.iterdir():
+                    if entry.is_dir():
+                        shutil.rmtree(entry)
+                    elif entry != owned:  # last, or who is killed here leaves what nobody removes
+                        entry.unlink()
+                shutil.rmtree(folder)
 
 
 def _replaceable(folder: Path) -> bool:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,17 @@ from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import tensors_sha256
 from tests.specs import make_spec
 from tests.upstream.oracle import randomize
+
+DYING = """
+import os, signal, sys, tempfile
+tempfile.tempdir = sys.argv[1]
+from converters.workspace import scratch_folder
+with scratch_folder() as folder:
+    (folder / "inside").mkdir()
+    (folder / "inside" / "model.pt").touch()
+    print(folder, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 MakeModel = Callable[[], MobileSAM]
 
@@ -56,13 +68,17 @@ def export_tiny(
     return made
 
 
-def start_export(repository: Path, folder: Path) -> subprocess.Popen[str]:
-    """The same in another process."""
+def start_export(
+    repository: Path, folder: Path, temporary: Path | None = None
+) -> subprocess.Popen[str]:
+    """The same in another process, with a temporary directory of its own."""
+    own = {} if temporary is None else {"TMPDIR": str(temporary)}
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT.format(root=str(repository)), str(folder.parent)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, **own},
     )
 
 
@@ -215,22 +231,54 @@ def test_train_mode_is_refused_before_anything_is_written(
 
 
 def test_killed_in_the_middle_it_leaves_no_bundle_and_the_next_run_is_fine(
-    tiny_model: MobileSAM, repository: Path, tmp_path: Path
+    tiny_model: MobileSAM, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / NAME
-    process = start_export(repository, folder)
+    folder, temporary = tmp_path / "out" / NAME, tmp_path / "tmp"
+    temporary.mkdir()
+    process = start_export(repository, folder, temporary)
     wait_for_partial(folder, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not folder.exists()
+    (left,) = temporary.glob(f"{workspace.SCRATCH}*")
+    assert (left / "model.pt").is_file()
     for _ in range(200):  # the worker ends itself when its parent is gone
         if not is_alive_in(folder):
             break
         time.sleep(0.05)
     assert not is_alive_in(folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     assert not export_tiny(tiny_model, folder).skipped
     Bundle(folder).verify()
-    assert [p.name for p in tmp_path.iterdir()] == [NAME]
+    assert [p.name for p in folder.parent.iterdir()] == [NAME]
+    assert not list(temporary.glob(f"{workspace.SCRATCH}*"))
+
+
+def test_only_what_a_dead_export_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    clone = tmp_path / f"{workspace.SCRATCH}clone"  # not ours, though its name is like ours
+    clone.mkdir()
+    (clone / "precious.txt").touch()
+    dead = subprocess.run(
+        [sys.executable, "-c", DYING, str(tmp_path)], capture_output=True, text=True
+    )
+    left = Path(dead.stdout.strip())
+    assert dead.returncode == -signal.SIGKILL and (left / "inside" / "model.pt").is_file()
+    (tmp_path / f"{workspace.SCRATCH}link").symlink_to(left)
+    with workspace.scratch_folder() as living:
+        assert not left.exists()
+        with workspace.scratch_folder() as another:
+            assert living.is_dir() and another.is_dir()
+        assert living.is_dir() and not another.exists()
+        monkeypatch.setattr(os, "getuid", lambda: -1)  # another user
+        dead = subprocess.run(
+            [sys.executable, "-c", DYING, str(tmp_path)], capture_output=True, text=True
+        )
+        with workspace.scratch_folder():
+            assert Path(dead.stdout.strip()).is_dir()
+    assert (clone / "precious.txt").is_file()
 
 
 def test_interrupted_it_ends_its_worker_and_leaves_nothing(
@@ -241,7 +289,7 @@ def test_interrupted_it_ends_its_worker_and_leaves_nothing(
         process = start_export(repository, folder)
         wait_for_partial(folder, process)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         if process.returncode != 0:
             break
         shutil.rmtree(folder.parent)  # on a busy machine it was done before the signal came
