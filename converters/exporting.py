@@ -169,7 +169,7 @@ def _export(
         prepare_out(out)
         with (
             scratch_folder() as scratch,
-            BundleProgress([spec.name for spec in specs.values()], enabled=progress) as lines,
+            BundleProgress((spec.name for spec in specs.values()), enabled=progress) as lines,
         ):
             session = Session(
                 force=force,

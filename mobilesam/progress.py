@@ -1,10 +1,11 @@
 """Progress on the terminal, or none, behind one small interface."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+import rich.console
 import rich.progress
 
 Step = Callable[[str], None]
@@ -16,15 +17,20 @@ class Progress:
 
     Args:
         enabled: False shows nothing.
+        stderr: show it on stderr, where stdout is the command's result.
+        columns: of each bar, where others are wanted.
     """
 
-    def __init__(self, enabled: bool) -> None:
+    def __init__(
+        self,
+        enabled: bool,
+        *,
+        stderr: bool = False,
+        columns: Sequence[rich.progress.ProgressColumn] = (),
+    ) -> None:
         self._bars = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TimeElapsedColumn(),
-            rich.progress.TextColumn("{task.fields[now]}"),
+            *(columns or _columns()),
+            console=rich.console.Console(stderr=stderr),
             disable=not enabled,
         )
 
@@ -53,3 +59,13 @@ class Progress:
 
         yield step
         self._bars.update(bar, completed=steps, now="")
+
+
+def _columns() -> list[rich.progress.ProgressColumn]:
+    return [
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("{task.fields[now]}"),
+    ]
