@@ -35,7 +35,7 @@ LICENCE = "Apache-2.0"
 
 
 def capture(module: nn.Module, inputs: tuple[Tensor, ...], signature: Signature) -> ExportedProgram:
-    """A module as torch.export captures it: one graph, no Python left.
+    """Capture a module with torch.export: one graph, without Python code.
 
     Every size is fixed but that of a ``slot`` axis which may have several.
     """
@@ -176,12 +176,12 @@ class Converter(Protocol):
 
 
 class Packager(Protocol):
-    """What a target's module may offer besides."""
+    """What a target's module may offer in addition."""
 
     def package(
         self, jobs: Sequence[Conversion], records: Sequence[FileRecord]
     ) -> list[FileRecord]:
-        """Make of the checked files of all components what ships; the records of that."""
+        """Package the checked files of all components; return the records of what ships."""
 
 
 def converter_of(target: str) -> Converter:
@@ -190,7 +190,7 @@ def converter_of(target: str) -> Converter:
 
 
 def packager_of(target: str) -> Packager | None:
-    """The module of a target if it has a say in how files are packaged."""
+    """The module of a target if it has a ``package`` function of its own, else None."""
     module = import_module(TARGETS[target].module)
     return cast(Packager, module) if hasattr(module, "package") else None
 

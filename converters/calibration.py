@@ -42,7 +42,7 @@ class CalibrationPhoto:
 
 
 def calibration_photos(folder: Path | None) -> list[CalibrationPhoto]:
-    """The images of a folder, or without one scikit-image's photos that bundles are not judged on.
+    """Photos to calibrate on: a folder's, or those of scikit-image that bundles are not judged on.
 
     Raises:
         InputError: no such folder, or no image in it.
@@ -90,12 +90,12 @@ def _set_digest(photos: list[CalibrationPhoto]) -> str:
 
 
 class Calibration:
-    """What an export is calibrated on.
+    """The real inputs that an export is calibrated on.
 
     Args:
         model: in eval mode; computes the embeddings and earlier masks the decoder is given.
         contract: of the export.
-        folder: photos of one's own; None: those of scikit-image.
+        folder: the user's photos; None: those of scikit-image.
         method: see :class:`converters.spec.CalibrationOptions`.
     """
 

@@ -86,7 +86,7 @@ class DecoderModule(nn.Module):
 
 
 def refuse_train_mode(model: nn.Module) -> None:
-    """Refuse a model in which batch norm would use the batch's statistics and give other masks.
+    """Refuse a model in train mode: batch norm would use the batch's statistics.
 
     Raises:
         ExportError: the model, or a module in it, is in train mode.
@@ -99,7 +99,7 @@ def refuse_train_mode(model: nn.Module) -> None:
 
 
 def build_module(model: MobileSAM, component: Component, contract: Contract) -> nn.Module:
-    """The module a converter converts, in eval mode, parameters frozen.
+    """Wrap a component to the contract, in eval mode, with frozen parameters.
 
     Raises:
         ExportError: the model is in train mode.
@@ -110,7 +110,7 @@ def build_module(model: MobileSAM, component: Component, contract: Contract) -> 
 
 
 def example_inputs(contract: Contract, component: Component) -> dict[str, Tensor]:
-    """Inputs that make every branch of the component matter, by contract name, seeded."""
+    """Seeded inputs by contract name that exercise every branch of the component."""
     generator = torch.Generator().manual_seed(0)
     size, slots = contract.image_size, contract.slots
 

@@ -1,4 +1,4 @@
-"""Which precision each group of layers is stored and computed in: a scheme of one's own.
+"""User-defined schemes: which precision each group of layers is stored and computed in.
 
 ``mobilesam search`` writes plans as TOML, and ``mobilesam export --scheme FILE.toml`` takes them::
 

@@ -8,7 +8,7 @@ from mobilesam.progress import Progress
 
 
 class BundleProgress(Progress):
-    """Lines on standard error, or nothing at all.
+    """One line a bundle on standard error, or nothing at all.
 
     Args:
         names: bundles, in the order to be shown.
@@ -29,16 +29,16 @@ class BundleProgress(Progress):
         }
 
     def start(self, name: str) -> None:
-        """A bundle's turn has come."""
+        """Show that a bundle is being converted."""
         self._bars.start_task(self._tasks[name])
         self._bars.update(self._tasks[name], status="converting")
 
     def finish(self, name: str, status: str) -> None:
-        """A bundle is done."""
+        """Show how a bundle ended."""
         self._bars.update(self._tasks[name], completed=1, status=status)
 
     def show_log(self, name: str, tail: str) -> None:
-        """The end of a failed conversion's log."""
+        """Print the end of a failed conversion's log."""
         if self._bars.disable:
             return
         console = self._bars.console

@@ -51,7 +51,7 @@ class Target:
         schemes: name of each scheme to what it means for this target.
         calibrated: the schemes whose ranges come from photos.
         calibration_methods: how they may be found, the default first.
-        by_plan: name and meaning of the scheme that a file of one's own decides; empty: none.
+        by_plan: meaning of the scheme ``mixed``, which a scheme file defines; empty: there is none.
         refused: name of each scheme that was tried and is not offered to the reason.
         seconds: rough time of one export, so that the longest can start first.
     """

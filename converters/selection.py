@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 def planned(
     targets: Sequence[str], schemes: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, tuple[str, Plan] | None]:
-    """The schemes that are no files, and of the file among them the name and the plan."""
+    """Tell schemes from a scheme file: the names, and the file's stem with its plan."""
     files = [name for name in schemes or () if name.endswith(".toml")]
     if schemes is None or not files:
         return schemes, None
@@ -36,7 +36,7 @@ def planned(
 def options_of(
     targets: Iterable[str], given: Mapping[str, TargetOptions]
 ) -> dict[str, TargetOptions]:
-    """The options of each target and of each that some were given for; the defaults of the others.
+    """Options by target: those given, and defaults for targets without.
 
     Raises:
         InputError: there is no such target, or the options are another target's.
@@ -59,7 +59,7 @@ def offered(
     named: Sequence[str] | None,
     options: Mapping[str, TargetOptions],
 ) -> list[tuple[str, str]]:
-    """Without the schemes that their target lacks with these options and nobody asked for."""
+    """Leave out schemes that the target's options exclude, unless they were asked for by name."""
     return [
         (target, scheme)
         for target, scheme in chosen
@@ -87,7 +87,7 @@ def check_method(targets: Iterable[str], method: str) -> None:
 
 
 def one_of(name: str, value: object, known: Sequence[_T]) -> _T:
-    """The known value that equals one.
+    """Check that a value is a known one, and return it typed.
 
     Raises:
         InputError: there is none.

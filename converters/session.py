@@ -123,7 +123,7 @@ def run_all(session: Session, specs: Mapping[Path, ExportSpec], workers: int) ->
 
 
 def hand_over(model: MobileSAM, path: Path) -> None:
-    """Write the model for the workers, exactly as it is."""
+    """Write the model to a file for the workers, with its exact weights."""
     try:
         torch.save(model, path)
     except OSError as error:
@@ -145,6 +145,6 @@ def _is_unchanged(folder: Path, key: str) -> bool:
 
 
 def turn(spec: ExportSpec) -> tuple[int, int]:
-    """The longest first; a target's further schemes later, since they may use the first's work."""
+    """Sort key: the longest first; a target's further schemes later, which use the first's work."""
     row = TARGETS[spec.target]
     return [*row.schemes, MIXED].index(spec.scheme), -row.seconds

@@ -24,7 +24,7 @@ class TargetOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def offers(self, scheme: str) -> bool:
-        """Whether a scheme of the target is there with these options."""
+        """Whether the target has a scheme with these options."""
         return True
 
     def check(self, schemes: Sequence[str], input_variant: InputVariant) -> None:
@@ -69,7 +69,7 @@ class DistilledRecord(BaseModel):
 
     @property
     def settings(self) -> dict[str, str]:
-        """As options of a manifest."""
+        """The record as options of a manifest."""
         return {"distilled": self.name, "distilled_sha256": self.sha256}
 
 

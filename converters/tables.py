@@ -1,4 +1,4 @@
-"""Large tables told by the few numbers that they hold."""
+"""Large tables stored as the few distinct numbers that they hold."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a worker process is told, and what it says at its end."""
+"""The order that a worker process gets, and the outcome that it reports."""
 
 import pickle
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Task:
 
 
 class Outcome(BaseModel):
-    """What a worker says at its end; one that dies says nothing."""
+    """What a worker reports at its end; a worker that dies writes none."""
 
     error: str | None = None
     disk_full: bool = False
@@ -43,6 +43,6 @@ def write_task(task: Task, path: Path) -> None:
 
 
 def read_task(path: Path) -> Task:
-    """What :func:`write_task` wrote a moment ago; unsafe with any other file."""
+    """Read what :func:`write_task` wrote; unpickling any other file would be unsafe."""
     task: Task = pickle.loads(path.read_bytes())
     return task

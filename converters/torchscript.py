@@ -19,7 +19,7 @@ Options = TargetOptions
 
 
 def settings(spec: ExportSpec) -> dict[str, str]:
-    """None: a frozen trace has no settings."""
+    """An empty dict: a frozen trace has no settings."""
     return {}
 
 
@@ -33,7 +33,7 @@ def convert(job: Conversion) -> None:
 
 
 def _dynamic(graph: torch.fx.GraphModule) -> nn.Module:
-    """The graph with int8 weights in its linear layers, which round what they are given too."""
+    """Give linear layers int8 weights and inputs that are rounded to uint8 at each run."""
     from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
     for number, node in enumerate(list(graph.graph.nodes)):

@@ -75,7 +75,7 @@ def convert_bundle(model: MobileSAM, spec: ExportSpec, folder: Path, shared: Pat
 
 
 def run(task: Task) -> Outcome:
-    """Convert as told."""
+    """Carry out a task, and report errors instead of raising them."""
     try:
         torch.set_num_threads(task.threads)
         # The parent wrote this file a moment ago; it is no user's checkpoint.
@@ -94,7 +94,7 @@ def run(task: Task) -> Outcome:
 
 
 def _die_with_parent() -> None:
-    """End at once when the parent is gone and with it the other end of standard input."""
+    """End this process when standard input closes: the parent is gone."""
     sys.stdin.buffer.read()
     os._exit(1)
 

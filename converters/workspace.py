@@ -35,7 +35,7 @@ def prepare_out(out: Path) -> None:
 
 
 def cannot_write(out: Path, error: OSError) -> str:
-    """One sentence for an operating system's refusal."""
+    """One sentence that says why a folder cannot be written."""
     if error.errno in FULL_DISK:
         return f"cannot export to {out}: the disk is full, free some space or give another folder"
     reason = (error.strerror or str(error)).lower()
@@ -132,7 +132,7 @@ def _replaceable(folder: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Clear away leftovers; whoever holds the lock is alone, so their owners are dead."""
+    """Remove leftovers of dead exports; whoever holds the lock is the only one alive."""
     for partial in folder.parent.glob(f".{escape(folder.name)}.partial-*"):
         shutil.rmtree(partial, ignore_errors=True)
     for old in folder.parent.glob(f".{escape(folder.name)}.old-*"):

@@ -61,7 +61,7 @@ def _int8(model: "MLModel", job: Conversion) -> "MLModel":
 
 
 def _int4(model: "MLModel", job: Conversion) -> "MLModel":
-    """Int4, symmetric, a scale for each block of input channels; what is sensitive as in w8."""
+    """Int4, symmetric, a scale for each block of input channels; int8 for sensitive layers."""
     from coremltools.optimize.coreml import OptimizationConfig, linear_quantize_weights
 
     blocks = _integers("int4", granularity="per_block", block_size=BLOCK)
@@ -111,7 +111,7 @@ def _palettes(bits: int, **shape: Any) -> Any:
 
 
 def _sensitive(model: "MLModel", tables: tuple[str, ...]) -> list[str]:
-    """Names of the constants that keep 8 bits where others get fewer, tables of some ops with them.
+    """Names of the constants that keep 8 bits where others get fewer.
 
     Args:
         model: the float16 program.

@@ -161,7 +161,7 @@ def _info(feature: Any) -> TensorInfo:
 
 
 def _pipeline() -> "PassPipeline":
-    """Coremltools' passes, and before ops are copied to float16 one that keeps their names."""
+    """Coremltools' passes, and one of ours that names ops before they are copied to float16."""
     import coremltools as ct
 
     from converters.coreml.passes import NAME_OPS
@@ -172,7 +172,7 @@ def _pipeline() -> "PassPipeline":
 
 
 class _HalfSelector:
-    """Says of each operation whether it may compute in float16."""
+    """Decides for each operation whether it may compute in float16."""
 
     def __init__(self) -> None:
         self._sources: dict[str, frozenset[str]] = {}

@@ -14,10 +14,10 @@ _MOST_ROUNDS = 1000
 
 
 def palette(values: npt.NDArray[np.floating], bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """The 2^bits values that stand best for all given ones, by squared error, and who takes which.
+    """Replace values by 2^bits of them with little squared error: the palette and the indices.
 
     Lloyd's algorithm, started where an optimal quantizer of many levels has its own: as dense as
-    the cube root of the values' density (Panter and Dite, Proc. IRE 1951). An entry that nobody
+    the cube root of the values' density (Panter and Dite, Proc. IRE 1951). An entry that no value
     takes moves to the outermost value of the entry with the greatest error. With no more distinct
     values than entries the palette holds exactly those.
 
@@ -69,7 +69,7 @@ def _without_idle(
     centres: npt.NDArray[np.float64],
     ends: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float64]:
-    """The centres, those without a point moved to where the error is greatest."""
+    """Move centres that no point is nearest to to where the error is greatest."""
     sizes = np.diff(ends)
     distance = points - np.repeat(centres, sizes)
     sums = np.concatenate([[0.0], np.cumsum(counts * distance**2)])

@@ -81,7 +81,7 @@ class CoreMLOptions(TargetOptions):
             self.deployment_target(scheme)
 
     def contract(self, contract: Contract) -> Contract:
-        """With the numbers of point slots that the decoder accepts."""
+        """The contract with the numbers of point slots that the decoder accepts."""
         return replace(contract, slot_counts=self.slot_counts(contract.slots))
 
     def deployment_target(self, scheme: str) -> int:

@@ -40,7 +40,7 @@ def save(model: "MLModel", path: Path) -> None:
 
 
 def merge(jobs: Sequence[Conversion], records: Sequence[FileRecord]) -> list[FileRecord]:
-    """Make one package of the components' packages, which vanish; a function for each.
+    """Merge the components' packages into one with a function for each, and remove them.
 
     Coremltools drops the description of the whole package on the way, so that it is written again.
     Source: https://apple.github.io/coremltools/docs-guides/source/multifunction-models.html

@@ -14,7 +14,7 @@ NAME_OPS = "mobilesam::name_ops_after_values"
 
 @register_pass(namespace="mobilesam")
 class name_ops_after_values(AbstractGraphPass):  # noqa: N801 - the class's name is the pass's
-    """Name each op after its value: later passes name what they make after the op.
+    """Name each op after its value, because later passes derive names from the op's.
 
     A fused op has a number for a name ("linear_17") but still the layer's value.
     """

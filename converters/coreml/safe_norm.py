@@ -27,7 +27,7 @@ class ScaledLayerNorm2d(nn.Module):
         self.root_eps = norm.eps**0.5
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to the same."""
+        """Normalise [B, C, H, W] over the channels."""
         centred = x - x.mean(1, keepdim=True)
         largest = centred.abs().amax(1, keepdim=True).clamp(min=SMALLEST)
         unit = centred / largest

@@ -38,7 +38,7 @@ def convert(job: Conversion) -> None:
 
 
 def _refuse_strided_constants(program: ExportedProgram, job: Conversion) -> None:
-    """ExecuTorch writes a constant's bytes without heed of its strides: a scrambled constant."""
+    """Refuse constants that are not contiguous: ExecuTorch ignores strides and scrambles them."""
     for name, tensor in {**program.state_dict, **program.constants}.items():
         if isinstance(tensor, Tensor) and not tensor.is_contiguous():
             raise ExportError(
@@ -48,7 +48,7 @@ def _refuse_strided_constants(program: ExportedProgram, job: Conversion) -> None
 
 
 def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence[TensorInfo]]:
-    """What the runtime says of the method; ExecuTorch keeps no names of inputs and outputs."""
+    """Shapes and dtypes as the runtime reports them; ExecuTorch keeps no names."""
     from executorch.runtime import Runtime
 
     program = Runtime.get().load_program(path)

@@ -107,7 +107,7 @@ def _configuration(method: str | None) -> "QuantizationConfig":
 
 
 def _observe(module: GraphModule, job: Conversion) -> None:
-    """Let the observers see the weights, and of a static scheme every sample of the job."""
+    """Run the observers: on one example, or for a static scheme on every calibration sample."""
     samples: Iterable[Sequence[Tensor]] = [job.inputs]
     if job.scheme == "w8a8" and job.calibration is not None:
         samples = (

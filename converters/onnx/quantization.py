@@ -63,7 +63,7 @@ def _weights_alone(model: "ModelProto", job: Conversion) -> "ModelProto":
 
 
 def _dynamic(model: "ModelProto", job: Conversion) -> "ModelProto":
-    """``MatMulInteger`` of linear layers; the range of their input is taken when it is there."""
+    """Linear layers as ``MatMulInteger``; the range of their input is found at each run."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     return _through_files(
@@ -147,7 +147,7 @@ def _keep_biases_apart(model: "ModelProto", layers: list[str]) -> None:
 
 
 def _through_files(model: "ModelProto", change: Callable[[Path, Path], None]) -> "ModelProto":
-    """What ``change`` writes to its second path, given the model at its first.
+    """Apply a change that reads a file and writes another.
 
     A library given a model would note how it was called, or leave files behind.
     """
@@ -204,7 +204,7 @@ def rounded(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def channel_axis(reader: "NodeProto") -> int:
-    """The axis of the output channels of the weight that a node reads; of a table, the first."""
+    """Axis of the output channels of the weight that a node reads; 0 for a table."""
     if reader.op_type == "Gemm":
         return 0 if any(a.name == "transB" and a.i for a in reader.attribute) else 1
     return 1 if reader.op_type in ("MatMul", "ConvTranspose") else 0

@@ -101,7 +101,7 @@ def _compute_position(model: "ModelProto", module: DecoderModule) -> None:
 
 
 def _replace(model: "ModelProto", constants: list, nodes: list) -> None:
-    """Other constants, and nodes before all others."""
+    """Replace the graph's constants, and put nodes before all others."""
     nodes = [*nodes, *model.graph.node]
     del model.graph.initializer[:], model.graph.node[:]
     model.graph.initializer.extend(constants)

@@ -117,7 +117,7 @@ class _Shrinker:
         self._graph.operators = [*self._made, *self._graph.operators]
 
     def _release(self, index: int) -> None:
-        """Make of a constant a tensor that is computed: its buffer becomes the empty one."""
+        """Turn a constant into a computed tensor, which has the empty buffer."""
         tensor = self._graph.tensors[index]
         others = (t for t in self._graph.tensors if t is not tensor)
         if all(other.buffer != tensor.buffer for other in others):
@@ -140,7 +140,7 @@ class _Shrinker:
         self._add(BuiltinOperator.GATHER, [values, places], index, kind, options)
 
     def _wide(self, name: str, places: np.ndarray) -> int:
-        """Places as int32, which is what they are looked up with; equal ones are made once."""
+        """The index as int32, which GATHER reads; equal ones are made once."""
         from ai_edge_litert.schema_py_generated import (
             BuiltinOperator,
             BuiltinOptions,

@@ -20,7 +20,7 @@ their module. With its matrix rounded to float16 a far point's phase is off by 0
 
 
 class _Named(nn.Module):
-    """Keyword arguments in, a dict out: what gives the file's inputs and outputs their names."""
+    """Takes keyword arguments and returns a dict, which names the file's inputs and outputs."""
 
     def __init__(self, module: nn.Module, outputs: Sequence[str]) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def convert(job: Conversion) -> None:
 
 
 def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence[TensorInfo]]:
-    """What the interpreter says of the signature; refuses operations outside TFLite's own set."""
+    """The signature as the interpreter reports it; refuses operations outside TFLite's own set."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(

@@ -27,7 +27,7 @@ _AROUND = frozenset(
         "layers",
     }
 )
-"""Modules that hold everything: a layer is told without them."""
+"""Modules around all layers, which are left out of a layer's name."""
 
 
 def path_of(label: str) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def group_of(label: str) -> str:
 
 
 def path_at(module: nn.Module, name: str) -> tuple[str, ...]:
-    """The modules around a submodule, as :func:`path_of` tells them from a file.
+    """The modules around a submodule, named as :func:`path_of` names them in a file.
 
     Args:
         module: one of those around all layers, such as the image encoder.
@@ -94,7 +94,7 @@ def _step(named: str) -> str:
 
 
 def shortened(content: bytes) -> bytes:
-    """A TFLite file whose values are named by their scopes alone: a fifth of a megabyte less.
+    """Shorten the names of a file's values to their scopes, which saves 0.2 MB.
 
     Such a name begins with a slash, and ends with ``;;`` where ops were made one. Inputs, outputs
     and their signature keep their names.

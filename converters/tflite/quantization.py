@@ -1,7 +1,7 @@
 """TFLite weights and activations as integers, through ai-edge-quantizer, group by group.
 
-A precision says what becomes of each kind of operation. A plan gives every group of layers one; the
-schemes of the table are plans of a single precision, but for the groups that masks need exact.
+A precision says how each kind of operation is quantized. A plan gives every group of layers one;
+the schemes of the table are plans of a single precision, but for the groups that masks need exact.
 """
 
 import re
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """What becomes of one kind of operation.
+    """How one kind of operation is quantized.
 
     Attributes:
         bits: of the weights, symmetric.
@@ -115,7 +115,7 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
 
 
 def groups_of(content: bytes) -> dict[str, int]:
-    """Groups of layers of a file whose weights can be quantized, to the bytes of these weights.
+    """Bytes of quantizable weights in each group of layers of a file.
 
     Args:
         content: a float32 file.
@@ -167,7 +167,7 @@ def quantized(content: bytes, plan: Plan, ranges: Ranges | None = None) -> bytes
 
 
 class _Operation(NamedTuple):
-    """One that has weights: its kind, its name in the file, and the weights' shape and bytes."""
+    """An operation with weights: its kind, its name in the file, the weights' shape and bytes."""
 
     name: str
     scope: str
@@ -198,7 +198,7 @@ def _operations(content: bytes) -> Iterator[_Operation]:
 
 
 def precision(name: str) -> Mapping[str, Rule]:
-    """What a precision makes of each kind of operation.
+    """The rules of a precision, by kind of operation.
 
     Raises:
         InputError: there is no such precision.

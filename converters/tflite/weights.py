@@ -15,7 +15,7 @@ from mobilesam.model.tiny_vit import ConvNorm, WindowAttention
 
 
 class WeightRounding(NamedTuple):
-    """What becomes of one weight.
+    """How one weight is rounded.
 
     Attributes:
         bits: of each element, symmetric.
