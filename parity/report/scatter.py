@@ -197,10 +197,9 @@ def _draw_markers(axes: "Axes", points: Sequence[Point]) -> None:
         )
         marker.set_urls([point.title])
         if not point.line.passed:
-            axes.plot(
-                point.cost, point.drop, marker="x", markersize=9, markeredgewidth=2,
-                color=colour("fail"), clip_on=False, zorder=4,
-            )  # fmt: skip
+            for name, width in (("ground", 5.5), ("fail", 2.2)):  # a rim, and the cross on it
+                cross = axes.plot(point.cost, point.drop, marker="x", markersize=9, zorder=4)[0]
+                cross.set(color=colour(name), markeredgewidth=width, clip_on=False)
 
 
 def _draw_legends(axes: "Axes", points: Sequence[Point], *, with_front: bool) -> None:
