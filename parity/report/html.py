@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing else: no network, no scripts, no other file."""
+"""The report as one self-contained web page: it needs no network, no script and no other file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from parity.report.summary import (
     summarise,
 )
 from parity.report.svg import PALETTE
-from parity.schema import BundleReport, CaseMetrics, Headroom, ReportData
+from parity.schema import BundleReport, CaseMetrics, Headroom, Measurement, ReportData
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,11 +33,11 @@ FILTERS = (
 """Functions of ``parity.report.figures`` that templates use by name."""
 
 WORST_CASES = 8
-"""So many cases of a bundle are listed one by one."""
+"""How many cases of each bundle are listed one by one."""
 
 
 def html(report: ReportData) -> str:
-    """The page. Everything from the report is escaped; pictures are data URIs.
+    """Write the page. Text from the report is escaped; pictures are data URIs, charts inline SVG.
 
     Raises:
         MissingDependencyError: Jinja2 or matplotlib is not installed.
@@ -68,7 +68,7 @@ def html(report: ReportData) -> str:
 
 
 def environment() -> "Environment":
-    """Jinja2 with the templates here and their filters; what is undefined is an error.
+    """Set Jinja2 up with this folder's templates and filters; an undefined name is an error.
 
     Raises:
         MissingDependencyError: Jinja2 is not installed.
@@ -93,19 +93,19 @@ def environment() -> "Environment":
 
 
 def _weights(report: ReportData) -> str:
-    """The reference's weights in words: name and description."""
+    """Name and description of the reference's weights."""
     weights = report.weights
     words = weights.get("name", "without a name")
     description = weights.get("description", "")
     return f"{words}: {description}" if description else words
 
 
-def _measurements(report: ReportData) -> list[Any]:
+def _measurements(report: ReportData) -> list[Measurement]:
     return [*report.reference, *(m for bundle in report.bundles for m in bundle.measurements)]
 
 
 def _details(bundle: BundleReport, index: int) -> dict[str, Any]:
-    """What the section of a bundle shows, the report's bundle number ``index``."""
+    """Collect what the section of a bundle shows; ``index`` is its place in the report, from 0."""
     rows = _paired(prompt_rows(bundle.cases, "decoder"), prompt_rows(bundle.cases, "end_to_end"))
     return {
         "bundle": bundle,
@@ -135,7 +135,7 @@ def _profile(part: Headroom, prefix: str) -> Chart:
 
 
 def _paired(decoder: list[Any], end_to_end: list[Any]) -> list[list[Any]]:
-    """Rows of the same name together, whether both stages have it or one."""
+    """Group rows of the two stages by their name; a name may occur in one stage only."""
     names = dict.fromkeys(row.name for row in (*decoder, *end_to_end))
     return [[row for row in (*decoder, *end_to_end) if row.name == name] for name in names]
 
@@ -146,7 +146,7 @@ def _least(case: CaseMetrics) -> float | None:
 
 
 def _worst_iou(case: CaseMetrics) -> float:
-    """Cases with values that are not finite first, then by the worst mask, degenerate ones last."""
+    """Sort key: cases with values that are not finite, then by worst mask, degenerate ones last."""
     if not case.finite:
         return -1.0
     least = _least(case)

@@ -1,4 +1,4 @@
-"""What each bundle costs against the masks it keeps, one point a bundle and runtime."""
+"""Trade-off plots: size or latency against mask IoU, one point for each bundle and runtime."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,10 +19,10 @@ MARKER = 52.0
 """Area of a marker, in the chart's units squared."""
 
 RADIUS = 6.0
-"""What names keep clear around the middle of a marker, in the chart's units."""
+"""Distance from the middle of a marker that names keep, in the chart's units."""
 
 NEAREST = 1e-4
-"""The smallest drop in mask IoU that is told from none."""
+"""Drops in mask IoU below this one share the linear part of the axis with no drop at all."""
 
 
 class Point(NamedTuple):
@@ -49,7 +49,7 @@ class Point(NamedTuple):
 
 
 class Scatter(NamedTuple):
-    """A plot and what is said below it.
+    """A plot, and the facts that are written below it.
 
     Attributes:
         svg: the plot; empty where there is nothing to draw.
@@ -68,7 +68,7 @@ class Scatter(NamedTuple):
 
 
 def scatters(lines: Sequence[Line]) -> list[Scatter]:
-    """Size against mask IoU, then latency; none for fewer than two bundles.
+    """Draw size against mask IoU, and latency against it; nothing for fewer than two bundles.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -143,7 +143,7 @@ def _scatter(
 
 
 def _axes(axes: "Axes", points: Sequence[Point]) -> None:
-    """Costs to the right; up is what is nearer to the reference."""
+    """Set the axes up: cost grows to the right, likeness to the reference upwards."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     low, high = points[0].cost, points[-1].cost
@@ -163,12 +163,12 @@ def _axes(axes: "Axes", points: Sequence[Point]) -> None:
 
 
 def _kept(drop: float) -> str:
-    """What is left of 1."""
+    """Write the IoU that is left after a drop."""
     return f"{1 - drop:.4f}".rstrip("0").rstrip(".")
 
 
 def _draw_fronts(axes: "Axes", points: Sequence[Point]) -> list[list[Point]]:
-    """A line through the bundles that no other beats, for each model and image size."""
+    """Draw the Pareto front of each model and image size that has two bundles on it or more."""
     models = [(point.line.bundle.weights, point.line.bundle.image_size) for point in points]
     fronts = [
         [point for point, own in zip(points, models, strict=True) if point.front and own == model]
@@ -203,7 +203,7 @@ def _draw_markers(axes: "Axes", points: Sequence[Point]) -> None:
 
 
 def _draw_legends(axes: "Axes", points: Sequence[Point], *, with_front: bool) -> None:
-    """Targets in a row above the plot, and the other marks that occur in one above it."""
+    """Explain the targets, and below them the other marks that occur in the plot."""
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
@@ -249,7 +249,7 @@ def _draw_names(
     points: Sequence[Point],
     fronts: Sequence[Sequence[Point]],
 ) -> list[str]:
-    """Names near their markers, those on a front first; returns those that there is no room for."""
+    """Write names, those on a front first, and return those that found no room."""
     ordered = sorted(points, key=lambda point: not point.front)
     middles = [(point.cost, point.drop) for point in ordered]
     written = write_names(
@@ -266,7 +266,7 @@ def _draw_names(
 
 
 def _name(line: Line, lines: Sequence[Line]) -> str:
-    """The bundle, with its runtime and image size where they tell it apart; ✕ if it fails."""
+    """Name the bundle, with runtime and image size if others share the name; ✕ if it fails."""
     own = line.bundle
     parts = [own.bundle]
     if sum(other.bundle.path == own.path for other in lines) > 1:
@@ -277,7 +277,7 @@ def _name(line: Line, lines: Sequence[Line]) -> str:
 
 
 def _mark(line: Line) -> str:
-    """How much slower than fp32 it is, in brackets; nothing if it is not."""
+    """Say in brackets how slow it is compared with fp32; an empty string if it is not slower."""
     slower = line.tradeoff.slower
     return "" if slower is None else f" ({figures.speed(slower, 'fp32')})"
 

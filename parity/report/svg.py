@@ -39,7 +39,7 @@ have the same light colour: a chart is drawn in light colours, and these become 
 """
 
 SERIES = (("series0", "o"), ("series1", "s"), ("series2", "D"), ("series3", "^"), ("series4", "v"))
-"""A colour and a matplotlib marker for each series, so that shapes alone tell them apart too."""
+"""Colour and matplotlib marker of each series: its shape alone tells it apart too."""
 
 TEXT = 12.5
 """Size of letters, in the units of a chart's width and height."""
@@ -120,7 +120,7 @@ def draw(
 
 
 def plain_axes(figure: "Figure", left: float, top: float, right: float, bottom: float) -> "Axes":
-    """Axes with so many units around them, without a ground of their own."""
+    """Add axes without a background; the four numbers are the margins around them, in units."""
     width, height = figure.get_size_inches() * 72
     place = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
     axes = figure.add_axes(place)
@@ -249,7 +249,7 @@ _XLINK = "{http://www.w3.org/1999/xlink}href"
 
 
 def _element(svg: bytes, label: str, prefix: str, standalone: bool) -> str:
-    """Matplotlib's file as one element: no metadata, no ids but those that are referred to."""
+    """Turn matplotlib's file into one element without its metadata, style sheet and group ids."""
     root = ElementTree.fromstring(svg)
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]

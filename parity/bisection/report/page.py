@@ -1,4 +1,4 @@
-"""What was found as one page that needs nothing else: curves along the network, and every op."""
+"""What was found as one self-contained web page: charts along the network, and every op."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ WORST = 20
 
 
 def html(report: BisectData) -> str:
-    """The page. Everything from the report is escaped.
+    """Write the page. Text from the report is escaped.
 
     Raises:
         MissingDependencyError: Jinja2 or matplotlib is not installed.
@@ -26,7 +26,7 @@ def _part(record: ComponentRecord) -> dict[str, Any]:
 
 
 def _charts(record: ComponentRecord) -> list[Chart]:
-    """Errors, and below them headroom."""
+    """Draw the errors of the ops, and below them their headroom."""
     ops = record.ops
     along = Ops(
         modules=[op.module for op in ops],
