@@ -14,9 +14,6 @@ WIDTH, HEIGHT = 920, 580
 MARKER = 48.0
 """Area of a marker, in the plot's units squared."""
 
-RADIUS = 5.5
-"""Distance from the middle of a mark that names keep, in the plot's units."""
-
 LEAST_LOSS, LEAST_MB = 1e-5, 1e-3
 """Both axes are linear from here down to zero. Negative values are drawn at zero."""
 
@@ -63,7 +60,7 @@ def sensitivity_plot(costs: Sequence[GroupCost]) -> str:
         )
         marks = list(zip(saved, losses, strict=True))
         names = [figures.printable(cost.group) for cost in ranked[:NAMED]]
-        write_names(axes, names, marks[:NAMED], markers=marks, radius=RADIUS)
+        write_names(axes, names, marks)
 
     label = "Mask IoU lost against megabytes saved, a mark for each group of layers and precision"
     return draw(paint, WIDTH, HEIGHT, label, standalone=True)

@@ -50,7 +50,7 @@ def html(report: ReportData) -> str:
         .render(
             report=report,
             lines=lines,
-            details=[_details(line.bundle, i) for i, line in enumerate(lines)],
+            details=[_details(line.bundle) for line in lines],
             reference=reference_line(report),
             headline=headline(report),
             passing=passing,
@@ -104,8 +104,8 @@ def _measurements(report: ReportData) -> list[Measurement]:
     return [*report.reference, *(m for bundle in report.bundles for m in bundle.measurements)]
 
 
-def _details(bundle: BundleReport, index: int) -> dict[str, Any]:
-    """Collect what the section of a bundle shows; ``index`` is its place in the report, from 0."""
+def _details(bundle: BundleReport) -> dict[str, Any]:
+    """Collect what the section of a bundle shows."""
     rows = _paired(prompt_rows(bundle.cases, "decoder"), prompt_rows(bundle.cases, "end_to_end"))
     return {
         "bundle": bundle,
@@ -119,9 +119,7 @@ def _details(bundle: BundleReport, index: int) -> dict[str, Any]:
         )[:WORST_CASES],
         "least": _least,
         "headroom": headroom_line(bundle),
-        "profiles": [
-            (part, _profile(part, f"b{index}-{part.component}-")) for part in bundle.headroom
-        ],
+        "profiles": [(part, _profile(part, bundle.path)) for part in bundle.headroom],
         "encoder": {
             "relative_l2": spread(m.relative_l2 for m in bundle.encoder),
             "max_abs_error": spread(m.max_abs_error for m in bundle.encoder),
@@ -129,9 +127,10 @@ def _details(bundle: BundleReport, index: int) -> dict[str, Any]:
     }
 
 
-def _profile(part: Headroom, prefix: str) -> Chart:
+def _profile(part: Headroom, path: str) -> Chart:
     names = [op.name for op in part.ops]
-    return headroom_profile(Ops(names, names), [op.headroom_bits for op in part.ops], prefix=prefix)
+    along = Ops(f"{path}, {part.component}", names, names)
+    return headroom_profile(along, [op.headroom_bits for op in part.ops])
 
 
 def _paired(decoder: list[Any], end_to_end: list[Any]) -> list[list[Any]]:

@@ -39,11 +39,13 @@ class Ops(NamedTuple):
     """The ops of a file in the order in which they run.
 
     Attributes:
+        file: which file it is, in words.
         modules: path of the module of each, or the op's name where that begins with the module.
         names: of the ops.
         fault: index of the op at fault.
     """
 
+    file: str
     modules: Sequence[str]
     names: Sequence[str]
     fault: int | None = None
@@ -59,33 +61,24 @@ def part_of(layer: str) -> str:
     return found[1] if found else ""
 
 
-def error_profile(title: str, ops: Ops, series: Sequence[Series], *, prefix: str) -> Chart:
-    """Draw errors on a logarithmic axis that has a place for zero.
-
-    Args:
-        prefix: of the ids in the chart; different for each chart of a page.
-    """
+def error_profile(title: str, ops: Ops, series: Sequence[Series]) -> Chart:
+    """Draw errors on a logarithmic axis that has a place for zero."""
     drawn = [Series(each.label, [_error(value) for value in each.values]) for each in series]
     values = [value for each in drawn for value in each.values if value is not None]
 
     def paint(figure: "Figure") -> None:
         axes = _axes(figure, ops)
-        positive = [value for value in values if value > 0]
-        span = math.log10(max(positive, default=1) / min(positive, default=1))
         axes.set_ylabel("relative L2")
         _draw(axes, ops, drawn)
-        _, high = logarithmic(axes, "y", values, _decade, least=LEAST, zero="0")
-        if span > 8:  # every other decade is enough
-            kept = [tick for tick in axes.get_yticks() if tick == 0 or _even(tick)]
-            axes.set_yticks(kept, labels=[_decade(tick) if tick else "0" for tick in kept])
+        logarithmic(axes, "y", values, _decade, least=LEAST, zero="0")
 
-    return Chart(title, draw(paint, WIDTH, HEIGHT, title, prefix=prefix))
+    return Chart(title, draw(paint, WIDTH, HEIGHT, f"{title} ({ops.file})"))
 
 
 HEADROOM_TITLE = "float16 headroom: bits between the largest value and 65,504."
 
 
-def headroom_profile(ops: Ops, bits: Sequence[float | None], *, prefix: str) -> Chart:
+def headroom_profile(ops: Ops, bits: Sequence[float | None]) -> Chart:
     """Draw bits of float16 headroom over the line of overflow; see :func:`error_profile`."""
     found = [value for value in bits if value is not None]
 
@@ -104,7 +97,7 @@ def headroom_profile(ops: Ops, bits: Sequence[float | None], *, prefix: str) -> 
         )  # fmt: skip
         _draw(axes, ops, [Series("headroom", bits)])
 
-    return Chart(HEADROOM_TITLE, draw(paint, WIDTH, HEIGHT, HEADROOM_TITLE, prefix=prefix))
+    return Chart(HEADROOM_TITLE, draw(paint, WIDTH, HEIGHT, f"{HEADROOM_TITLE} ({ops.file})"))
 
 
 def _error(value: float | None) -> float | None:
@@ -115,10 +108,6 @@ def _error(value: float | None) -> float | None:
 
 def _decade(value: float) -> str:
     return f"1e{round(math.log10(value))}"
-
-
-def _even(value: float) -> bool:
-    return round(math.log10(value)) % 2 == 0
 
 
 def _axes(figure: "Figure", ops: Ops) -> "Axes":

@@ -88,7 +88,7 @@ def strip_chart(found: list[Strip]) -> str:
                 )  # fmt: skip
 
     height = TOP + ROW * len(found) + BOTTOM
-    return draw(paint, WIDTH, height, "IoU of every mask, one row a bundle", prefix="strip-")
+    return draw(paint, WIDTH, height, "IoU of every mask, one row a bundle")
 
 
 def _limit(line: Line) -> float | None:
