@@ -164,7 +164,7 @@ _METRICS = {
     "digest": "altered files",
     "weights_digest": "other weights",
     "finite": "all values finite",
-    "not_constant": "spread, of reference's",
+    "not_constant": "spread against reference's",
     "chosen_mask": "other mask chosen",
 }
 _TERMS = {"iou": "IoU", "l2": "L2", "psnr": "PSNR", "db": "dB"}
