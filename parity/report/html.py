@@ -18,7 +18,7 @@ from parity.report.summary import (
     reference_line,
     summarise,
 )
-from parity.report.svg import PALETTE
+from parity.report.svg import PALETTE, require_charts
 from parity.schema import BundleReport, CaseMetrics, Headroom, Measurement, ReportData
 
 if TYPE_CHECKING:
@@ -65,6 +65,16 @@ def html(report: ReportData) -> str:
         )
     )
     return page + "\n"
+
+
+def require_page() -> None:
+    """Check, before long work, that the page can be written at its end.
+
+    Raises:
+        MissingDependencyError: Jinja2 or a library that draws charts is not installed.
+    """
+    environment()
+    require_charts()
 
 
 def environment() -> "Environment":

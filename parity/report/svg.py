@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree
 
@@ -72,6 +73,20 @@ def colour(name: str) -> str:
     return PALETTE[name][0]
 
 
+def require_charts() -> None:
+    """Check, before long work, that charts can be drawn at its end.
+
+    Raises:
+        MissingDependencyError: a library that draws them is not installed.
+    """
+    for library in ("matplotlib", "textalloc"):
+        if find_spec(library) is None:
+            raise MissingDependencyError(
+                f"charts need {library}, which is not installed: "
+                'pip install "mobilesam-export[report]"'
+            )
+
+
 def draw(
     paint: Callable[["Figure"], None],
     width: float,
@@ -92,13 +107,12 @@ def draw(
             are the page's CSS variables, and follow its light or dark theme.
 
     Raises:
-        MissingDependencyError: matplotlib is not installed.
+        MissingDependencyError: see :func:`require_charts`.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependencyError(_INSTALL.format("matplotlib")) from None
+    require_charts()
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A letter that matplotlib's font lacks is in the reader's: it is written as text.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -188,16 +202,11 @@ def write_names(
 
     Returns:
         The names that there was no room for.
-
-    Raises:
-        MissingDependencyError: textalloc is not installed.
     """
     if not names:
         return []
-    try:
-        import textalloc
-    except ImportError:
-        raise MissingDependencyError(_INSTALL.format("textalloc")) from None
+    import textalloc
+
     colours, weights = zip(*(looks or [("text", "normal")] * len(names)), strict=True)
     xs, ys = zip(*markers, strict=True)
     with redirect_stdout(io.StringIO()):  # it prints when there is no room at all
@@ -228,7 +237,6 @@ def write_names(
     return [name for name, text in zip(names, texts, strict=True) if text is None]
 
 
-_INSTALL = 'charts need {}, which is not installed: pip install "mobilesam-export[report]"'
 _NAMES = {light: name for name, (light, _) in PALETTE.items()}
 _COLOUR = re.compile("#[0-9a-f]{6}")
 _FONTS = re.compile("'DejaVu Sans', sans-serif")
