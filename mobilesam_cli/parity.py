@@ -58,6 +58,9 @@ def parity(
     require_inputs(images=images, thresholds=thresholds)
     if report is not None:
         require_writable_folder(report)
+        from parity.report.html import require_page
+
+        require_page()
 
     from parity import compare
 

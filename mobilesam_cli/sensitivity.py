@@ -47,6 +47,9 @@ def sensitivity(
     require_writable_folder(work)
     if plot is not None:
         require_place("--plot", plot)
+        from parity.report.svg import require_charts
+
+        require_charts()
 
     from mobilesam.progress import Progress
     from parity.mixed_precision.plot import sensitivity_plot

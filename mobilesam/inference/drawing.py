@@ -20,9 +20,8 @@ _BOX = (240, 228, 66)
 _WHITE = (255, 255, 255)
 _STRIP = (32, 36, 40)
 _GAP = 6
-_SMOOTH = (
-    3  # prompts are drawn this many times larger, then reduced: Pillow draws without smoothing
-)
+# Prompts are drawn this many times larger, then reduced: Pillow draws without smoothing.
+_SMOOTH = 3
 
 RGB = tuple[int, int, int]
 BoolMask = npt.NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""The plot of a sensitivity table: bytes saved against masks lost, a mark a group and precision."""
+"""The plot of a sensitivity table: mask IoU lost against megabytes saved by groups of layers."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,18 +14,15 @@ WIDTH, HEIGHT = 920, 580
 MARKER = 48.0
 """Area of a marker, in the plot's units squared."""
 
-RADIUS = 5.5
-"""What names keep clear around the middle of a mark, in the plot's units."""
-
 LEAST_LOSS, LEAST_MB = 1e-5, 1e-3
-"""What is told from zero: below, both axes are linear. What is below zero is drawn there."""
+"""Both axes are linear from here down to zero. Negative values are drawn at zero."""
 
 NAMED = 14
-"""Marks that have their name beside them, those that cost the most; the others tell it on hover."""
+"""How many marks have a name beside them, the costliest; each tells its name on hover."""
 
 
 def sensitivity_plot(costs: Sequence[GroupCost]) -> str:
-    """An SVG file of every cost.
+    """Draw every cost as the text of an SVG file.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -63,7 +60,7 @@ def sensitivity_plot(costs: Sequence[GroupCost]) -> str:
         )
         marks = list(zip(saved, losses, strict=True))
         names = [figures.printable(cost.group) for cost in ranked[:NAMED]]
-        write_names(axes, names, marks[:NAMED], markers=marks, radius=RADIUS)
+        write_names(axes, names, marks)
 
     label = "Mask IoU lost against megabytes saved, a mark for each group of layers and precision"
     return draw(paint, WIDTH, HEIGHT, label, standalone=True)

@@ -1,4 +1,4 @@
-"""Numbers as text: as many digits as mean something, and never rounded towards passing."""
+"""Numbers as text, with as many digits as carry meaning, and never rounded towards passing."""
 
 import math
 import re
@@ -12,7 +12,7 @@ _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 
 
 def share(value: float | None, digits: int = 4) -> str:
-    """An IoU, 0 to 1, rounded down: 1.0000 means exactly equal."""
+    """Write an IoU, 0 to 1. It is rounded down, so that 1.0000 means exactly equal masks."""
     if value is None:
         return MISSING
     if not math.isfinite(value):
@@ -23,7 +23,7 @@ def share(value: float | None, digits: int = 4) -> str:
 
 
 def drop(value: float | None, digits: int = 4) -> str:
-    """How much IoU is lost, rounded up, so that it and the share which is left add up to 1."""
+    """Write how much IoU is lost. It is rounded up, so that it and :func:`share` add up to 1."""
     if value is None or not math.isfinite(value):
         return MISSING if value is None else NOT_FINITE
     scale = 10**digits
@@ -32,7 +32,7 @@ def drop(value: float | None, digits: int = 4) -> str:
 
 
 def error(value: float | None) -> str:
-    """An error of unknown size, two significant digits."""
+    """Write an error of whatever size with two significant digits."""
     if value is None:
         return MISSING
     if not math.isfinite(value):
@@ -46,9 +46,9 @@ def error(value: float | None) -> str:
 
 
 def exact(value: float | None, threshold: float | None = None) -> str:
-    """Four significant digits, or as many as put the figure on its own side of the threshold.
+    """Write four significant digits, or more where fewer would put it across the threshold.
 
-    What is a little less than 1 does not become 1: it is rounded down to seven places.
+    A value a little below 1 does not become 1: it is rounded down to seven decimal places.
     """
     if value is None:
         return MISSING
@@ -65,18 +65,18 @@ def exact(value: float | None, threshold: float | None = None) -> str:
 
 
 def _order(value: float, threshold: float) -> int:
-    """-1 below the threshold, 0 at it, 1 above it."""
+    """Return -1 below the threshold, 0 at it and 1 above it."""
     return (value > threshold) - (value < threshold)
 
 
 def limit(threshold: float) -> str:
-    """A threshold as it was set."""
+    """Write a threshold with exactly the digits that it was set with."""
     mantissa, e, exponent = repr(threshold).removesuffix(".0").partition("e")
     return f"{mantissa}e{int(exponent)}" if e else mantissa
 
 
 def significant(value: float, digits: int) -> str:
-    """So many significant digits, trailing zeros kept, no exponent."""
+    """Write a value with ``digits`` significant digits, keeping zeros, without an exponent."""
     if value == 0:
         return "0"
     # The exponent after rounding: 0.999 to two digits is 1.0.
@@ -85,21 +85,21 @@ def significant(value: float, digits: int) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share of cases: rounded down, so that 100 % means all."""
+    """Write a share of cases as a percentage, rounded down, so that 100 % means all of them."""
     if value is None:
         return MISSING
     return f"{math.floor(value * 1000 + 1e-9) / 10:g} %"
 
 
 def megabytes(value: float | None) -> str:
-    """Megabytes, three significant digits below 100."""
+    """Write megabytes: one decimal below 100, none above."""
     if value is None:
         return MISSING
     return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def milliseconds(seconds: float | None) -> str:
-    """Seconds as milliseconds, three significant digits."""
+    """Write seconds as milliseconds with three significant digits, or as a whole number."""
     if seconds is None:
         return MISSING
     value = seconds * 1000
@@ -107,19 +107,20 @@ def milliseconds(seconds: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Seconds, two digits after the point."""
+    """Write seconds with two decimals."""
     return MISSING if value is None else f"{value:.2f}"
 
 
 def speed(times: float | None, other: str = "") -> str:
-    """How fast something is beside something else, as people say it.
+    """Write how fast something is compared with something else, as people say it.
 
-    0.21 is "4.8× as fast", 1.3 is "1.3× as slow"; with another's name, "4.8× as fast as PyTorch".
-    Two digits, more near 1, where nothing slower is called equal and nothing faster exaggerated.
+    A time ratio of 0.21 is "4.8× as fast", 1.3 is "1.3× as slow", and with the other's name
+    "1.3× as slow as fp32". It has two significant digits, or two decimals below 1.05, where what is
+    slower is rounded up and what is faster is rounded down: nothing slower is called equal.
 
     Args:
-        times: its time over the other's.
-        other: name of the other; without one, what is beside it is to be told by a title.
+        times: its time divided by the other's, above 0; None where either was not measured.
+        other: name of what it is compared with, unless a title says it.
     """
     if times is None:
         return MISSING
@@ -133,29 +134,29 @@ def speed(times: float | None, other: str = "") -> str:
 
 
 def count(value: int | None) -> str:
-    """A whole number."""
+    """Write a whole number."""
     return MISSING if value is None else str(value)
 
 
 def decibels(value: float | None) -> str:
-    """A PSNR; null is that of equal arrays."""
+    """Write a PSNR in decibels; None is that of equal arrays, which have no error."""
     if value is None:
         return "equal"
     return f"{value:.1f}" if math.isfinite(value) else NOT_FINITE
 
 
 def bits(value: float | None) -> str:
-    """Headroom, one digit after the point, rounded down."""
+    """Write bits of float16 headroom with one decimal, rounded down."""
     return MISSING if value is None else f"{math.floor(value * 10 + 1e-9) / 10:.1f}"
 
 
 def printable(text: str) -> str:
-    """The text with a mark for each character that XML cannot hold."""
+    """Replace characters that XML cannot hold, such as control characters, with U+FFFD."""
     return _UNWRITABLE.sub("\ufffd", text)
 
 
 def words(name: str) -> str:
-    """A name of the code as words: ``end_to_end`` as "end to end"."""
+    """Write a name from the code as words: ``end_to_end`` as "end to end"."""
     return name.replace("_", " ")
 
 
@@ -163,12 +164,12 @@ _METRICS = {
     "digest": "altered files",
     "weights_digest": "other weights",
     "finite": "all values finite",
-    "not_constant": "spread, of reference's",
+    "not_constant": "spread against reference's",
     "chosen_mask": "other mask chosen",
 }
 _TERMS = {"iou": "IoU", "l2": "L2", "psnr": "PSNR", "db": "dB"}
 
 
 def metric(name: str) -> str:
-    """A metric's name as words: ``mask_iou_min`` as "mask IoU min"."""
+    """Write a metric's name as words: ``mask_iou_min`` as "mask IoU min"."""
     return _METRICS.get(name) or " ".join(_TERMS.get(word, word) for word in name.split("_"))

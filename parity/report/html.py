@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing else: no network, no scripts, no other file."""
+"""The report as one self-contained web page: it needs no network, no script and no other file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,8 @@ from parity.report.summary import (
     reference_line,
     summarise,
 )
-from parity.report.svg import PALETTE
-from parity.schema import BundleReport, CaseMetrics, Headroom, ReportData
+from parity.report.svg import PALETTE, require_charts
+from parity.schema import BundleReport, CaseMetrics, Headroom, Measurement, ReportData
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,11 +33,11 @@ FILTERS = (
 """Functions of ``parity.report.figures`` that templates use by name."""
 
 WORST_CASES = 8
-"""So many cases of a bundle are listed one by one."""
+"""How many cases of each bundle are listed one by one."""
 
 
 def html(report: ReportData) -> str:
-    """The page. Everything from the report is escaped; pictures are data URIs.
+    """Write the page. Text from the report is escaped; pictures are data URIs, charts inline SVG.
 
     Raises:
         MissingDependencyError: Jinja2 or matplotlib is not installed.
@@ -50,7 +50,7 @@ def html(report: ReportData) -> str:
         .render(
             report=report,
             lines=lines,
-            details=[_details(line.bundle, i) for i, line in enumerate(lines)],
+            details=[_details(line.bundle) for line in lines],
             reference=reference_line(report),
             headline=headline(report),
             passing=passing,
@@ -67,8 +67,18 @@ def html(report: ReportData) -> str:
     return page + "\n"
 
 
+def require_page() -> None:
+    """Check, before long work, that the page can be written at its end.
+
+    Raises:
+        MissingDependencyError: Jinja2 or a library that draws charts is not installed.
+    """
+    environment()
+    require_charts()
+
+
 def environment() -> "Environment":
-    """Jinja2 with the templates here and their filters; what is undefined is an error.
+    """Set Jinja2 up with this folder's templates and filters; an undefined name is an error.
 
     Raises:
         MissingDependencyError: Jinja2 is not installed.
@@ -93,19 +103,19 @@ def environment() -> "Environment":
 
 
 def _weights(report: ReportData) -> str:
-    """The reference's weights in words: name and description."""
+    """Name and description of the reference's weights."""
     weights = report.weights
     words = weights.get("name", "without a name")
     description = weights.get("description", "")
     return f"{words}: {description}" if description else words
 
 
-def _measurements(report: ReportData) -> list[Any]:
+def _measurements(report: ReportData) -> list[Measurement]:
     return [*report.reference, *(m for bundle in report.bundles for m in bundle.measurements)]
 
 
-def _details(bundle: BundleReport, index: int) -> dict[str, Any]:
-    """What the section of a bundle shows, the report's bundle number ``index``."""
+def _details(bundle: BundleReport) -> dict[str, Any]:
+    """Collect what the section of a bundle shows."""
     rows = _paired(prompt_rows(bundle.cases, "decoder"), prompt_rows(bundle.cases, "end_to_end"))
     return {
         "bundle": bundle,
@@ -119,9 +129,7 @@ def _details(bundle: BundleReport, index: int) -> dict[str, Any]:
         )[:WORST_CASES],
         "least": _least,
         "headroom": headroom_line(bundle),
-        "profiles": [
-            (part, _profile(part, f"b{index}-{part.component}-")) for part in bundle.headroom
-        ],
+        "profiles": [(part, _profile(part, bundle.path)) for part in bundle.headroom],
         "encoder": {
             "relative_l2": spread(m.relative_l2 for m in bundle.encoder),
             "max_abs_error": spread(m.max_abs_error for m in bundle.encoder),
@@ -129,13 +137,14 @@ def _details(bundle: BundleReport, index: int) -> dict[str, Any]:
     }
 
 
-def _profile(part: Headroom, prefix: str) -> Chart:
+def _profile(part: Headroom, path: str) -> Chart:
     names = [op.name for op in part.ops]
-    return headroom_profile(Ops(names, names), [op.headroom_bits for op in part.ops], prefix=prefix)
+    along = Ops(f"{path}, {part.component}", names, names)
+    return headroom_profile(along, [op.headroom_bits for op in part.ops])
 
 
 def _paired(decoder: list[Any], end_to_end: list[Any]) -> list[list[Any]]:
-    """Rows of the same name together, whether both stages have it or one."""
+    """Group rows of the two stages by their name; a name may occur in one stage only."""
     names = dict.fromkeys(row.name for row in (*decoder, *end_to_end))
     return [[row for row in (*decoder, *end_to_end) if row.name == name] for name in names]
 
@@ -146,7 +155,7 @@ def _least(case: CaseMetrics) -> float | None:
 
 
 def _worst_iou(case: CaseMetrics) -> float:
-    """Cases with values that are not finite first, then by the worst mask, degenerate ones last."""
+    """Sort key: cases with values that are not finite, then by worst mask, degenerate ones last."""
     if not case.finite:
         return -1.0
     least = _least(case)

@@ -1,4 +1,4 @@
-"""The report for a CI server: a suite a bundle and runtime, a test case a check."""
+"""The report for a CI server: a test suite for each bundle and runtime, a case for each check."""
 
 from xml.etree import ElementTree
 
@@ -8,7 +8,7 @@ from parity.schema import BundleReport, Check, ReportData
 
 
 def junit_xml(report: ReportData) -> bytes:
-    """The report as JUnit XML, UTF-8. A failure carries value, threshold and the worst place."""
+    """Write the report as JUnit XML in UTF-8; failures tell value, threshold and case."""
     root = ElementTree.Element("testsuites", name="parity")
     suites = [_suite(bundle, report) for bundle in report.bundles]
     root.extend(suites)

@@ -54,7 +54,7 @@ _PROMPTS = (
 
 
 def markdown(report: ReportData) -> str:
-    """The verdict, the overview, then every bundle's checks and figures by prompt type."""
+    """Write the verdict, the overview, then every bundle's checks and figures by prompt type."""
     lines = summarise(report)
     parts = [f"# {headline(report)}"]
     if demo_note(report):
@@ -177,7 +177,7 @@ def _spread(found: Spread | None) -> list[str]:
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> str:
-    """A table whose first ``left`` columns are words and whose others are figures."""
+    """Write a table whose first ``left`` columns are words, and whose others are numbers."""
     rule = ["---"] * left + ["---:"] * (len(titles) - left)
     # What the code writes itself may be bold; everything else is escaped.
     body = [[cell if cell == "**MISSED**" else _escape(cell) for cell in row] for row in rows]

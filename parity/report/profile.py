@@ -1,4 +1,4 @@
-"""Curves along a network, one place an op."""
+"""Charts of a value for each op of a network, from its first op to its last."""
 
 import math
 import re
@@ -22,71 +22,64 @@ _PART = re.compile(r"^[a-z]+_(?:encoder|decoder)_((?:transformer_)?layers_\d+|[a
 
 
 class Chart(NamedTuple):
-    """A title and the chart below it, as SVG."""
+    """A chart as SVG, and the title above it."""
 
     title: str
     svg: str
 
 
 class Series(NamedTuple):
-    """A value for each op, or None where it has none."""
+    """A name and a value for each op; None where an op has no value."""
 
     label: str
     values: Sequence[float | None]
 
 
 class Ops(NamedTuple):
-    """The ops of a file in order, which curves run along.
+    """The ops of a file in the order in which they run.
 
     Attributes:
+        file: which file it is, in words.
         modules: path of the module of each, or the op's name where that begins with the module.
         names: of the ops.
         fault: index of the op at fault.
     """
 
+    file: str
     modules: Sequence[str]
     names: Sequence[str]
     fault: int | None = None
 
 
 def part_of(layer: str) -> str:
-    """The part of the network that a module's path, or the name of a value of its, belongs to.
+    """Name the part of the network that a module, or a value it computes, belongs to.
 
     ``image_encoder.layers.1.blocks.0`` and ``image_encoder_layers_1_blocks_0__add_3`` are both in
-    ``layers_1``; what lies in no part is in the empty one.
+    ``layers_1``; what is in no part has an empty name.
     """
     found = _PART.match(layer.partition("__")[0].replace(".", "_"))
     return found[1] if found else ""
 
 
-def error_profile(title: str, ops: Ops, series: Sequence[Series], *, prefix: str) -> Chart:
-    """Errors on a logarithmic axis, with a place for zero.
-
-    Args:
-        prefix: of the ids in the chart; different for each chart of a page.
-    """
+def error_profile(title: str, ops: Ops, series: Sequence[Series]) -> Chart:
+    """Draw errors on a logarithmic axis that has a place for zero."""
     drawn = [Series(each.label, [_error(value) for value in each.values]) for each in series]
     values = [value for each in drawn for value in each.values if value is not None]
 
     def paint(figure: "Figure") -> None:
         axes = _axes(figure, ops)
-        positive = [value for value in values if value > 0]
-        span = math.log10(max(positive, default=1) / min(positive, default=1))
         axes.set_ylabel("relative L2")
         _draw(axes, ops, drawn)
-        _, high = logarithmic(axes, "y", values, _decade, least=LEAST, zero="0")
-        if span > 8:  # every other decade is enough
-            kept = [tick for tick in axes.get_yticks() if tick == 0 or _even(tick)]
-            axes.set_yticks(kept, labels=[_decade(tick) if tick else "0" for tick in kept])
+        logarithmic(axes, "y", values, _decade, least=LEAST, zero="0")
 
-    return Chart(title, draw(paint, WIDTH, HEIGHT, title, prefix=prefix))
+    return Chart(title, draw(paint, WIDTH, HEIGHT, f"{title} ({ops.file})"))
 
 
 HEADROOM_TITLE = "float16 headroom: bits between the largest value and 65,504."
 
 
-def headroom_profile(ops: Ops, bits: Sequence[float | None], *, prefix: str) -> Chart:
-    """Bits of headroom, above the line of overflow; see :func:`error_profile`."""
+def headroom_profile(ops: Ops, bits: Sequence[float | None]) -> Chart:
+    """Draw bits of float16 headroom over the line of overflow; see :func:`error_profile`."""
     found = [value for value in bits if value is not None]
 
     def paint(figure: "Figure") -> None:
@@ -104,7 +97,7 @@ def headroom_profile(ops: Ops, bits: Sequence[float | None], *, prefix: str) -> 
         )  # fmt: skip
         _draw(axes, ops, [Series("headroom", bits)])
 
-    return Chart(HEADROOM_TITLE, draw(paint, WIDTH, HEIGHT, HEADROOM_TITLE, prefix=prefix))
+    return Chart(HEADROOM_TITLE, draw(paint, WIDTH, HEIGHT, f"{HEADROOM_TITLE} ({ops.file})"))
 
 
 def _error(value: float | None) -> float | None:
@@ -117,12 +110,8 @@ def _decade(value: float) -> str:
     return f"1e{round(math.log10(value))}"
 
 
-def _even(value: float) -> bool:
-    return round(math.log10(value)) % 2 == 0
-
-
 def _axes(figure: "Figure", ops: Ops) -> "Axes":
-    """Axes along the ops, with the network's parts marked and named where there is room."""
+    """Axes along the ops; the network's parts are marked, and named where the name fits."""
     axes = plain_axes(figure, LEFT, TOP, RIGHT, BOTTOM)
     count = len(ops.modules)
     axes.set_xlim(-0.5, count - 0.5)
@@ -151,7 +140,7 @@ def _axes(figure: "Figure", ops: Ops) -> "Axes":
 
 
 def _draw(axes: "Axes", ops: Ops, series: Sequence[Series]) -> None:
-    """Dots for every series, and a legend if there are several."""
+    """Draw the dots of every series, and a legend if there are several."""
     for (name, shape), each in zip(SERIES[1::2], series, strict=False):
         at = [index for index, value in enumerate(each.values) if value is not None]
         dots = axes.scatter(

@@ -1,4 +1,4 @@
-"""What each bundle costs against the masks it keeps, one point a bundle and runtime."""
+"""Trade-off plots: size or latency against mask IoU, one point for each bundle and runtime."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,11 +18,8 @@ WIDTH, HEIGHT = 660, 500
 MARKER = 52.0
 """Area of a marker, in the chart's units squared."""
 
-RADIUS = 6.0
-"""What names keep clear around the middle of a marker, in the chart's units."""
-
 NEAREST = 1e-4
-"""The smallest drop in mask IoU that is told from none."""
+"""Drops in mask IoU below this one share the linear part of the axis with no drop at all."""
 
 
 class Point(NamedTuple):
@@ -49,7 +46,7 @@ class Point(NamedTuple):
 
 
 class Scatter(NamedTuple):
-    """A plot and what is said below it.
+    """A plot, and the facts that are written below it.
 
     Attributes:
         svg: the plot; empty where there is nothing to draw.
@@ -68,7 +65,7 @@ class Scatter(NamedTuple):
 
 
 def scatters(lines: Sequence[Line]) -> list[Scatter]:
-    """Size against mask IoU, then latency; none for fewer than two bundles.
+    """Draw size against mask IoU, and latency against it; nothing for fewer than two bundles.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -129,12 +126,16 @@ def _scatter(
         _axes(axes, points)
         fronts = _draw_fronts(axes, points)
         _draw_markers(axes, points)
-        _draw_legends(axes, points, with_front=bool(fronts))
+        count = len(axes.get_legend_handles_labels()[0])
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=count if count < 6 else 4,
+            borderaxespad=0.2, handlelength=1.4, handletextpad=0.4, columnspacing=1.4,
+        )  # fmt: skip
         unnamed.extend(_draw_names(axes, points, fronts))
 
     return Scatter(
         title=title,
-        svg=draw(paint, WIDTH, HEIGHT, title, prefix=f"{title[:4].lower()}-") if points else "",
+        svg=draw(paint, WIDTH, HEIGHT, title) if points else "",
         points=points,
         unbeaten=[_name(point.line, lines) + _mark(point.line) for point in points if point.front],
         unnamed=unnamed,
@@ -143,7 +144,7 @@ def _scatter(
 
 
 def _axes(axes: "Axes", points: Sequence[Point]) -> None:
-    """Costs to the right; up is what is nearer to the reference."""
+    """Set the axes up: cost grows to the right, likeness to the reference upwards."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     low, high = points[0].cost, points[-1].cost
@@ -163,111 +164,78 @@ def _axes(axes: "Axes", points: Sequence[Point]) -> None:
 
 
 def _kept(drop: float) -> str:
-    """What is left of 1."""
+    """Write the IoU that is left after a drop."""
     return f"{1 - drop:.4f}".rstrip("0").rstrip(".")
 
 
 def _draw_fronts(axes: "Axes", points: Sequence[Point]) -> list[list[Point]]:
-    """A line through the bundles that no other beats, for each model and image size."""
-    models = [(point.line.bundle.weights, point.line.bundle.image_size) for point in points]
-    fronts = [
-        [point for point, own in zip(points, models, strict=True) if point.front and own == model]
-        for model in dict.fromkeys(models)
-    ]
-    fronts = [front for front in fronts if len(front) > 1]
-    for front in fronts:
-        corners = [point.cost for point in front], [point.drop for point in front]
-        axes.plot(*corners, color=colour("soft"), zorder=1)
-    return fronts
+    """Draw the Pareto front of each model and image size that has two bundles on it or more."""
+    fronts: dict[tuple[str, int | None], list[Point]] = {}
+    for point in points:
+        if point.front:
+            bundle = point.line.bundle
+            fronts.setdefault((bundle.weights, bundle.image_size), []).append(point)
+    drawn = [front for front in fronts.values() if len(front) > 1]
+    for front in drawn:
+        line = axes.plot(*zip(*map(_place, front), strict=True), color=colour("soft"), zorder=1)
+        line[0].set_label("Pareto front" if front is drawn[0] else None)
+    return drawn
 
 
 def _draw_markers(axes: "Axes", points: Sequence[Point]) -> None:
-    for point in points:
-        name, shape = _look(point.line.bundle.target)
-        marker = axes.scatter(
-            [point.cost],
-            [point.drop],
+    """Draw the markers: hollow if the encoder is slower than fp32, with a cross if it fails."""
+    for target in sorted({point.line.bundle.target for point in points}, key=_rank):
+        own = [point for point in points if point.line.bundle.target == target]
+        own.sort(key=lambda point: point.slower)  # the legend shows the first
+        name, shape = SERIES[_rank(target)[0] % len(SERIES)]
+        markers = axes.scatter(
+            *zip(*map(_place, own), strict=True),
             s=MARKER,
             marker=shape,
-            facecolors=colour("ground" if point.slower else name),
+            facecolors=[colour("ground" if point.slower else name) for point in own],
             edgecolors=colour(name),
             linewidths=1.8,
-            clip_on=False,
             zorder=3,
+            label=target,
         )
-        marker.set_urls([point.title])
-        if not point.line.passed:
-            axes.plot(
-                point.cost, point.drop, marker="x", markersize=9, markeredgewidth=2,
-                color=colour("fail"), clip_on=False, zorder=4,
-            )  # fmt: skip
-
-
-def _draw_legends(axes: "Axes", points: Sequence[Point], *, with_front: bool) -> None:
-    """Targets in a row above the plot, and the other marks that occur in one above it."""
-    from matplotlib.legend import Legend
-    from matplotlib.lines import Line2D
-
-    targets = sorted({point.line.bundle.target for point in points}, key=_rank)
-    handles = [
-        Line2D([], [], color=colour(name), marker=shape, markersize=7, linewidth=0, label=target)
-        for target in targets
-        for name, shape in [_look(target)]
-    ]
-    marks = []
-    if with_front:
-        marks.append(Line2D([], [], color=colour("soft"), label="Pareto front"))
+        markers.set_urls([point.title for point in own])
     if any(point.slower for point in points):
-        hollow = Line2D([], [], marker="o", markersize=7, linewidth=0, label="slower than fp32")
-        hollow.set(markerfacecolor=colour("ground"), markeredgecolor=colour("soft"))
-        hollow.set_markeredgewidth(1.8)
-        marks.append(hollow)
-    if not all(point.line.passed for point in points):
-        failed = Line2D([], [], color=colour("fail"), marker="x", markersize=7, linewidth=0)
-        failed.set_markeredgewidth(2)
-        failed.set_label("fails, and is on no front")
-        marks.append(failed)
-    for row, entries in ((1.055, handles), (1.0, marks)):
-        if entries:
-            legend = Legend(
-                axes,
-                entries,
-                [str(entry.get_label()) for entry in entries],
-                loc="lower left",
-                bbox_to_anchor=(-0.01, row),
-                ncols=len(entries),
-                borderpad=0.1,
-                borderaxespad=0,
-                handlelength=1.4,
-                handletextpad=0.4,
-                columnspacing=1.4,
-            )
-            axes.add_artist(legend)
+        axes.scatter(
+            [], [], s=MARKER, facecolors=colour("ground"), edgecolors=colour("soft"),
+            linewidths=1.8, label="slower than fp32",
+        )  # fmt: skip
+    failing = [_place(point) for point in points if not point.line.passed]
+    if failing:
+        at = list(zip(*failing, strict=True))
+        # A rim, and on it the cross.
+        axes.scatter(*at, s=80, marker="x", color=colour("ground"), linewidths=5.5, zorder=4)
+        cross = axes.scatter(*at, s=80, marker="x", color=colour("fail"), linewidths=2.2, zorder=4)
+        cross.set_label("fails, and is on no front")
 
 
 def _draw_names(
-    axes: "Axes",
-    points: Sequence[Point],
-    fronts: Sequence[Sequence[Point]],
+    axes: "Axes", points: Sequence[Point], fronts: Sequence[Sequence[Point]]
 ) -> list[str]:
-    """Names near their markers, those on a front first; returns those that there is no room for."""
+    """Write names, those on a front first, and return those that found no room."""
     ordered = sorted(points, key=lambda point: not point.front)
-    middles = [(point.cost, point.drop) for point in ordered]
-    written = write_names(
+    return write_names(
         axes,
         [point.name for point in ordered],
-        middles,
-        markers=middles,
-        radius=RADIUS,
-        lines=[[(point.cost, point.drop) for point in front] for front in fronts],
-        colours=["text" if point.line.passed else "fail" for point in ordered],
-        bold=[point.front for point in ordered],
+        [_place(point) for point in ordered],
+        lines=[[_place(point) for point in front] for front in fronts],
+        looks=[
+            ("text" if point.line.passed else "fail", "bold" if point.front else "normal")
+            for point in ordered
+        ],
     )
-    return [point.name for point, kept in zip(ordered, written, strict=True) if not kept]
+
+
+def _place(point: Point) -> tuple[float, float]:
+    return point.cost, point.drop
 
 
 def _name(line: Line, lines: Sequence[Line]) -> str:
-    """The bundle, with its runtime and image size where they tell it apart; ✕ if it fails."""
+    """Name the bundle, with runtime and image size if others share the name; ✕ if it fails."""
     own = line.bundle
     parts = [own.bundle]
     if sum(other.bundle.path == own.path for other in lines) > 1:
@@ -278,7 +246,7 @@ def _name(line: Line, lines: Sequence[Line]) -> str:
 
 
 def _mark(line: Line) -> str:
-    """How much slower than fp32 it is, in brackets; nothing if it is not."""
+    """Say in brackets how slow it is compared with fp32; an empty string if it is not slower."""
     slower = line.tradeoff.slower
     return "" if slower is None else f" ({figures.speed(slower, 'fp32')})"
 
@@ -307,8 +275,3 @@ def _why_not(line: Line) -> str:
 def _rank(target: str) -> tuple[int, str]:
     known = list(TARGETS)
     return known.index(target) if target in known else len(known), target
-
-
-def _look(target: str) -> tuple[str, str]:
-    """Colour and marker of a target: the same in every report."""
-    return SERIES[_rank(target)[0] % len(SERIES)]

@@ -1,4 +1,4 @@
-"""How far every mask is from the reference's, one strip of dots a bundle and runtime."""
+"""The strip chart: how far each mask is from the reference's, a row for each bundle and runtime."""
 
 import math
 from collections import Counter
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 WIDTH, ROW, TOP, BOTTOM, LEFT = 980, 30, 12, 48, 262
 
 NEAREST = 1e-5
-"""The smallest distance from IoU 1 that is told from none."""
+"""Distances from IoU 1 below this one share the linear part of the axis with equal masks."""
 
 FARTHEST = 1.0
 
 
 class Strip(NamedTuple):
-    """One bundle: 1 - IoU of each of its masks, and that of the threshold for the worst."""
+    """One bundle on one runtime.
+
+    Attributes:
+        distances: 1 - IoU of each of its end-to-end masks, 0 to 1.
+        limit: the largest distance that its threshold allows; None without such a check.
+    """
 
     line: Line
     distances: list[float]
@@ -28,7 +33,7 @@ class Strip(NamedTuple):
 
 
 def strips(lines: list[Line]) -> list[Strip]:
-    """Every end-to-end mask that has an IoU; bundles without one are left out."""
+    """Collect every end-to-end mask that has an IoU; bundles without such a mask are left out."""
     found = []
     for line in lines:
         distances = [
@@ -44,7 +49,7 @@ def strips(lines: list[Line]) -> list[Strip]:
 
 
 def strip_chart(found: list[Strip]) -> str:
-    """Strips as SVG, one row each; empty without any.
+    """Draw the strips as SVG, one row each; an empty string if there are none.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -83,11 +88,11 @@ def strip_chart(found: list[Strip]) -> str:
                 )  # fmt: skip
 
     height = TOP + ROW * len(found) + BOTTOM
-    return draw(paint, WIDTH, height, "IoU of every mask, one row a bundle", prefix="strip-")
+    return draw(paint, WIDTH, height, "IoU of every mask, one row a bundle")
 
 
 def _limit(line: Line) -> float | None:
-    """Of the worst mask, as its distance from 1."""
+    """Distance from IoU 1 that the threshold of the worst mask allows."""
     for check in line.bundle.checks:
         if check.stage == "end_to_end" and check.metric == "mask_iou_min":
             return 1 - check.threshold
@@ -95,12 +100,12 @@ def _limit(line: Line) -> float | None:
 
 
 def _name(line: Line) -> str:
-    """The bundle with its verdict's mark, and the runtime unless the name says it."""
+    """Name of the bundle with ✓ or ✕, and the runtime unless the name has it."""
     own = line.bundle
     runtime = "" if own.runtime in own.bundle else f" on {own.runtime}"
     return figures.printable(f"{'✓' if line.passed else '✕'} {own.bundle}{runtime}")
 
 
 def _kept(distance: float) -> str:
-    """What is left of 1."""
+    """Write the IoU at a distance from 1."""
     return f"{1 - distance:.{max(0, -round(math.log10(distance)))}f}"

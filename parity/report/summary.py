@@ -1,4 +1,4 @@
-"""One line a bundle: the figures of the overview, which every output shows."""
+"""The figures of the overview, which every output shows: one line for each bundle and runtime."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,12 @@ from parity.schema import BundleReport, Measurement, ReportData, Tradeoff
 
 @dataclass(frozen=True)
 class Cost:
-    """What a component costs; the time, load and memory figures are null where it is emulated.
+    """What a component costs; time, load and memory are None where its runtime is emulated.
 
     Attributes:
-        ratio: median over the reference's of the same run; null if threads differ.
-        memory_mb: peak over the process's baseline.
+        ratio: its median time divided by the reference's of the same run; None if their numbers of
+            threads differ.
+        memory_mb: peak memory less what the process held before loading.
     """
 
     size_mb: float | None = None
@@ -59,13 +60,13 @@ class Line:
 
 
 def summarise(report: ReportData) -> list[Line]:
-    """One line a bundle and runtime, in the report's order."""
+    """Summarise every bundle on every runtime, in the report's order."""
     pairs = zip(report.bundles, tradeoffs(report.bundles), strict=True)
     return [_line(bundle, found, report.reference) for bundle, found in pairs]
 
 
 def reference_line(report: ReportData) -> tuple[Cost, Cost] | None:
-    """What the reference's encoder and decoder cost; None if nothing was measured."""
+    """Cost of the reference's encoder and of its decoder; None if nothing was measured."""
     if not report.reference:
         return None
     return (
@@ -75,7 +76,7 @@ def reference_line(report: ReportData) -> tuple[Cost, Cost] | None:
 
 
 def counts(report: ReportData) -> tuple[int, int]:
-    """How many bundles pass on every runtime they were run on, and how many there are."""
+    """Count the bundles that pass on every runtime they were run on, and all bundles."""
     verdicts: dict[str, bool] = {}
     for bundle in report.bundles:
         verdicts[bundle.path] = verdicts.get(bundle.path, True) and bundle.verdict == "PASS"
@@ -83,7 +84,7 @@ def counts(report: ReportData) -> tuple[int, int]:
 
 
 def headline(report: ReportData) -> str:
-    """The verdict as one line."""
+    """Write the verdict as one line."""
     passing, total = counts(report)
     if not total:
         return "No bundle was checked"
@@ -91,13 +92,13 @@ def headline(report: ReportData) -> str:
 
 
 def demo_note(report: ReportData) -> str:
-    """What is to be known where the demo weights drew the masks, else an empty string."""
+    """Say that the masks are the demo weights' if they are; otherwise an empty string."""
     names = {bundle.weights for bundle in report.bundles} | {report.weights.get("name")}
     return f"{DEMO_NOTE[0].upper()}{DEMO_NOTE[1:]}." if DEMO in names else ""
 
 
 def headroom_line(bundle: BundleReport) -> str:
-    """The least headroom of each float16 file in a sentence; empty where none was measured."""
+    """Write the least float16 headroom of each file as a sentence; empty if none was measured."""
     found = [
         f"{part.component} {figures.bits(op.headroom_bits)} bits at {op.name}"
         for part in bundle.headroom

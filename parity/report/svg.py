@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree
 
@@ -39,28 +40,30 @@ have the same light colour: a chart is drawn in light colours, and these become 
 """
 
 SERIES = (("series0", "o"), ("series1", "s"), ("series2", "D"), ("series3", "^"), ("series4", "v"))
-"""A colour and a matplotlib marker for each series, so that shapes alone tell them apart too."""
+"""Colour and matplotlib marker of each series: its shape alone tells it apart too."""
 
 TEXT = 12.5
 """Size of letters, in the units of a chart's width and height."""
 
+RADIUS = 6.0
+"""Distance from the middle of a marker that names keep, in the same units."""
+
 SETTINGS = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
-    "svg.hashsalt": "mobilesam-export",  # the same chart is the same file
     "text.parse_math": False,  # a name may hold a dollar sign
-    "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that layouts do not vary
     "font.size": TEXT,
-    "axes.axisbelow": True,
+    "text.color": PALETTE["text"][0],
+    "axes.labelcolor": PALETTE["text"][0],
+    "xtick.labelcolor": PALETTE["soft"][0],
+    "ytick.labelcolor": PALETTE["soft"][0],
+    "axes.facecolor": "none",
     "axes.grid": True,
-    "axes.unicode_minus": True,
+    "axes.axisbelow": True,
+    "grid.color": PALETTE["line"][0],
     "grid.linewidth": 1.0,
-    "xtick.major.size": 0.0,
-    "ytick.major.size": 0.0,
-    "xtick.minor.size": 0.0,
-    "ytick.minor.size": 0.0,
     "legend.frameon": False,
-    "lines.linewidth": 1.5,
+    **{f"{axis}tick.{kind}.size": 0.0 for axis in "xy" for kind in ("major", "minor")},
     **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
 }
 
@@ -70,13 +73,26 @@ def colour(name: str) -> str:
     return PALETTE[name][0]
 
 
+def require_charts() -> None:
+    """Check, before long work, that charts can be drawn at its end.
+
+    Raises:
+        MissingDependencyError: a library that draws them is not installed.
+    """
+    for library in ("matplotlib", "textalloc"):
+        if find_spec(library) is None:
+            raise MissingDependencyError(
+                f"charts need {library}, which is not installed: "
+                'pip install "mobilesam-export[report]"'
+            )
+
+
 def draw(
     paint: Callable[["Figure"], None],
     width: float,
     height: float,
     label: str,
     *,
-    prefix: str = "",
     standalone: bool = False,
 ) -> str:
     """What ``paint`` draws on a figure, as an SVG element. The same input gives the same text.
@@ -86,29 +102,24 @@ def draw(
     Args:
         paint: draws on the figure it is given; colours are those of :func:`colour`.
         width, height: of the chart, in the units of letters (pixels if it is shown in full size).
-        label: what the chart shows, for those who cannot see it.
-        prefix: of the ids in the element; different for each chart of a page.
+        label: what the chart shows, for those who cannot see it; unlike any other's on its page.
         standalone: for a file of its own: light colours on their ground. Otherwise the colours
             are the page's CSS variables, and follow its light or dark theme.
 
     Raises:
-        MissingDependencyError: matplotlib is not installed.
+        MissingDependencyError: see :func:`require_charts`.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependencyError(_INSTALL.format("matplotlib")) from None
+    require_charts()
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A letter that matplotlib's font lacks is in the reader's: it is written as text.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         matplotlib.rcdefaults()  # whatever the user's own settings are
         matplotlib.rcParams.update(SETTINGS)
-        for kind in ("text.color", "axes.labelcolor"):
-            matplotlib.rcParams[kind] = colour("text")
-        for kind in ("xtick.color", "ytick.color"):
-            matplotlib.rcParams[kind] = colour("soft")
-        matplotlib.rcParams["grid.color"] = colour("line")
+        # The same chart is the same text, and no two charts of a page share an id.
+        matplotlib.rcParams["svg.hashsalt"] = label
         # An inch of an SVG has 72 units.
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         figure.patch.set_visible(False)
@@ -116,16 +127,14 @@ def draw(
         stream = io.BytesIO()
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(stream, format="svg", metadata=nothing)
-    return _element(stream.getvalue(), printable(label), prefix, standalone)
+    return _element(stream.getvalue(), printable(label), standalone)
 
 
 def plain_axes(figure: "Figure", left: float, top: float, right: float, bottom: float) -> "Axes":
-    """Axes with so many units around them, without a ground of their own."""
+    """Add axes without a background; the four numbers are the margins around them, in units."""
     width, height = figure.get_size_inches() * 72
     place = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
-    axes = figure.add_axes(place)
-    axes.patch.set_visible(False)
-    return axes
+    return figure.add_axes(place)
 
 
 def logarithmic(
@@ -151,82 +160,69 @@ def logarithmic(
     Returns:
         The limits of the axis, which are set.
     """
+    from matplotlib.scale import SymmetricalLogScale
+
     positive = [value for value in values if value > 0]
     low = max(10.0 ** math.floor(math.log10(min(positive, default=least))), least)
     high = max(max(positive, default=low) * 1.25, low * 10)
     with_zero = any(value < low for value in values)
-    ticks = [
-        step * 10.0**decade
-        for decade in range(round(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for step in steps
-    ]
+    first, last = round(math.log10(low)), math.ceil(math.log10(high))
+    decades = range(first, last + 1, 1 + (last - first) // 9)  # nine at most have room
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
     ticks = [tick for tick in ticks if low * 0.999 <= tick <= high]
-    # Half a decade wide, the linear part tells zero from the smallest decade.
     labels = [text(tick) for tick in ticks]
     if with_zero:
         ticks, labels = [0.0, *ticks], [zero, *labels]
     limits = (-0.25 * low if with_zero else low * 0.85, high)
-    if which == "x":
-        axes.set_xscale("symlog", linthresh=low, linscale=0.5)
-        axes.set_xlim(limits)
-        axes.set_xticks(ticks, labels=labels)
-        axes.set_xticks([], minor=True)
-    else:
-        axes.set_yscale("symlog", linthresh=low, linscale=0.5)
-        axes.set_ylim(limits)
-        axes.set_yticks(ticks, labels=labels)
-        axes.set_yticks([], minor=True)
+    scale = SymmetricalLogScale(None, linthresh=low, linscale=0.5)
+    axes.set(**{f"{which}scale": scale, f"{which}lim": limits})
+    (axes.xaxis if which == "x" else axes.yaxis).set_ticks(ticks, labels=labels)
     return limits
+
+
+Places = Sequence[tuple[float, float]]
 
 
 def write_names(
     axes: "Axes",
     names: Sequence[str],
-    at: Sequence[tuple[float, float]],
+    markers: Places,
     *,
-    markers: Sequence[tuple[float, float]],
-    radius: float,
-    lines: Sequence[Sequence[tuple[float, float]]] = (),
-    colours: Sequence[str] | None = None,
-    bold: Sequence[bool] | None = None,
-) -> list[bool]:
-    """Write names near their points, free of each other, of markers and of lines.
+    lines: Sequence[Places] = (),
+    looks: Sequence[tuple[str, str]] | None = None,
+) -> list[str]:
+    """Write names near the first markers, free of each other, of all markers and of lines.
 
     Args:
         axes: with its limits and scales set.
-        names: the most important first, which find a place before the others.
-        at: the point of each.
-        markers: middles of all markers, of which names keep ``radius`` units clear.
+        names: of the first markers; the most important first, since it finds a place first.
+        markers: middles of all markers.
         lines: corners of lines that no name may cross.
-        colours: names in the palette; "text" by default.
-        bold: which names are bold.
+        looks: colour of the palette and weight of each name; "text" and "normal" by default.
 
     Returns:
-        Of each name whether there was room to write it.
-
-    Raises:
-        MissingDependencyError: textalloc is not installed.
+        The names that there was no room for.
     """
     if not names:
         return []
-    try:
-        import textalloc
-    except ImportError:
-        raise MissingDependencyError(_INSTALL.format("textalloc")) from None
+    import textalloc
+
+    colours, weights = zip(*(looks or [("text", "normal")] * len(names)), strict=True)
+    xs, ys = zip(*markers, strict=True)
     with redirect_stdout(io.StringIO()):  # it prints when there is no room at all
         _, _, texts, _ = textalloc.allocate(
             axes,
-            [x for x, _ in at],
-            [y for _, y in at],
+            xs[: len(names)],
+            ys[: len(names)],
             list(names),
-            x_scatter=[x for x, _ in markers],
-            y_scatter=[y for _, y in markers],
-            scatter_sizes=[radius] * len(markers),
+            x_scatter=xs,
+            y_scatter=ys,
+            scatter_sizes=[RADIUS] * len(markers),
             x_lines=[[x for x, _ in line] for line in lines],
             y_lines=[[y for _, y in line] for line in lines],
             textsize=TEXT - 1,
-            fontweight=["bold" if each else "normal" for each in bold or [False] * len(names)],
-            textcolor=[colour(each) for each in colours or ["text"] * len(names)],
+            fontweight=list(weights),
+            textcolor=[colour(each) for each in colours],
             linecolor=colour("soft"),
             linewidth=0.8,
             # Shares of the chart's width.
@@ -238,18 +234,17 @@ def write_names(
             avoid_label_lines_overlap=True,
             avoid_crossing_label_lines=True,
         )
-    return [text is not None for text in texts]
+    return [name for name, text in zip(names, texts, strict=True) if text is None]
 
 
-_INSTALL = 'charts need {}, which is not installed: pip install "mobilesam-export[report]"'
 _NAMES = {light: name for name, (light, _) in PALETTE.items()}
 _COLOUR = re.compile("#[0-9a-f]{6}")
 _FONTS = re.compile("'DejaVu Sans', sans-serif")
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 
 
-def _element(svg: bytes, label: str, prefix: str, standalone: bool) -> str:
-    """Matplotlib's file as one element: no metadata, no ids but those that are referred to."""
+def _element(svg: bytes, label: str, standalone: bool) -> str:
+    """Turn matplotlib's file into one element without its metadata, style sheet and group ids."""
     root = ElementTree.fromstring(svg)
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
@@ -276,17 +271,14 @@ def _element(svg: bytes, label: str, prefix: str, standalone: bool) -> str:
             title = ElementTree.Element("title")
             title.text = text
             element.insert(0, title)
-        reference = element.attrib.pop(_XLINK, None)
-        if reference is not None:
-            element.set("xlink:href", f"#{prefix}{reference[1:]}")
+        if _XLINK in element.attrib:
+            element.set("xlink:href", element.attrib.pop(_XLINK))
         # Nothing is drawn beyond its axes, so that nothing needs to be clipped.
         element.attrib.pop("clip-path", None)
         for clip in element.findall("clipPath"):
             element.remove(clip)
         if element.tag in ("g", "text"):
             element.attrib.pop("id", None)
-        elif "id" in element.attrib:
-            element.set("id", prefix + element.attrib["id"])
         if "style" in element.attrib:
             style = _FONTS.sub("system-ui, sans-serif", element.attrib["style"])
             if not standalone:

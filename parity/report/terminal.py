@@ -1,4 +1,4 @@
-"""The report on a terminal: one table, then why anything failed."""
+"""The report on a terminal: one table, then the reasons of failures, and the verdict last."""
 
 from rich import box
 from rich.console import Console
@@ -20,7 +20,7 @@ from parity.report.summary import (
 from parity.schema import ReportData
 
 WIDE = 132
-"""From so many columns on, the table has every figure."""
+"""Width of a terminal, in characters, from which the table shows every figure."""
 
 
 def print_table(report: ReportData, console: Console) -> None:
@@ -84,7 +84,7 @@ def _table(report: ReportData, lines: list[Line], *, wide: bool) -> Table:
 
 
 def _name(line: Line, lines: list[Line]) -> Text:
-    """The bundle, and below it the runtime where it is run on several."""
+    """Name of the bundle, with the runtime below it if the bundle is run on several."""
     name = Text(line.bundle.bundle)
     if sum(other.bundle.path == line.bundle.path for other in lines) > 1:
         name.append(f"\n  {line.bundle.runtime}", style="dim")

@@ -173,13 +173,13 @@ def heights(svg: str) -> dict[str, float]:
 
 def test_dots_lie_where_their_values_are() -> None:
     modules = ["image_encoder.patch_embed.seq.0", "image_encoder_layers_1_blocks_0__add", "add_2"]
-    chart = headroom_profile(Ops(modules, ["a", "<b>", "c"]), [16.0, -4.0, None], prefix="x-")
+    chart = headroom_profile(Ops("encoder", modules, ["a", "<b>", "c"]), [16.0, -4.0, None])
     dots = heights(chart.svg)
     assert set(dots) == {"0: a", "1: <b>"} and dots["0: a"] < dots["1: <b>"]
     assert "overflow" in chart.svg and ">fault<" not in chart.svg
     series = [Series("error", [1e-6, 0.0, math.nan, None])]
-    along = Ops([*modules, "d"], ["a", "b", "c", "d"], fault=1)
-    errors = error_profile("errors", along, series, prefix="x-")
+    along = Ops("encoder", [*modules, "d"], ["a", "b", "c", "d"], fault=1)
+    errors = error_profile("errors", along, series)
     dots = heights(errors.svg)
     assert dots["2: c"] < dots["0: a"] < dots["1: b"], "not finite, small, none"
     assert len(dots) == 3 and errors.svg.count(">fault<") == 1

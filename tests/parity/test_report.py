@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,9 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from mobilesam.errors import InputError
+from mobilesam.errors import InputError, MissingDependencyError
 from parity.report import Report, print_report
-from parity.report.html import html
+from parity.report.html import html, require_page
 from parity.report.junit import junit_xml
 from parity.report.markdown import markdown
 from parity.report.strips import strip_chart, strips
@@ -112,6 +113,17 @@ def test_a_file_in_the_folders_place_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be written to"):
         report(bundle()).save(tmp_path / "file")
+
+
+@pytest.mark.parametrize("library", ["jinja2", "matplotlib", "textalloc"])
+def test_what_the_page_lacks_is_said_before_long_work(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parity.report.svg.find_spec", lambda name: None if name == library else 1)
+    if library == "jinja2":
+        monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingDependencyError, match=rf"(?i){library}.*\[report\]"):
+        require_page()
 
 
 def test_page_needs_nothing_else() -> None:

@@ -1,4 +1,4 @@
-"""What was found as one page that needs nothing else: curves along the network, and every op."""
+"""What was found as one self-contained web page: charts along the network, and every op."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ WORST = 20
 
 
 def html(report: BisectData) -> str:
-    """The page. Everything from the report is escaped.
+    """Write the page. Text from the report is escaped.
 
     Raises:
         MissingDependencyError: Jinja2 or matplotlib is not installed.
@@ -26,9 +26,10 @@ def _part(record: ComponentRecord) -> dict[str, Any]:
 
 
 def _charts(record: ComponentRecord) -> list[Chart]:
-    """Errors, and below them headroom."""
+    """Draw the errors of the ops, and below them their headroom."""
     ops = record.ops
     along = Ops(
+        file=record.component,
         modules=[op.module for op in ops],
         names=[op.name for op in ops],
         fault=None if record.fault is None else record.fault.op.index,
@@ -36,9 +37,8 @@ def _charts(record: ComponentRecord) -> list[Chart]:
     errors = [Series("error in a run of the file", [op.error_after for op in ops])]
     if any(op.local_error is not None for op in ops):
         errors.append(Series("local error", [op.local_error for op in ops]))
-    prefix = f"{record.component}-"
     bits = [op.headroom_bits for op in ops]
     return [
-        error_profile("Error against PyTorch.", along, errors, prefix=f"{prefix}errors-"),
-        headroom_profile(along, bits, prefix=f"{prefix}headroom-"),
+        error_profile("Error against PyTorch.", along, errors),
+        headroom_profile(along, bits),
     ]

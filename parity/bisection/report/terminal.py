@@ -1,4 +1,4 @@
-"""Ops on a terminal: one table a file, then the conclusion."""
+"""Ops on a terminal: a table for each file, then the conclusion."""
 
 from rich import box
 from rich.console import Console
@@ -9,7 +9,7 @@ from parity.bisection.schema import BisectData, ComponentRecord, OpRecord
 from parity.report import figures
 
 WIDE = 132
-"""From so many columns on, the table has every figure."""
+"""Width of a terminal, in characters, from which the table shows every figure."""
 
 
 def print_tables(report: BisectData, console: Console, top: int | None) -> None:
@@ -49,7 +49,7 @@ def _table(part: ComponentRecord, top: int | None, *, wide: bool) -> Table:
 
 
 def chosen(part: ComponentRecord, top: int | None) -> list[OpRecord]:
-    """All ops in order, or the fault and then the worst."""
+    """All ops in order if ``top`` is None; otherwise the fault and the worst, ``top`` in all."""
     if top is None:
         return part.ops
     first = [] if part.fault is None else [part.ops[part.fault.op.index]]
