@@ -1,12 +1,14 @@
 """Progress on the terminal, or none, behind one small interface."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+import rich.console
 import rich.progress
 
+Item = TypeVar("Item")
 Step = Callable[[str], None]
 """Called with what is being done as each step begins."""
 
@@ -16,15 +18,17 @@ class Progress:
 
     Args:
         enabled: False shows nothing.
+        stderr: show it on stderr, where stdout is the command's result.
     """
 
-    def __init__(self, enabled: bool) -> None:
+    def __init__(self, enabled: bool, *, stderr: bool = False) -> None:
         self._bars = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TimeElapsedColumn(),
             rich.progress.TextColumn("{task.fields[now]}"),
+            console=rich.console.Console(stderr=stderr),
             disable=not enabled,
         )
 
@@ -41,10 +45,16 @@ class Progress:
         self._bars.stop()
 
     @contextmanager
-    def task(self, title: str, steps: int) -> Iterator[Step]:
-        """A bar of its own; what is yielded is called as each step begins."""
-        bar = self._bars.add_task(title, total=steps, now="")
-        begun = 0
+    def task(self, title: str, steps: int, done: int = 0) -> Iterator[Step]:
+        """A bar of its own; what is yielded is called as each step begins.
+
+        Args:
+            title: what is being done.
+            steps: how many there are.
+            done: how many of them were done before.
+        """
+        bar = self._bars.add_task(title, total=steps, completed=done, now="")
+        begun = done
 
         def step(now: str) -> None:
             nonlocal begun
@@ -52,4 +62,11 @@ class Progress:
             begun += 1
 
         yield step
-        self._bars.update(bar, completed=steps, now="")
+        self._bars.update(bar, completed=begun, now="")
+
+    def track(self, items: Sequence[Item], title: str) -> Iterator[Item]:
+        """The items, with a bar that says how many of them were taken."""
+        with self.task(title, len(items)) as step:
+            for item in items:
+                step("")
+                yield item
