@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
+from mobilesam.data.mask_geometry import deepest, tight_box
 from mobilesam.errors import InputError
 from mobilesam.validation import first_problem
 
@@ -44,6 +45,29 @@ class Segment(BaseModel):
     full_area: int
     bbox: tuple[float, float, float, float]
     point: tuple[float, float]
+
+    @classmethod
+    def of(cls, mask: Bools, label: int, category: str, *, full_area: int) -> "Segment":
+        """Describe a countable thing.
+
+        Args:
+            mask: [H, W] bool with at least one pixel: what nearer segments leave of it.
+            label, category, full_area: as of the attributes.
+
+        Raises:
+            MissingDependencyError: SciPy is not installed.
+        """
+        left, top, right, bottom = tight_box(mask)
+        x, y, _ = deepest(mask)
+        return cls(
+            label=label,
+            category=category,
+            thing=True,
+            area=int(np.count_nonzero(mask)),
+            full_area=full_area,
+            bbox=(left, top, right - left, bottom - top),
+            point=(x, y),
+        )
 
     @property
     def is_good(self) -> bool:

@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.data.image_files import named, read_names
-from mobilesam.data.mask_geometry import deepest, tight_box
 from mobilesam.data.masked_images import MANIFEST, Entry, ImageManifest, Segment, read_manifest
 from mobilesam.files import new_folder
 from mobilesam.training.samples import Sample
@@ -85,20 +84,7 @@ def _write(scene: Sample, out: Path, name: str) -> Entry:
     Image.fromarray(labels.astype(np.uint8)).save(out / mask)
     layer = scene.layers[0]
     segments = [
-        _segment(labels == label, label, layer.full_areas[label]) for label in sorted(layer.wanted)
+        Segment.of(labels == label, label, "pasted object", full_area=layer.full_areas[label])
+        for label in sorted(layer.wanted)
     ]
     return Entry(file=image, mask=mask, segments=segments)
-
-
-def _segment(mask: np.ndarray, label: int, full_area: int) -> Segment:
-    left, top, right, bottom = tight_box(mask)
-    x, y, _ = deepest(mask)
-    return Segment(
-        label=label,
-        category="pasted object",
-        thing=True,
-        area=int(np.count_nonzero(mask)),
-        full_area=full_area,
-        bbox=(left, top, right - left, bottom - top),
-        point=(x, y),
-    )
