@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from pydantic import BaseModel, ConfigDict
 
-from mobilesam.data.masked_images import MANIFEST, Bools, Entry, ImageManifest, Segment
+from mobilesam.data.masked_images import MANIFEST, Bools, ImageEntry, ImageManifest, Segment
 from mobilesam.data.sample_photos import data_folder
 from mobilesam.files import new_folder
 
@@ -100,7 +100,7 @@ def write_examples(out: Path) -> int:
     return len(photos)
 
 
-def _write(photo: ExamplePhoto, out: Path) -> Entry:
+def _write(photo: ExamplePhoto, out: Path) -> ImageEntry:
     image, mask = f"images/{photo.file}", f"masks/{Path(photo.file).stem}.png"
     (out / image).write_bytes((data_folder() / photo.file).read_bytes())
     with Image.open(out / image) as picture:
@@ -114,7 +114,7 @@ def _write(photo: ExamplePhoto, out: Path) -> Entry:
         Segment.of(labels == label, label, segment.category, full_area=int(shape.sum()))
         for label, (segment, shape) in enumerate(zip(photo.segments, drawn, strict=True), start=1)
     ]
-    return Entry(file=image, mask=mask, segments=segments)
+    return ImageEntry(file=image, mask=mask, segments=segments)
 
 
 def _licences(photos: list[ExamplePhoto]) -> str:

@@ -82,7 +82,7 @@ class Segment(BaseModel):
         return x, y, x + width, y + height
 
 
-class Entry(BaseModel):
+class ImageEntry(BaseModel):
     """One image of a manifest.
 
     Attributes:
@@ -100,7 +100,7 @@ class Entry(BaseModel):
 class ImageManifest(BaseModel):
     """What ``manifest.json`` of an image folder says; other keys are ignored."""
 
-    images: list[Entry]
+    images: list[ImageEntry]
 
 
 def read_manifest(folder: Path) -> ImageManifest:
