@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import rich.console
 import rich.progress
 
+Item = TypeVar("Item")
 Step = Callable[[str], None]
 """Called with what is being done as each step begins."""
 
@@ -47,10 +48,16 @@ class Progress:
         self._bars.stop()
 
     @contextmanager
-    def task(self, title: str, steps: int) -> Iterator[Step]:
-        """A bar of its own; what is yielded is called as each step begins."""
-        bar = self._bars.add_task(title, total=steps, now="")
-        begun = 0
+    def task(self, title: str, steps: int, done: int = 0) -> Iterator[Step]:
+        """A bar of its own; what is yielded is called as each step begins.
+
+        Args:
+            title: what is being done.
+            steps: how many there are.
+            done: how many of them were done before.
+        """
+        bar = self._bars.add_task(title, total=steps, completed=done, now="")
+        begun = done
 
         def step(now: str) -> None:
             nonlocal begun
@@ -58,7 +65,14 @@ class Progress:
             begun += 1
 
         yield step
-        self._bars.update(bar, completed=steps, now="")
+        self._bars.update(bar, completed=begun, now="")
+
+    def track(self, items: Sequence[Item], title: str) -> Iterator[Item]:
+        """The items, with a bar that says how many of them were taken."""
+        with self.task(title, len(items)) as step:
+            for item in items:
+                step("")
+                yield item
 
 
 def _columns() -> list[rich.progress.ProgressColumn]:

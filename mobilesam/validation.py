@@ -1,4 +1,4 @@
-"""What a file with a wrong value in it is told."""
+"""The first thing that is wrong with a file, where pydantic has checked it against a model."""
 
 from typing import NamedTuple
 

@@ -18,6 +18,7 @@ from mobilesam_cli.demo import demo
 from mobilesam_cli.distill import distill
 from mobilesam_cli.doctor import doctor
 from mobilesam_cli.evaluate import evaluate
+from mobilesam_cli.examples import examples
 from mobilesam_cli.export import export
 from mobilesam_cli.golden import golden
 from mobilesam_cli.inspect import inspect
@@ -112,6 +113,7 @@ COMMANDS = (
     train,
     distill,
     scenes,
+    examples,
     sensitivity,
     search,
     predict,

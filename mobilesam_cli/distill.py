@@ -23,8 +23,6 @@ def distill(
     """
     require_writable_folder(out)
 
-    from rich.console import Console
-
     from mobilesam.training.config import DistillConfig, load_config
     from mobilesam.training.distillation import distill as run
 
@@ -34,6 +32,5 @@ def distill(
         from converters.tflite.weights import plan_of, roundings_of
 
         rounding_of = partial(roundings_of, plan=plan_of(config.scheme))
-    console = None if quiet else Console(stderr=True)
-    weights = run(config, out, rounding_of=rounding_of, stop_after=stop_after, console=console)
+    weights = run(config, out, rounding_of=rounding_of, stop_after=stop_after, progress=not quiet)
     typer.echo(str(weights))

@@ -1,4 +1,4 @@
-"""What several commands share: lists of names, notes on stderr, JSON, and careful writing."""
+"""What several commands share: common options, what is typed for them, notes on stderr, checks."""
 
 import json
 import tempfile

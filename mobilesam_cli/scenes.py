@@ -30,12 +30,10 @@ def scenes(
     """
     require_writable_folder(out)
 
-    from rich.console import Console
-
-    from mobilesam.training.progress import tracked
+    from mobilesam.progress import Progress
     from mobilesam.training.scene_folder import scene_maker, write_scenes
 
-    track = tracked(None if quiet else Console(stderr=True))
     maker = scene_maker(photos, names)
-    write_scenes(maker, out, count=count, seed=seed, side=side, track=track)
+    with Progress(not quiet, stderr=True) as progress:
+        write_scenes(maker, out, count=count, seed=seed, side=side, track=progress.track)
     typer.echo(str(out))

@@ -34,12 +34,9 @@ def train(
     """
     require_writable_folder(out)
 
-    from rich.console import Console
-
     from mobilesam.training.config import TrainConfig, load_config
     from mobilesam.training.trainer import train as run
 
     config = load_config(recipe, TrainConfig)
-    console = None if quiet else Console(stderr=True)
-    weights = run(config, out, workers=workers, stop_after=stop_after, console=console)
+    weights = run(config, out, workers=workers, stop_after=stop_after, progress=not quiet)
     typer.echo(str(weights))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
+from mobilesam.data.mask_geometry import deepest, tight_box
 from mobilesam.errors import InputError
 from mobilesam.validation import first_problem
 
@@ -45,6 +46,29 @@ class Segment(BaseModel):
     bbox: tuple[float, float, float, float]
     point: tuple[float, float]
 
+    @classmethod
+    def of(cls, mask: Bools, label: int, category: str, *, full_area: int) -> "Segment":
+        """Describe a countable thing.
+
+        Args:
+            mask: [H, W] bool with at least one pixel: what nearer segments leave of it.
+            label, category, full_area: as of the attributes.
+
+        Raises:
+            MissingDependencyError: SciPy is not installed.
+        """
+        left, top, right, bottom = tight_box(mask)
+        x, y, _ = deepest(mask)
+        return cls(
+            label=label,
+            category=category,
+            thing=True,
+            area=int(np.count_nonzero(mask)),
+            full_area=full_area,
+            bbox=(left, top, right - left, bottom - top),
+            point=(x, y),
+        )
+
     @property
     def is_good(self) -> bool:
         """A countable thing, large enough, and not hidden behind others."""
@@ -58,7 +82,7 @@ class Segment(BaseModel):
         return x, y, x + width, y + height
 
 
-class Entry(BaseModel):
+class ImageEntry(BaseModel):
     """One image of a manifest.
 
     Attributes:
@@ -76,7 +100,7 @@ class Entry(BaseModel):
 class ImageManifest(BaseModel):
     """What ``manifest.json`` of an image folder says; other keys are ignored."""
 
-    images: list[Entry]
+    images: list[ImageEntry]
 
 
 def read_manifest(folder: Path) -> ImageManifest:

@@ -173,8 +173,8 @@ class WindowAttention(nn.Module):
         return self.proj(mixed.transpose(1, 2).reshape(windows, tokens, channels))
 
 
-class TokenMLP(nn.Module):
-    """Pre-norm two-layer MLP with GELU on the last dimension."""
+class PreNormMLP(nn.Module):
+    """Layer norm, then two linear layers with GELU between them, on the last dimension."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class TinyViTBlock(nn.Module):
         self.window = window
         self.attn = WindowAttention(channels, num_heads=num_heads, window=window)
         self.local_conv = ConvNorm(channels, channels, kernel=local_conv, groups=channels)
-        self.mlp = TokenMLP(channels, int(channels * mlp_ratio))
+        self.mlp = PreNormMLP(channels, int(channels * mlp_ratio))
 
     def attend(self, x: Tensor) -> Tensor:
         """Attention within windows. The zero padding of the last windows takes part, as trained."""

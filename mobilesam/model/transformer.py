@@ -51,7 +51,7 @@ class Attention(nn.Module):
 
 
 class TokenMLP(nn.Module):
-    """Two linear layers with ReLU on the last dimension."""
+    """Two linear layers with ReLU between them, on the last dimension."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()

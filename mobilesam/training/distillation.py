@@ -7,7 +7,7 @@ together afterwards is `mobilesam train` with the result as its ``init``.
 The student is a fresh encoder, or the teacher's own with weights rounded as a scheme rounds them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from torch import Tensor, nn
 
 from mobilesam.data.image_files import named, read_names
 from mobilesam.errors import InputError
 from mobilesam.model.build import build, load_model
+from mobilesam.progress import Progress
 from mobilesam.training.config import DistillConfig
 from mobilesam.training.curves import draw_curves, require_curves
 from mobilesam.training.embeddings import EmbeddingCache, fixed_views
@@ -28,9 +28,8 @@ from mobilesam.training.initial import initialise
 from mobilesam.training.learner import Learner
 from mobilesam.training.library import photo_paths
 from mobilesam.training.optimisation import freeze_batch_norm, learning_rate
-from mobilesam.training.progress import tracked, training_bar
 from mobilesam.training.quantization import Rounding, run_quantized
-from mobilesam.training.run_folder import CURVES, RunFolder
+from mobilesam.training.run_folder import CURVES, RunFolder, in_words
 
 CACHE = "embeddings"
 
@@ -44,7 +43,7 @@ def distill(
     *,
     rounding_of: RoundingOf | None = None,
     stop_after: int | None = None,
-    console: Console | None = None,
+    progress: bool = False,
 ) -> Path:
     """Run, or continue, a distillation.
 
@@ -53,7 +52,7 @@ def distill(
         folder: of the run; the teacher's embeddings are kept in it as well.
         rounding_of: what the configuration's scheme means.
         stop_after: stop, with the state saved, once this many steps are done.
-        console: where progress is shown; None shows nothing.
+        progress: show progress on stderr.
 
     Returns:
         The weights: the averaged student with the teacher's prompt encoder and mask decoder.
@@ -64,11 +63,12 @@ def distill(
     """
     require_curves()
     run = RunFolder(folder, config)
-    distillation = Distillation(config, run, console, rounding_of)
     last = min(config.steps, stop_after or config.steps)
-    with training_bar(console, config.steps) as bar:
-        for row in distillation.steps(last):
-            bar(row)
+    with Progress(progress, stderr=True) as shown:
+        distillation = Distillation(config, run, rounding_of, shown.track)
+        with shown.task("training", config.steps, distillation.learner.step) as step:
+            for row in distillation.steps(last):
+                step(in_words(row))
     teacher = distillation.teacher.weights
     about = {
         "description": f"distilled from {teacher.name if teacher else 'unnamed weights'}",
@@ -89,16 +89,16 @@ class Distillation:
     Args:
         config: of the run.
         run: its folder; a state saved there is taken up.
-        console: where the progress of the teacher is shown.
         rounding_of: as in :func:`distill`.
+        track: wraps the teacher's work to show how far it has come.
     """
 
     def __init__(
         self,
         config: DistillConfig,
         run: RunFolder,
-        console: Console | None,
         rounding_of: RoundingOf | None = None,
+        track: Callable[[Sequence[int], str], Iterable[int]] = lambda items, what: items,
     ) -> None:
         if (config.scheme is None) != (rounding_of is None):
             raise ValueError("rounding_of is to say what the configuration's scheme means")
@@ -119,7 +119,7 @@ class Distillation:
         )
         self.unseen = EmbeddingCache(run.path / CACHE, self.teacher, fixed_views(unseen, 0, 0))
         for cache in (self.known, self.unseen):
-            cache.fill(tracked(console))
+            cache.fill(track)
         self.learner = Learner(student, config, config.ema_decay, run)
         run.begin()
         run.rewind_log(self.learner.step)

@@ -12,9 +12,9 @@ from mobilesam.errors import InputError
 from mobilesam.training.config import Data
 from mobilesam.training.regions import region_photo
 from mobilesam.training.scenes import SceneMaker
-from mobilesam.training.sources import CocoPhoto, LabelledPhoto, Photo, RegionPhoto, Source
+from mobilesam.training.sources import CocoPhoto, LabelledPhoto, RegionPhoto, Source, TrainingPhoto
 
-Track = Callable[[Sequence[Photo], str], Iterable[Photo]]
+Track = Callable[[Sequence[TrainingPhoto], str], Iterable[TrainingPhoto]]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class _Found(NamedTuple):
     """
 
     file: str
-    photo: Photo
+    photo: TrainingPhoto
     source: Source | None = None
     group: str = ""
 
@@ -97,7 +97,7 @@ def _everything(data: Data) -> Iterator[_Found]:
     """Every photo that a configuration names, those held out too."""
     for folder in data.masks:
         for entry in read_manifest(folder).images:
-            photo = Photo(folder / entry.file, data.longest_side)
+            photo = TrainingPhoto(folder / entry.file, data.longest_side)
             if entry.mask is None or not entry.segments:
                 yield _Found(entry.file, photo)
             else:
@@ -106,7 +106,7 @@ def _everything(data: Data) -> Iterator[_Found]:
     for coco in data.coco:
         require_folder(coco.images)
         for image in read_coco(coco.annotations):
-            photo = Photo(coco.images / image.file, data.longest_side)
+            photo = TrainingPhoto(coco.images / image.file, data.longest_side)
             if not photo.path.is_file():
                 raise InputError(
                     f"{coco.annotations} lists '{image.file}', which is not in {coco.images}"
@@ -117,7 +117,7 @@ def _everything(data: Data) -> Iterator[_Found]:
                 yield _Found(image.file, photo)
     for folder in data.photos:
         for path in photo_paths(folder):
-            yield _Found(path.name, Photo(path, data.longest_side))
+            yield _Found(path.name, TrainingPhoto(path, data.longest_side))
 
 
 def photo_paths(folder: Path) -> list[Path]:

@@ -14,13 +14,13 @@ from PIL import Image
 from mobilesam.errors import MissingDependencyError
 from mobilesam.files import written_whole
 from mobilesam.training.samples import Pixels
-from mobilesam.training.sources import Photo, RegionPhoto
+from mobilesam.training.sources import RegionPhoto, TrainingPhoto
 
 _SIDE = 400  # photos are reduced to it: large regions do not need more, and it is quicker
 _SMALLEST = 0.002  # of the photo; smaller regions are merged into their neighbours
 
 
-def region_photo(photo: Photo, scales: Sequence[float], cache: Path) -> RegionPhoto:
+def region_photo(photo: TrainingPhoto, scales: Sequence[float], cache: Path) -> RegionPhoto:
     """A photo with one layer of regions for each scale.
 
     Args:

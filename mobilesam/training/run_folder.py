@@ -16,6 +16,7 @@ from mobilesam.files import write_whole, written_whole
 
 CONFIG, LOG, STATE = "config.json", "log.jsonl", "state.pt"
 WEIGHTS, CURVES = "weights.safetensors", "curves.png"
+_SHOWN = ("loss", "iou_point", "iou_box")
 _ENTRIES = {"step", "model", "average", "optimizers"}  # of a state
 
 
@@ -112,6 +113,13 @@ class RunFolder:
         with written_whole(target) as temporary:
             save_file(half_precision(state_dict), temporary, dict(about))
         return target
+
+
+def in_words(row: Mapping[str, float | int]) -> str:
+    """The numbers of a logged step that are shown while a run goes on."""
+    shown = [f"{row['image_size']} px"] if "image_size" in row else []
+    shown += [f"{key} {row[key]:.3f}" for key in _SHOWN if key in row]
+    return "  ".join(shown)
 
 
 def half_precision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

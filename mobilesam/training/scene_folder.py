@@ -7,12 +7,11 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.data.image_files import named, read_names
-from mobilesam.data.mask_geometry import deepest, tight_box
-from mobilesam.data.masked_images import MANIFEST, Entry, ImageManifest, Segment, read_manifest
+from mobilesam.data.masked_images import MANIFEST, ImageEntry, ImageManifest, Segment, read_manifest
 from mobilesam.files import new_folder
 from mobilesam.training.samples import Sample
 from mobilesam.training.scenes import SceneMaker
-from mobilesam.training.sources import LabelledPhoto, Photo
+from mobilesam.training.sources import LabelledPhoto, TrainingPhoto
 
 Track = Callable[[Sequence[int], str], Iterable[int]]
 
@@ -36,7 +35,7 @@ def scene_maker(folder: Path, names: Path | None) -> SceneMaker:
         entries = [entry for entry in entries if entry.file in wanted]
     photos, cutouts = [], []
     for entry in entries:
-        photo = Photo(folder / entry.file, _LONGEST_SIDE)
+        photo = TrainingPhoto(folder / entry.file, _LONGEST_SIDE)
         photos.append(photo)
         if entry.mask is not None:
             source = LabelledPhoto(photo, folder / entry.mask, entry)
@@ -78,27 +77,14 @@ def write_scenes(
         (made / MANIFEST).write_text(manifest, encoding="utf-8")
 
 
-def _write(scene: Sample, out: Path, name: str) -> Entry:
+def _write(scene: Sample, out: Path, name: str) -> ImageEntry:
     labels = scene.layers[0].labels
     image, mask = f"images/{name}.jpg", f"masks/{name}.png"
     Image.fromarray(scene.pixels).save(out / image, quality=95)
     Image.fromarray(labels.astype(np.uint8)).save(out / mask)
     layer = scene.layers[0]
     segments = [
-        _segment(labels == label, label, layer.full_areas[label]) for label in sorted(layer.wanted)
+        Segment.of(labels == label, label, "pasted object", full_area=layer.full_areas[label])
+        for label in sorted(layer.wanted)
     ]
-    return Entry(file=image, mask=mask, segments=segments)
-
-
-def _segment(mask: np.ndarray, label: int, full_area: int) -> Segment:
-    left, top, right, bottom = tight_box(mask)
-    x, y, _ = deepest(mask)
-    return Segment(
-        label=label,
-        category="pasted object",
-        thing=True,
-        area=int(np.count_nonzero(mask)),
-        full_area=full_area,
-        bbox=(left, top, right - left, bottom - top),
-        point=(x, y),
-    )
+    return ImageEntry(file=image, mask=mask, segments=segments)

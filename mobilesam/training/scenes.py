@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from mobilesam.training.photometric import Random, pick, recoloured, relit, worn
 from mobilesam.training.samples import Layer, Pixels, Sample
 from mobilesam.training.shapes import random_shape, random_surface
-from mobilesam.training.sources import Photo, Source
+from mobilesam.training.sources import Source, TrainingPhoto
 
 MIN_VISIBLE = 0.4
 """Share of an object that must still be seen for its mask to be asked for."""
@@ -31,7 +31,7 @@ class SceneMaker:
         cutouts: objects, each the label of one in a photo with masks.
     """
 
-    photos: Sequence[Photo]
+    photos: Sequence[TrainingPhoto]
     cutouts: Sequence[tuple[Source, int]]
 
     def framed(self, random: Random, side: int) -> Sample:

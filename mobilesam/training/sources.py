@@ -11,7 +11,7 @@ from PIL import Image
 
 from mobilesam.data.coco_masks import CocoImage
 from mobilesam.data.mask_geometry import tight_box
-from mobilesam.data.masked_images import MIN_AREA, Entry, read_labels
+from mobilesam.data.masked_images import MIN_AREA, ImageEntry, read_labels
 from mobilesam.inference.images import load_image
 from mobilesam.training.samples import Labels, Layer, Pixels, Sample
 
@@ -20,7 +20,7 @@ _KEPT = 256  # photos, and label images, kept in memory by each process
 
 
 @dataclass(frozen=True)
-class Photo:
+class TrainingPhoto:
     """An image file, reduced on reading so that its longer side is at most ``longest_side``."""
 
     path: Path
@@ -52,9 +52,9 @@ class Source(Protocol):
 class LabelledPhoto:
     """A photo with a label image, as a manifest describes it."""
 
-    photo: Photo
+    photo: TrainingPhoto
     mask: Path
-    entry: Entry
+    entry: ImageEntry
 
     def sample(self) -> Sample:
         """One layer: segments of a label image do not overlap."""
@@ -77,7 +77,7 @@ class LabelledPhoto:
 class CocoPhoto:
     """A photo with the instances of a COCO file."""
 
-    photo: Photo
+    photo: TrainingPhoto
     image: CocoImage
 
     def sample(self) -> Sample:
@@ -112,7 +112,7 @@ class CocoPhoto:
 class RegionPhoto:
     """A photo with regions of a classical segmentation, stored as label images [scales, h, w]."""
 
-    photo: Photo
+    photo: TrainingPhoto
     stored: Path
 
     def sample(self) -> Sample:
@@ -122,7 +122,7 @@ class RegionPhoto:
 
 
 @lru_cache(_KEPT)
-def _loaded(photo: Photo) -> tuple[Pixels, tuple[int, int]]:
+def _loaded(photo: TrainingPhoto) -> tuple[Pixels, tuple[int, int]]:
     """The reduced pixels, and height and width of the file."""
     pixels = load_image(photo.path)
     height, width = pixels.shape[:2]
@@ -134,7 +134,7 @@ def _loaded(photo: Photo) -> tuple[Pixels, tuple[int, int]]:
 
 
 @lru_cache(_KEPT)
-def _labels(mask: Path, photo: Photo) -> Labels:
+def _labels(mask: Path, photo: TrainingPhoto) -> Labels:
     labels = read_labels(mask, photo.full_size())
     return _nearest(labels.astype(np.int32), photo.pixels().shape[:2])
 

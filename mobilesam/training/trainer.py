@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import ValidationError
-from rich.console import Console
 from torch.utils.data import DataLoader, Sampler
 
 from mobilesam.errors import InputError, MobileSAMError
 from mobilesam.model.sam import MobileSAM
+from mobilesam.progress import Progress
 from mobilesam.training.config import Stage, TrainConfig
 from mobilesam.training.curves import draw_curves, require_curves
 from mobilesam.training.dataset import Batch, TrainingImages, collate
@@ -21,9 +21,8 @@ from mobilesam.training.initial import initial_model
 from mobilesam.training.learner import Learner
 from mobilesam.training.library import Library, load_library
 from mobilesam.training.optimisation import freeze_batch_norm, learning_rate
-from mobilesam.training.progress import tracked, training_bar
 from mobilesam.training.promptable import training_step
-from mobilesam.training.run_folder import CURVES, RunFolder
+from mobilesam.training.run_folder import CURVES, RunFolder, in_words
 
 REGION_CACHE = "regions"
 
@@ -34,7 +33,7 @@ def train(
     *,
     workers: int = 1,
     stop_after: int | None = None,
-    console: Console | None = None,
+    progress: bool = False,
 ) -> Path:
     """Run, or continue, a training run.
 
@@ -43,7 +42,7 @@ def train(
         folder: of the run; see :class:`mobilesam.training.run_folder.RunFolder`.
         workers: processes that prepare images; 0 prepares them in this one.
         stop_after: stop, with the state saved, once this many steps of the run are done.
-        console: where progress is shown; None shows nothing.
+        progress: show progress on stderr.
 
     Returns:
         The weights: fp16 safetensors of the averaged model.
@@ -62,20 +61,21 @@ def train(
         fresh_decoder=config.fresh_decoder,
     )
     wants_regions = any(stage.sources.regions for stage in config.stages)
-    library = load_library(
-        config.data,
-        with_regions=wants_regions,
-        cache=folder / REGION_CACHE,
-        track=tracked(console),
-    )
-    training = Training(config, run, model, library, workers)
-    learner = training.learner
-    if learner.is_new and config.geometry.steps:
-        training.learn_geometry(tracked(console))
     last = min(config.total_steps, stop_after or config.total_steps)
-    with training_bar(console, config.total_steps) as bar:
-        for row in training.steps(last):
-            bar(row)
+    with Progress(progress, stderr=True) as shown:
+        library = load_library(
+            config.data,
+            with_regions=wants_regions,
+            cache=folder / REGION_CACHE,
+            track=shown.track,
+        )
+        training = Training(config, run, model, library, workers)
+        learner = training.learner
+        if learner.is_new and config.geometry.steps:
+            training.learn_geometry(shown.track)
+        with shown.task("training", config.total_steps, learner.step) as step:
+            for row in training.steps(last):
+                step(in_words(row))
     about = {
         "description": config.description,
         "licence": config.licence,

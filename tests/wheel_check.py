@@ -1,0 +1,87 @@
+"""The wheel in an empty environment, used as a stranger would: `make wheel-test`, minutes.
+
+Builds the wheel, installs it with two extras into a fresh virtual environment, and works in a
+folder whose own packages are called as ours and fail when they are imported.
+"""
+
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+from tests.foreign_packages import FOREIGN, commands_of, foreign_folder
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROOMS = {"coreml_evaluator", "converters", "mobilesam", "mobilesam_cli", "parity"}
+SCRIPT = """
+from mobilesam import Bundle, Predictor, load_model
+from skimage import data
+
+photo = data.coffee()
+with Bundle("exports/tflite-fp16").predictor() as exported:
+    exported.set_image(photo)
+    masks, iou, low_res = exported.predict([[290, 150]], [1])
+reference = Predictor(load_model(image_size=128))
+reference.set_image(photo)
+theirs, _, _ = reference.predict([[290, 150]], [1])
+assert masks.shape == theirs.shape == (3, 400, 600) and masks.dtype == theirs.dtype
+print(f"{(masks == theirs).mean():.4f} of all pixels are as PyTorch has them")
+"""
+
+
+def main() -> None:
+    """Build, install, use; the first thing that goes wrong ends it."""
+    with tempfile.TemporaryDirectory(prefix="mobilesam-wheel-") as scratch:
+        folder = Path(scratch)
+        environment = folder / "venv"
+        python = environment / "bin" / "python"
+        venv.create(environment, with_pip=True)
+        wheel = [sys.executable, "-m", "pip", "wheel", str(REPOSITORY), "--no-deps", "-q"]
+        _run([*wheel, "-w", str(folder)], folder)
+        (built,) = folder.glob("*.whl")
+        before = _names(python, folder)
+        constraints = ["-c", str(REPOSITORY / "constraints.txt")]
+        pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        _run([*pip, *constraints, f"{built}[tflite,report]"], folder)
+        owned = _owned(python, folder)
+        assert owned == ROOMS, f"the wheel adds the import names {sorted(owned)}"
+        assert not before & ROOMS
+        here = foreign_folder(folder / "here")
+        tool = str(environment / "bin" / "mobilesam")
+        for arguments in commands_of(target="tflite", scheme="fp16", image_size=128):
+            _run([tool, *arguments], here)
+        empty = folder / "empty"
+        empty.mkdir()
+        (here / "exports").rename(empty / "exports")
+        (empty / "script.py").write_text(SCRIPT)
+        _run([str(python), "script.py"], empty)
+    print(f"the wheel works, also beside packages called {', '.join(FOREIGN)}")
+
+
+def _run(command: list[str], cwd: Path) -> None:
+    print("$", *(Path(command[0]).name, *command[1:]), flush=True)
+    subprocess.run(command, cwd=cwd, check=True)
+
+
+def _names(python: Path, cwd: Path) -> set[str]:
+    code = "import pkgutil; print(*(m.name for m in pkgutil.iter_modules()))"
+    done = subprocess.run([python, "-P", "-c", code], cwd=cwd, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def _owned(python: Path, cwd: Path) -> set[str]:
+    """Top-level names of the files that the distribution installed, its metadata aside."""
+    code = (
+        "import importlib.metadata as m\n"
+        "tops = {f.parts[0] for f in m.files('mobilesam-export')}\n"
+        "print(*(top for top in tops if top != '..' and not top.endswith('.dist-info')))"
+    )
+    done = subprocess.run(
+        [python, "-P", "-c", code], cwd=cwd, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+if __name__ == "__main__":
+    main()
