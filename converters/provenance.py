@@ -81,6 +81,7 @@ SOURCES = (
     "mobilesam/data/sample_photos.py",
     "mobilesam/errors.py",
     "mobilesam/files.py",
+    "mobilesam/inference/image_predictor.py",
     "mobilesam/inference/images.py",
     "mobilesam/inference/predictor.py",
     "mobilesam/inference/prompts.py",
