@@ -4,6 +4,7 @@ Builds the wheel, installs it with two extras into a fresh virtual environment, 
 folder whose own packages are called as ours and fail when they are imported.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,13 +41,11 @@ def main() -> None:
         wheel = [sys.executable, "-m", "pip", "wheel", str(REPOSITORY), "--no-deps", "-q"]
         _run([*wheel, "-w", str(folder)], folder)
         (built,) = folder.glob("*.whl")
-        before = _names(python, folder)
         constraints = ["-c", str(REPOSITORY / "constraints.txt")]
         pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         _run([*pip, *constraints, f"{built}[tflite,report]"], folder)
         owned = _owned(python, folder)
         assert owned == ROOMS, f"the wheel adds the import names {sorted(owned)}"
-        assert not before & ROOMS
         here = foreign_folder(folder / "here")
         tool = str(environment / "bin" / "mobilesam")
         for arguments in commands_of(target="tflite", scheme="fp16", image_size=128):
@@ -61,13 +60,12 @@ def main() -> None:
 
 def _run(command: list[str], cwd: Path) -> None:
     print("$", *(Path(command[0]).name, *command[1:]), flush=True)
-    subprocess.run(command, cwd=cwd, check=True)
+    subprocess.run(command, cwd=cwd, check=True, env=_environment())
 
 
-def _names(python: Path, cwd: Path) -> set[str]:
-    code = "import pkgutil; print(*(m.name for m in pkgutil.iter_modules()))"
-    done = subprocess.run([python, "-P", "-c", code], cwd=cwd, capture_output=True, text=True)
-    return set(done.stdout.split())
+def _environment() -> dict[str, str]:
+    """This process's, in which nothing points to the sources."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def _owned(python: Path, cwd: Path) -> set[str]:
@@ -78,7 +76,12 @@ def _owned(python: Path, cwd: Path) -> set[str]:
         "print(*(top for top in tops if top != '..' and not top.endswith('.dist-info')))"
     )
     done = subprocess.run(
-        [python, "-P", "-c", code], cwd=cwd, capture_output=True, text=True, check=True
+        [python, "-P", "-c", code],
+        cwd=cwd,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(done.stdout.split())
 
