@@ -40,7 +40,7 @@ FORMATS = {
 
 
 def prepared(bundle: Bundle, module: nn.Module) -> nn.Module:
-    """A contract's module, changed in place into the one that the bundle was converted from."""
+    """A contract's module, changed in place as the bundle's converter changed it."""
     manifest = bundle.manifest
     row = FORMATS.get(manifest.target)
     return row.prepare(module, manifest.scheme.name) if row else module

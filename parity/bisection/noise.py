@@ -59,7 +59,7 @@ class Jitter:
         return torch.where(exact, x, moved)
 
     def _for(self, count: int) -> Tensor:
-        """So many signs, from another place of the endless row each time."""
+        """``count`` signs, taken from a different place of the repeated row on each call."""
         self._start = (self._start + 7919) % _PRIME
         end = self._start + count
         signs = self._signs if end <= _PRIME else self._signs.repeat(1 + end // _PRIME)

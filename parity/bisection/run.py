@@ -183,7 +183,7 @@ class Sides:
 
     Args:
         model: what the bundle was exported from.
-        bundle: the one that is looked into.
+        bundle: whose files are examined.
         subject: what both are shown.
     """
 
@@ -300,7 +300,7 @@ def _module(operation: Operation, matches: Matches) -> str:
 
 
 def _in_words(prompt: Prompt) -> str:
-    """The prompt as one would type it."""
+    """The prompt in words, for the report."""
     points = [
         f"point {x:g},{y:g} ({'foreground' if label else 'background'})"
         for (x, y), label in zip(prompt.point_coords, prompt.point_labels, strict=True)
@@ -310,7 +310,7 @@ def _in_words(prompt: Prompt) -> str:
 
 
 def _notes(bundle: Bundle, model: MobileSAM) -> list[str]:
-    """What speaks against comparing the two; neither is a reason not to look."""
+    """Warnings where files were altered or the weights differ; neither ends the comparison."""
     notes = [f"{path} is not as exported: its SHA-256 differs" for path in bundle.altered()]
     stated = bundle.manifest.weights.sha256
     actual = model.weights.sha256 if model.weights else stated

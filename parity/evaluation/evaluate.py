@@ -48,7 +48,9 @@ from parity.evaluation.scores import (
     score,
 )
 from parity.metrics import iou
+from parity.photos import refuse_unusable, unusable_image
 from parity.references import masks_of
+from parity.schema import UnusableImage
 
 IMAGE_SIZE = 1024
 """Side of the frame for a checkpoint; a bundle has its own."""
@@ -65,7 +67,7 @@ class Subset:
         images: folder of images, with a ``manifest.json`` unless ``coco`` is given.
         coco: COCO instances file.
         names: text file of image names, one a line; None takes all.
-        max_images: so many at most, the first by name.
+        max_images: the largest number of images; the first by name are taken.
         all_segments: also small, hidden and uncountable ones.
     """
 
@@ -99,9 +101,6 @@ class Subset:
         if not photos:
             more = "" if self.all_segments else "; --all-segments takes the others too"
             raise InputError(f"{self.images} has no mask to score among {self.rule}{more}")
-        for photo in photos:
-            if not photo.path.is_file():
-                raise InputError(f"there is no image '{photo.file}' in {self.images}")
         return photos
 
 
@@ -116,6 +115,7 @@ def evaluate(
     image_size: int | None = None,
     runtime: str | None = None,
     threads: int | None = None,
+    skip_unusable: bool = False,
     progress: bool = True,
     command: str = "",
 ) -> EvaluationReport:
@@ -130,16 +130,18 @@ def evaluate(
             :mod:`mobilesam.data.masked_images`.
         coco: COCO instances file that describes the images' masks.
         names: text file of image names, one a line: only these are scored. None takes all.
-        max_images: so many at most, the first by name.
+        max_images: the largest number of images; the first by name are taken.
         all_segments: also score small, hidden and uncountable segments.
         image_size: side of a checkpoint's frame; None is 1024. A bundle has its own.
         runtime: one of the bundle's; None takes its first.
         threads: of PyTorch and of the runtime; None leaves their own choice.
+        skip_unusable: go on without photos that cannot be used; the result lists them.
         progress: show progress on the terminal.
         command: the command line that scores this again, for the result to state.
 
     Raises:
-        InputError: images, masks or options cannot be used.
+        InputError: images, masks or options cannot be used; every photo that cannot is named,
+            before the model is loaded.
         CheckpointError: the checkpoint cannot be loaded.
         BundleError: the bundle is not as exported, or fails.
         MissingDependencyError: a runtime or pycocotools is not installed.
@@ -152,13 +154,17 @@ def evaluate(
         all_segments,
     )
     photos = subset.photos()
-    with ExitStack() as opened:
+    bundle = _bundle(str(model), image_size, runtime)
+    side = bundle.manifest.image_size if bundle else image_size or IMAGE_SIZE
+    with Progress(progress) as shown, ExitStack() as opened:
+        with shown.task("photos", len(photos)) as step:
+            photos, unusable = usable(photos, side, skip_unusable=skip_unusable, step=step)
         opened.enter_context(torch_threads(threads))
-        runner, weights = _open(str(model), image_size, runtime, threads)
+        runner, weights = _open(bundle, str(model), side, runtime, threads)
         opened.enter_context(runner)
         engine = runner.engine if isinstance(runner, BundleRunner) else "PyTorch"
-        with Progress(progress) as shown, shown.task(engine, len(photos)) as step:
-            results = ask_all(runner, photos, step)
+        with shown.task(engine, len(photos)) as step:
+            results = ask_all(runner, photos, step, unusable)
     if not results:
         raise InputError(f"every mask of {subset.images} that was to be scored is empty")
     return EvaluationReport(
@@ -172,36 +178,83 @@ def evaluate(
         images=str(subset.images),
         annotations=None if subset.coco is None else str(subset.coco),
         names=None if subset.names is None else str(subset.names),
+        unusable_images=unusable,
         rule=subset.rule,
         scores=score(results),
         segments=results,
     )
 
 
+def _bundle(model: str, image_size: int | None, runtime: str | None) -> Bundle | None:
+    """The bundle that was named, if it was one; options that do not go with it are refused."""
+    if model in KNOWN_NAMES or not Path(model).is_dir():
+        if runtime is not None:
+            raise InputError("--runtime chooses among a bundle's runtimes: name a bundle's folder")
+        return None
+    if image_size is not None:
+        raise InputError("a bundle has an image size of its own: drop --image-size")
+    bundle = Bundle(model)
+    bundle.verify()
+    if bundle.manifest.slots < SLOTS:
+        raise InputError(
+            f"'{model}' has {bundle.manifest.slots} point slots and evaluating needs {SLOTS}, "
+            f"for a box and a click: export it with --slots {SLOTS} or more"
+        )
+    return bundle
+
+
 def _open(
-    model: str, image_size: int | None, runtime: str | None, threads: int | None
+    bundle: Bundle | None, model: str, image_size: int, runtime: str | None, threads: int | None
 ) -> tuple[Runner, dict[str, str]]:
     """The runner of what was named, and where its weights are from."""
-    if model not in KNOWN_NAMES and Path(model).is_dir():
-        if image_size is not None:
-            raise InputError("a bundle has an image size of its own: drop --image-size")
-        bundle = Bundle(model)
-        bundle.verify()
-        if bundle.manifest.slots < SLOTS:
-            raise InputError(
-                f"'{model}' has {bundle.manifest.slots} point slots and evaluating needs {SLOTS}, "
-                f"for a box and a click: export it with --slots {SLOTS} or more"
-            )
+    if bundle is not None:
         runner = open_runner(bundle, runtime or bundle.runtimes[0], threads=threads)
         return runner, dict(bundle.manifest.weights)
-    if runtime is not None:
-        raise InputError("--runtime chooses among a bundle's runtimes: name a bundle's folder")
-    loaded = load_model(model, image_size=image_size or IMAGE_SIZE)
+    loaded = load_model(model, image_size=image_size)
     return ReferenceRunner(loaded), dict(vars(loaded.weights)) if loaded.weights else {}
 
 
+def usable(
+    photos: Sequence[MaskedPhoto],
+    image_size: int,
+    *,
+    skip_unusable: bool = False,
+    step: Step = lambda _: None,
+) -> tuple[list[MaskedPhoto], list[UnusableImage]]:
+    """Photos that can be used, and those that cannot.
+
+    Each is decoded here, and once more when it is asked about: a set of masks may hold thousands
+    of photos, too many to keep decoded even on disk.
+
+    Args:
+        photos: with their masks.
+        image_size: side of the frame that they must fit.
+        skip_unusable: go on without photos that cannot be used, as long as one is left.
+        step: called with each photo's name before it is decoded.
+
+    Raises:
+        InputError: photos or their masks cannot be used; all are named.
+    """
+    good, unusable = [], []
+    for photo in photos:
+        step(photo.file)
+        try:
+            size = load_image(photo.path).shape[:2]
+            Frame(size, image_size)
+            photo.targets(size)
+        except (InputError, OSError) as error:
+            unusable.append(unusable_image(photo.file, error))
+        else:
+            good.append(photo)
+    refuse_unusable(unusable, len(photos), skip_unusable=skip_unusable)
+    return good, unusable
+
+
 def ask_all(
-    runner: Runner, photos: Sequence[MaskedPhoto], step: Step = lambda _: None
+    runner: Runner,
+    photos: Sequence[MaskedPhoto],
+    step: Step = lambda _: None,
+    unusable: list[UnusableImage] | None = None,
 ) -> list[SegmentResult]:
     """Every mask of every photo, each photo encoded once.
 
@@ -209,16 +262,23 @@ def ask_all(
         runner: opened.
         photos: with their masks.
         step: called with each photo's name before it is encoded.
+        unusable: takes up photos that cannot be read any more, which are then left out.
 
     Raises:
-        InputError: an image or its masks cannot be used.
+        InputError: an image or its masks cannot be used, and there is no ``unusable``.
     """
     results = []
     for photo in photos:
         step(photo.file)
-        rgb = load_image(photo.path)
-        frame = Frame(rgb.shape[:2], runner.image_size)
-        targets = photo.targets(frame.original_size)
+        try:
+            rgb = load_image(photo.path)
+            frame = Frame(rgb.shape[:2], runner.image_size)
+            targets = photo.targets(frame.original_size)
+        except (InputError, OSError) as error:
+            if unusable is None:
+                raise
+            unusable.append(unusable_image(photo.file, error))
+            continue
         embedding = runner.encode(rgb)
         for target in targets:
             results.append(
