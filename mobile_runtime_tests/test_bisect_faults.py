@@ -96,7 +96,8 @@ def spread(faults: Sequence[Fault], seed: int) -> Iterator[Fault]:
         kinds.setdefault(fault.kind, []).append(fault)
     generator = random.Random(seed)
     groups = list(kinds.values())
-    for group in (groups, *groups):
+    generator.shuffle(groups)
+    for group in groups:
         generator.shuffle(group)
     for turn in range(max(map(len, groups))):
         yield from (group[turn] for group in groups if turn < len(group))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from converters.exporting import export
-from mobilesam.bundle.manifest import Bundle
+from mobilesam.runtimes.bundle import Bundle
 from parity.cost.measure import measure_bundle, measure_reference
 from parity.replay.pack import pack
 from parity.replay.start import run_folder
