@@ -7,14 +7,12 @@ by the best of them); a box, answered by the single-mask output.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from mobilesam import __version__
-from mobilesam.data.image_files import read_names
 from mobilesam.errors import InputError
 from mobilesam.inference.images import load_image
 from mobilesam.inference.predictor import choose_mask
@@ -29,17 +27,7 @@ from mobilesam.runtimes.checked import torch_threads
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam.weights.checkpoints import KNOWN_NAMES
 from parity.evaluation.clicks import correction
-from parity.evaluation.masked_photos import (
-    COCO_RULE,
-    EVERY_COCO_RULE,
-    EVERY_RULE,
-    GOOD_RULE,
-    MaskedPhoto,
-    TrueMask,
-    chosen,
-    coco_photos,
-    manifest_photos,
-)
+from parity.evaluation.masked_photos import MaskedPhoto, TrueMask
 from parity.evaluation.scores import (
     EvaluationReport,
     PromptName,
@@ -47,8 +35,9 @@ from parity.evaluation.scores import (
     SegmentResult,
     score,
 )
+from parity.evaluation.subset import Subset, usable
 from parity.metrics import iou
-from parity.photos import refuse_unusable, unusable_image
+from parity.photos import unusable_image
 from parity.references import masks_of
 from parity.schema import UnusableImage
 
@@ -59,53 +48,8 @@ SLOTS = 3
 """Least point slots of a bundle: a box and a click, or two clicks and SAM's padding point."""
 
 
-@dataclass(frozen=True)
-class Subset:
-    """Which images and segments to score.
-
-    Attributes:
-        images: folder of images, with a ``manifest.json`` unless ``coco`` is given.
-        coco: COCO instances file.
-        names: text file of image names, one a line; None takes all.
-        max_images: the largest number of images; the first by name are taken.
-        all_segments: also small, hidden and uncountable ones.
-    """
-
-    images: Path
-    coco: Path | None = None
-    names: Path | None = None
-    max_images: int | None = None
-    all_segments: bool = False
-
-    @property
-    def rule(self) -> str:
-        """Which segments are scored, in words."""
-        if self.coco is None:
-            return EVERY_RULE if self.all_segments else GOOD_RULE
-        return EVERY_COCO_RULE if self.all_segments else COCO_RULE
-
-    def photos(self) -> list[MaskedPhoto]:
-        """The photos with at least one segment to be scored.
-
-        Raises:
-            InputError: nothing is left to be scored, or folder or files cannot be used.
-            MissingDependencyError: a COCO file is given and pycocotools is not installed.
-        """
-        if self.coco is None:
-            photos = manifest_photos(self.images, every=self.all_segments)
-        else:
-            photos = coco_photos(self.images, self.coco, every=self.all_segments)
-        if self.names is not None:
-            photos = chosen(photos, read_names(self.names), self.names)
-        photos = [photo for photo in photos if photo.count][: self.max_images]
-        if not photos:
-            more = "" if self.all_segments else "; --all-segments takes the others too"
-            raise InputError(f"{self.images} has no mask to score among {self.rule}{more}")
-        return photos
-
-
 def evaluate(
-    model: str | Path,
+    model: str | Path | Bundle,
     images: str | Path,
     *,
     coco: str | Path | None = None,
@@ -125,7 +69,7 @@ def evaluate(
         print({score.prompt: score.mean_iou for score in result.scores})
 
     Args:
-        model: "demo", "official", the path of a checkpoint or the folder of a bundle.
+        model: "demo", "official", the path of a checkpoint, or a bundle or its folder.
         images: folder of images, with a ``manifest.json`` unless ``coco`` is given; see
             :mod:`mobilesam.data.masked_images`.
         coco: COCO instances file that describes the images' masks.
@@ -154,13 +98,14 @@ def evaluate(
         all_segments,
     )
     photos = subset.photos()
-    bundle = _bundle(str(model), image_size, runtime)
+    name = str(model.path if isinstance(model, Bundle) else model)
+    bundle = _bundle(name, image_size, runtime)
     side = bundle.manifest.image_size if bundle else image_size or IMAGE_SIZE
     with Progress(progress) as shown, ExitStack() as opened:
         with shown.task("photos", len(photos)) as step:
             photos, unusable = usable(photos, side, skip_unusable=skip_unusable, step=step)
         opened.enter_context(torch_threads(threads))
-        runner, weights = _open(bundle, str(model), side, runtime, threads)
+        runner, weights = _open(bundle, name, side, runtime, threads)
         opened.enter_context(runner)
         engine = runner.engine if isinstance(runner, BundleRunner) else "PyTorch"
         with shown.task(engine, len(photos)) as step:
@@ -171,7 +116,7 @@ def evaluate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
         command=command,
-        model=str(model),
+        model=name,
         engine=engine,
         weights=weights,
         image_size=runner.image_size,
@@ -212,42 +157,6 @@ def _open(
         return runner, dict(bundle.manifest.weights)
     loaded = load_model(model, image_size=image_size)
     return ReferenceRunner(loaded), dict(vars(loaded.weights)) if loaded.weights else {}
-
-
-def usable(
-    photos: Sequence[MaskedPhoto],
-    image_size: int,
-    *,
-    skip_unusable: bool = False,
-    step: Step = lambda _: None,
-) -> tuple[list[MaskedPhoto], list[UnusableImage]]:
-    """Photos that can be used, and those that cannot.
-
-    Each is decoded here, and once more when it is asked about: a set of masks may hold thousands
-    of photos, too many to keep decoded even on disk.
-
-    Args:
-        photos: with their masks.
-        image_size: side of the frame that they must fit.
-        skip_unusable: go on without photos that cannot be used, as long as one is left.
-        step: called with each photo's name before it is decoded.
-
-    Raises:
-        InputError: photos or their masks cannot be used; all are named.
-    """
-    good, unusable = [], []
-    for photo in photos:
-        step(photo.file)
-        try:
-            size = load_image(photo.path).shape[:2]
-            Frame(size, image_size)
-            photo.targets(size)
-        except (InputError, OSError) as error:
-            unusable.append(unusable_image(photo.file, error))
-        else:
-            good.append(photo)
-    refuse_unusable(unusable, len(photos), skip_unusable=skip_unusable)
-    return good, unusable
 
 
 def ask_all(

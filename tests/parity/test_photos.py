@@ -20,6 +20,7 @@ from parity import image_folder, judging, origin
 from parity.cases import PromptedPhoto, middle
 from parity.comparison import compare
 from parity.evaluation import evaluate as evaluating
+from parity.evaluation import subset as checking
 from parity.evaluation.evaluate import evaluate
 from parity.image_folder import folder_photos
 from parity.mixed_precision import workbench as searching
@@ -80,7 +81,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Loaded:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of photos as they are decoded."""
     seen: list[str] = []
-    for module in (image_folder, evaluating):
+    for module in (image_folder, evaluating, checking):
         load = module.load_image
 
         def counted(path: Path, load: Callable[[Path], np.ndarray] = load) -> np.ndarray:
