@@ -12,7 +12,7 @@ import numpy as np
 from mobilesam import __version__
 from mobilesam.bundle.contract import Contract
 from mobilesam.bundle.manifest import MANIFEST_NAME
-from mobilesam.errors import BundleError
+from mobilesam.errors import BundleError, InputError
 from mobilesam.files import new_folder
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
@@ -97,7 +97,6 @@ def pack(
             tool_version=__version__,
             command=command,
             photos=[],
-            unusable_images=photos.unusable,
             references=[],
             bundles=[],
             files={},
@@ -109,7 +108,9 @@ def pack(
                 reference_answers(reference, photos, step) as answers,
             ):
                 if not index.photos:
-                    index.photos = [writer.photo(i, kept) for i, kept in enumerate(answers)]
+                    index.photos = [writer.photo(i, answer) for i, answer in enumerate(answers)]
+                if len(answers) < len(index.photos):
+                    raise InputError("photos vanished from the temporary folder: pack again")
                 place = len(index.references)
                 index.references.append(writer.reference(place, origin, model, answers))
                 index.bundles += [
@@ -117,6 +118,7 @@ def pack(
                     for bundle, runtime, own in zip(opened, runtimes, origins, strict=True)
                     if own == origin
                 ]
+        index.unusable_images = photos.unusable
         shutil.copyfile(run.__file__, folder / "run.py")
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         index.files = {p.relative_to(folder).as_posix(): run.sha256(p) for p in paths}
