@@ -170,5 +170,5 @@ def _compare_mask(answer: Answer, export: Decoded, masks: Bools, channel: int) -
 
 
 def _nan_last(value: float) -> float:
-    """For comparing: not-a-number counts as infinitely wrong."""
+    """The value, or infinity in place of not-a-number, so that it compares as the worst."""
     return float("inf") if np.isnan(value) else value

@@ -42,7 +42,7 @@ class EncoderMetrics(ReportRecord):
     max_abs_error: Number
     relative_l2: Number
     channel_relative_l2: float | None = None
-    """Of the worst channel; null in reports older than 1.2."""
+    """Relative L2 of the channel with the largest; null in reports older than 1.2."""
     cosine: Number
     psnr_db: float | None
 

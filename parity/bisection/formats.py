@@ -36,7 +36,7 @@ FORMATS = {
     "onnx": Format("onnx", _as_it_is),
     "tflite": Format("tflite", _as_it_is),
 }
-"""By target; of others the values inside a file cannot be read."""
+"""The targets whose files show the values inside them; files of other targets do not."""
 
 
 def prepared(bundle: Bundle, module: nn.Module) -> nn.Module:

@@ -26,7 +26,7 @@ ROUNDING = {
     "float32": DtypeRounding(2.0**-23, 2.0**-126, 2.0**-126),
 }
 EXACT = DtypeRounding(0.0, 0.0, 0.0)
-"""Of integers and booleans."""
+"""The rounding of integers and booleans, which are stored exactly."""
 
 _FEW_BITS = torch.bfloat16
 _PRIME = 1_000_003

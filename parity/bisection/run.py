@@ -196,7 +196,7 @@ def examine(opened: Aligned, inputs: Arrays, step: Step = lambda _: None) -> lis
 
 
 def _gives(operations: Sequence[Operation], dtypes: Container[str]) -> bool:
-    """Whether one of them gives a value of one of these types."""
+    """Whether any of the operations has an output of one of these dtypes."""
     return any(value.dtype in dtypes for op in operations for value in op.outputs)
 
 

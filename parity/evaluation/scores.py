@@ -153,7 +153,7 @@ def interval_of_mean(values: Sequence[float], groups: Sequence[str]) -> tuple[fl
 
 
 def score(results: Sequence[SegmentResult]) -> list[Score]:
-    """Every prompt type over all segments; there must be at least one."""
+    """The score of each prompt type over all segments, of which there must be at least one."""
     return [_score(prompt, results) for prompt in PROMPT_NAMES]
 
 
