@@ -106,7 +106,7 @@ def test_one_truncated_photo_among_forty_is_named_before_anything_is_loaded(
         judged(bundle, folder)
     assert loaded == []
     report = tmp_path / "report"
-    done = run("parity", bundle, "--images", folder, "--no-measure", "--json", "--report", report)
+    done = run("parity", bundle, "--images", folder, "--no-measure", "--report", report)
     assert done.exit_code == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "39.jpg" in line and line.endswith("go on without them with --skip-unusable")
