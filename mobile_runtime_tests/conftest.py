@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mobilesam.runtimes.reference import ReferenceRunner
 from parity import judging
 from parity.image_folder import folder_photos
 from parity.origin import Origin
+from parity.photos import stored_photos
 from parity.references import PhotoReference, reference_answers
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
@@ -117,14 +119,15 @@ def judge(photos: Path) -> Iterator[Judge]:
     weights and size.
     """
     loaded: dict[Origin, tuple[MobileSAM, Sequence[PhotoReference]]] = {}
-    opened = []
+    opened = ExitStack()
 
     def answers(origin: Origin) -> tuple[MobileSAM, Sequence[PhotoReference]]:
         if origin not in loaded:
             model = origin.load()
-            context = reference_answers(_entered(model), folder_photos(photos))
-            loaded[origin] = (model, context.__enter__())
-            opened.append(context)
+            kept = stored_photos(folder_photos(photos), [origin.image_size])
+            reference = opened.enter_context(ReferenceRunner(model))
+            context = reference_answers(reference, opened.enter_context(kept))
+            loaded[origin] = (model, opened.enter_context(context))
         return loaded[origin]
 
     def run(path: Path, runtime: str, change: Change | None = None) -> BundleReport:
@@ -146,12 +149,5 @@ def judge(photos: Path) -> Iterator[Judge]:
                 judging.judge_run(report, entry, references, THREADS, None, Progress(False))
             return report
 
-    yield run
-    for context in opened:
-        context.__exit__(None, None, None)
-
-
-def _entered(model: MobileSAM) -> ReferenceRunner:
-    runner = ReferenceRunner(model)
-    runner.load()
-    return runner
+    with opened:
+        yield run

@@ -52,7 +52,7 @@ def flipped_decoder_signs(weights: Weights) -> Weights:
 
 def permuted_masks(weights: Weights) -> Weights:
     """Masks 1 and 2 change places."""
-    pairs = {}
+    pairs: Weights = {}
     for layer in range(3):
         for part in _PARTS:
             one, two = (f"{HYPER}.{mask}.layers.{layer}.{part}" for mask in (1, 2))

@@ -18,7 +18,7 @@ from coremltools.proto import Model_pb2
 SPEC = Path("Data/com.apple.CoreML/model.mlmodel")
 WEIGHTS = Path("Data/com.apple.CoreML/weights/weight.bin")
 SENTINEL = 0xDEADBEEF
-DTYPES = {10: np.dtype(np.float16), 11: np.dtype(np.float32)}
+DTYPES: dict[int, np.dtype[Any]] = {10: np.dtype(np.float16), 11: np.dtype(np.float32)}
 """By the number of the dtype in the program."""
 
 

@@ -29,7 +29,8 @@ from mobilesam_cli import app  # noqa: E402
 from parity.bisection.alignment import Aligned  # noqa: E402
 from parity.bisection.coreml import open_aligned  # noqa: E402
 from parity.bisection.engine import Engine, EvaluatedOp  # noqa: E402
-from parity.bisection.run import PromptedImage, Sides, bisect_model, examine  # noqa: E402
+from parity.bisection.run import bisect_model, examine  # noqa: E402
+from parity.bisection.sides import PromptedImage, Sides  # noqa: E402
 from parity.bisection.verdict import find_fault  # noqa: E402
 from parity.origin import Origin  # noqa: E402
 from parity.thresholds import Thresholds  # noqa: E402
@@ -96,7 +97,8 @@ def spread(faults: Sequence[Fault], seed: int) -> Iterator[Fault]:
         kinds.setdefault(fault.kind, []).append(fault)
     generator = random.Random(seed)
     groups = list(kinds.values())
-    for group in (groups, *groups):
+    generator.shuffle(groups)
+    for group in groups:
         generator.shuffle(group)
     for turn in range(max(map(len, groups))):
         yield from (group[turn] for group in groups if turn < len(group))

@@ -14,7 +14,8 @@ from mobile_runtime_tests.test_bisect_faults import REAL, change, outputs_of, su
 from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError
 from parity.bisection.formats import FORMATS
-from parity.bisection.run import Sides, bisect_model, examine
+from parity.bisection.run import bisect_model, examine
+from parity.bisection.sides import Sides
 from parity.bisection.verdict import find_fault
 from parity.thresholds import Thresholds
 from tests.tiny_bundles import tiny_bundle, tiny_model

@@ -45,7 +45,11 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if kind is None:
+            self._bars.stop()
+        else:
+            self._bars.live.transient = True  # nothing stays to be read but the error
+            self._bars.live.stop()
 
     @contextmanager
     def task(self, title: str, steps: int, done: int = 0) -> Iterator[Step]:

@@ -7,7 +7,15 @@ import typer
 
 from mobilesam.errors import InputError
 from mobilesam.weights.demo import DEMO
-from mobilesam_cli.options import COMMAND_LINE, Json, Threads, require_place, say_demo
+from mobilesam_cli.options import (
+    COMMAND_LINE,
+    Json,
+    SkipUnusable,
+    Threads,
+    require_place,
+    say,
+    say_demo,
+)
 
 if TYPE_CHECKING:
     from parity.evaluation.scores import EvaluationReport
@@ -47,6 +55,7 @@ def evaluate(
         str | None, typer.Option(help="Which of a bundle's runtimes.", show_default="its first")
     ] = None,
     threads: Threads = None,
+    skip_unusable: SkipUnusable = False,
     out: Annotated[Path | None, typer.Option(help="Also write the result, as JSON.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -65,6 +74,7 @@ def evaluate(
         image_size=image_size,
         runtime=runtime,
         threads=threads,
+        skip_unusable=skip_unusable,
         progress=not as_json,
         command=context.meta[COMMAND_LINE],
     )
@@ -76,6 +86,8 @@ def evaluate(
         typer.echo(result.model_dump_json(indent=2))
         return
     _print(result)
+    for each in result.unusable_images:
+        say("note", f"left out {each.image}: {each.reason}")
     if out is not None:
         typer.echo(f"{out}: result")
 

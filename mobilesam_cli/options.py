@@ -34,6 +34,10 @@ Bundles = Annotated[
 Photos = Annotated[
     Path | None, typer.Option(help="Folder of photos.", show_default="scikit-image's")
 ]
+SkipUnusable = Annotated[
+    bool,
+    typer.Option("--skip-unusable", help="Go on without photos that cannot be used; list them."),
+]
 ReferenceWeights = Annotated[
     str | None,
     typer.Option(

@@ -13,6 +13,7 @@ from mobilesam_cli.options import (
     Photos,
     ReferenceWeights,
     ReportFolder,
+    SkipUnusable,
     Threads,
     ThresholdsFile,
     require_inputs,
@@ -48,6 +49,7 @@ def parity(
         bool,
         typer.Option("--gallery", help="Show in the report what the weights draw on photos."),
     ] = False,
+    skip_unusable: SkipUnusable = False,
     as_json: Json = False,
 ) -> None:
     """Judge bundles against the PyTorch model.
@@ -74,6 +76,7 @@ def parity(
         progress=not as_json,
         compute_units=compute_units and compute_units.upper(),
         gallery=gallery,
+        skip_unusable=skip_unusable,
         command=context.meta[COMMAND_LINE],
     )
     finish(result, report, as_json=as_json)

@@ -14,6 +14,7 @@ from mobilesam_cli.options import (
     Quiet,
     ReferenceWeights,
     ReportFolder,
+    SkipUnusable,
     Threads,
     ThresholdsFile,
     listed,
@@ -37,6 +38,7 @@ def pack(
     out: Annotated[Path, typer.Option(help="The replay folder to write.", show_default=False)],
     images: Photos = None,
     weights: ReferenceWeights = None,
+    skip_unusable: SkipUnusable = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a folder with bundles, inputs, PyTorch's answers and run.py."""
@@ -50,9 +52,12 @@ def pack(
         out,
         images=images,
         weights=weights,
+        skip_unusable=skip_unusable,
         progress=not quiet,
         command=context.meta[COMMAND_LINE],
     )
+    for each in packed.index.unusable_images:
+        say("note", f"left out {each.image}: {each.reason}")
     for kind, size in packed.size_bytes.items():
         typer.echo(f"{size / 1e6:8.1f} MB  {kind}")
     cases = sum(len(photo.cases) for photo in packed.index.photos)

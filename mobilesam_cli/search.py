@@ -11,6 +11,7 @@ from mobilesam_cli.options import (
     ImageSize,
     Json,
     Photos,
+    SkipUnusable,
     Threads,
     Weights,
     print_json,
@@ -53,6 +54,7 @@ def search(
         Path | None, typer.Option(help="The scheme file.", show_default="WORK/mixed.toml")
     ] = None,
     threads: Threads = None,
+    skip_unusable: SkipUnusable = False,
     as_json: Json = False,
 ) -> None:
     """Find the smallest or fastest mixed scheme whose masks keep a mean IoU, and confirm it.
@@ -72,12 +74,16 @@ def search(
     require_writable_folder(out.parent)
 
     from mobilesam.progress import Progress
+    from parity.image_folder import folder_photos
     from parity.mixed_precision.confirm import confirm
     from parity.mixed_precision.search import search as run
     from parity.mixed_precision.workbench import require_target, search_photos, workbench
+    from parity.photos import require_usable
 
     require_target(target)
     photos = search_photos(images, count)
+    if confirm_images is not None:
+        require_usable(folder_photos(confirm_images), [image_size], skip_unusable=skip_unusable)
     with (
         Progress(not as_json) as progress,
         workbench(
@@ -87,10 +93,12 @@ def search(
             image_size=image_size,
             progress=progress,
             threads=threads,
+            skip_unusable=skip_unusable,
             timed=objective == "latency",
         ) as trials,
     ):
         limit = None if max_mb is None else round(max_mb * MB)
+        searched = len(trials.references)
         found = run(trials, min_miou, progress, objective=objective, max_bytes=limit)
     out.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(out) as temporary:
@@ -101,6 +109,7 @@ def search(
         weights=weights,
         image_size=image_size,
         images=confirm_images,
+        skip_unusable=skip_unusable,
         progress=not as_json,
     )
     kept = confirmed.miou >= min_miou
@@ -119,7 +128,7 @@ def search(
         )
     else:
         typer.echo(
-            f"{out}: mask IoU {found.trial.miou:.4f} on {len(photos)} search photos; "
+            f"{out}: mask IoU {found.trial.miou:.4f} on {searched} search photos; "
             f"{confirmed.miou:.4f} on {len(confirmed.report.images)} unseen ones, "
             f"{confirmed.size_bytes / MB:.2f} MB in {confirmed.bundle}"
         )

@@ -10,6 +10,7 @@ from mobilesam_cli.options import (
     ImageSize,
     Json,
     Photos,
+    SkipUnusable,
     Threads,
     Weights,
     listed,
@@ -40,6 +41,7 @@ def sensitivity(
     ] = Path("search"),
     plot: Annotated[Path | None, typer.Option(help="Also write the plot, .svg.")] = None,
     threads: Threads = None,
+    skip_unusable: SkipUnusable = False,
     as_json: Json = False,
 ) -> None:
     """Quantize one group of layers at a time: mask IoU lost against bytes saved."""
@@ -67,6 +69,7 @@ def sensitivity(
             image_size=image_size,
             progress=progress,
             threads=threads,
+            skip_unusable=skip_unusable,
         ) as trials,
     ):
         costs = measure(trials, listed(precision), progress)

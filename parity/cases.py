@@ -91,13 +91,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class PromptedPhoto:
-    """An image of the suite, read when it is needed.
+    """A photo and what to point at in it, before either is read.
 
     Attributes:
         name: in the report.
-        load: returns the image, HxWx3 uint8 RGB.
+        load: decodes the image, HxWx3 uint8 RGB.
         subject: returns what to point at in an image of that (H, W).
-        turn: place in the suite; rotates which edge and which corner the border points lie at.
+        turn: place among the photos; rotates which edge and which corner the border points lie at.
     """
 
     name: str
@@ -107,15 +107,31 @@ class PromptedPhoto:
 
     def cases(self, size: tuple[int, int], image_size: int) -> list[Case]:
         """The image's cases in a frame of side ``image_size``; ``one_point`` comes first."""
-        frame = Frame(size, image_size)
-        subject = self.subject(size)
-        made = []
-        for name, kind, points, labels, box in _prompts(subject, size, self.turn):
-            prompt = make_prompt(points or None, labels or None, box, original_size=size)
-            mask = None if kind == "border_point" else subject.mask
-            refines = kind == "mask_refinement"
-            made.append(Case(self.name, name, kind, prompt, frame, mask, refines))
-        return made
+        return cases_of(self.name, self.subject(size), size, image_size, self.turn)
+
+
+def cases_of(
+    image: str, subject: Subject, size: tuple[int, int], image_size: int, turn: int
+) -> list[Case]:
+    """Every case of one image; ``one_point`` comes first.
+
+    Args:
+        image: its name.
+        subject: what to point at.
+        size: H, W of the image in pixels.
+        image_size: S, the side of the model's frame.
+        turn: place among the photos; rotates which edge and which corner the border points lie at.
+
+    Raises:
+        ImageError: the image is too elongated for the frame.
+    """
+    frame = Frame(size, image_size)
+    made = []
+    for name, kind, points, labels, box in _prompts(subject, size, turn):
+        prompt = make_prompt(points or None, labels or None, box, original_size=size)
+        mask = None if kind == "border_point" else subject.mask
+        made.append(Case(image, name, kind, prompt, frame, mask, kind == "mask_refinement"))
+    return made
 
 
 def is_degenerate(mask: Bools) -> bool:

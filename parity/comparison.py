@@ -16,6 +16,7 @@ from parity.gallery import draw_gallery, first_answers
 from parity.image_folder import folder_photos
 from parity.judging import BundleRun, check_run, empty_report, judge_run
 from parity.origin import Origin
+from parity.photos import stored_photos
 from parity.references import reference_answers
 from parity.report import Report
 from parity.schema import BundleReport
@@ -32,6 +33,7 @@ def compare(
     measure: bool = True,
     compute_units: str | None = None,
     gallery: bool = False,
+    skip_unusable: bool = False,
     progress: bool = True,
     command: str = "",
 ) -> Report:
@@ -55,6 +57,7 @@ def compare(
         compute_units: for Core ML on a Mac.
         gallery: also draw what the weights make of the built-in photos; where bundles come from
             several weights, those of the first.
+        skip_unusable: go on without photos that cannot be used; the report lists them.
         progress: show progress on the terminal.
         command: the command line that makes this report again, for the report to state.
 
@@ -65,17 +68,23 @@ def compare(
     Raises:
         BundleError: no bundle was given, one has no or a malformed manifest, or a file is missing.
         CheckpointError: the reference's weights cannot be loaded.
-        InputError: the images or thresholds cannot be used.
+        InputError: the thresholds or photos cannot be used; every photo that cannot is named,
+            before any model or bundle is loaded.
     """
     limits = Thresholds(None if thresholds is None else Path(thresholds))
     runs = [run for bundle in open_bundles(bundles) for run in _runs(bundle, limits)]
-    photos = default_photos() if images is None else folder_photos(Path(images))
+    given = default_photos() if images is None else folder_photos(Path(images))
     origins = {run: Origin.of(run.bundle, weights) for run in runs}
-    models = {origin: origin.load() for origin in dict.fromkeys(origins.values())}
-    first = next(iter(models.values()))
-    report = empty_report(photos, limits, first, command)
-    judged: dict[BundleRun, BundleReport] = {}
-    with Progress(progress) as shown:
+    with Progress(progress) as shown, ExitStack() as opened:
+        with shown.task("photos", len(given)) as step:
+            sizes = sorted({origin.image_size for origin in origins.values()})
+            photos = opened.enter_context(
+                stored_photos(given, sizes, skip_unusable=skip_unusable, advance=step)
+            )
+        models = {origin: origin.load() for origin in dict.fromkeys(origins.values())}
+        first = next(iter(models.values()))
+        report = empty_report(photos, limits, first, command)
+        judged: dict[BundleRun, BundleReport] = {}
         if gallery:
             with ReferenceRunner(first) as reference, shown.task("gallery", len(PHOTOS)) as step:
                 report.gallery_photos = draw_gallery(reference, step)
@@ -86,12 +95,13 @@ def compare(
             if not intact:
                 continue
             with ReferenceRunner(model) as reference, ExitStack() as kept:
-                with shown.task("PyTorch reference", len(photos)) as step:
+                with shown.task("PyTorch reference", len(photos.photos)) as step:
                     answers = kept.enter_context(reference_answers(reference, photos, step))
                 if images is not None or not gallery:  # else these photos are drawn already
                     report.gallery |= first_answers(answers)
                 for run in intact:
                     judge_run(judged[run], run, answers, threads, compute_units, shown)
+        report.unusable_images = photos.unusable
         report.bundles = [judged[run] for run in runs]
         if measure:
             _measure(report, runs, next(iter(models)), threads, compute_units, shown)

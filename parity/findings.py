@@ -67,8 +67,14 @@ def compare_runner(
     findings = Findings()
     for index, reference in enumerate(references):
         advance(reference.photo.name)
-        rgb = reference.photo.load()
-        given = reference.embedding()
+        try:
+            rgb, given = reference.photo.pixels(), reference.embedding()
+        except (OSError, ValueError) as error:
+            findings.skipped.append(
+                f"{reference.photo.name} could not be read any more ({error}): its "
+                f"{len(reference.cases)} cases were not judged"
+            )
+            continue
         own = runner.encode(rgb)
         _compare_embeddings(findings, reference.photo.name, given, own)
         for answer in reference.answers():
@@ -79,9 +85,10 @@ def compare_runner(
                     f"{runner.contract.slots}: not judged"
                 )
                 continue
-            alone = runner.decode(given, case.prompt, case.frame)
+            prompt = runner.prepare_prompt(case.prompt, case.frame)
+            alone = runner.decode_prepared(given, prompt)
             _compare_masks(findings, "decoder", index, answer, alone)
-            together = runner.decode(own, case.prompt, case.frame)
+            together = runner.decode_prepared(own, prompt)
             _compare_masks(findings, "end_to_end", index, answer, together)
     findings.skipped = list(dict.fromkeys(findings.skipped))
     return findings
@@ -163,5 +170,5 @@ def _compare_mask(answer: Answer, export: Decoded, masks: Bools, channel: int) -
 
 
 def _nan_last(value: float) -> float:
-    """For comparing: not-a-number counts as infinitely wrong."""
+    """The value, or infinity in place of not-a-number, so that it compares as the worst."""
     return float("inf") if np.isnan(value) else value

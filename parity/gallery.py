@@ -16,7 +16,7 @@ MAX_SIDE = 320
 """Longest side of a picture in pixels."""
 
 FIRST_ANSWERS = 4
-"""So many photos of a run are shown by :func:`first_answers`."""
+"""Number of photos of a run that :func:`first_answers` shows."""
 
 
 def draw_gallery(runner: Runner, advance: Step = lambda _: None) -> list[GalleryPhoto]:
@@ -73,6 +73,6 @@ def first_answers(references: Sequence[PhotoReference]) -> dict[str, str]:
     pictures = {}
     for reference in references[:FIRST_ANSWERS]:
         first = next(iter(reference.answers()))
-        picture = draw_masks(reference.photo.load(), first.case.prompt, first.masks)
+        picture = draw_masks(reference.photo.pixels(), first.case.prompt, first.masks)
         pictures[f"{first.case.image}, {first.case.name}"] = data_uri(picture)
     return pictures

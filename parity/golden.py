@@ -22,6 +22,7 @@ from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.cases import PromptedPhoto, PromptType, default_photos, middle
 from parity.origin import Origin
+from parity.photos import stored_photos
 from parity.references import Answer, PhotoReference, reference_answers
 from parity.thresholds import Row, Thresholds
 
@@ -140,8 +141,9 @@ def write_golden(
     runner = open_runner(bundle, bundle.runtimes[0])
     with (
         new_folder(out) as made,
+        stored_photos([photo], [bundle.manifest.image_size]) as photos,
         ReferenceRunner(model) as reference,
-        reference_answers(reference, [photo]) as (answers,),
+        reference_answers(reference, photos) as (answers,),
     ):
         return _write(made, bundle, runner, answers, row)
 
@@ -149,7 +151,7 @@ def write_golden(
 def _write(
     folder: Path, bundle: Bundle, runner: BundleRunner, photo: PhotoReference, row: Row
 ) -> Golden:
-    rgb = photo.photo.load()
+    rgb = photo.photo.pixels()
     answers = [a for a in photo.answers() if a.case.slots <= runner.contract.slots]
     if not answers:
         raise BundleError(
@@ -206,5 +208,5 @@ def _save(folder: Path, place: str, arrays: Mapping[str, np.ndarray]) -> tuple[T
 
 
 def _photo(path: Path) -> PromptedPhoto:
-    load_image(path)  # refused before a model is loaded
-    return PromptedPhoto(path.name, lambda: load_image(path), middle)
+    pixels = load_image(path)  # refused before a model is loaded
+    return PromptedPhoto(path.name, lambda: pixels, middle)

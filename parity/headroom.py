@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from converters.modules import HIDDEN
-from mobilesam.runtimes.base import BundleRunner
+from mobilesam.runtimes.base import Arrays, BundleRunner
 from parity.references import PhotoReference
 from parity.schema import Headroom, OpRange
 
@@ -47,13 +47,14 @@ def measure_headroom(runner: BundleRunner, reference: PhotoReference) -> list[He
         One entry a component; none where the runner cannot look inside, or nothing is float16.
     """
     case = reference.cases[0]
-    inputs = {
-        "encoder": runner.prepare_image(reference.photo.load()),
-        "decoder": {
-            "image_embeddings": reference.embedding(),
-            **runner.prepare_prompt(case.prompt, case.frame),
-        },
-    }
+
+    def image() -> Arrays:
+        return runner.prepare_image(reference.photo.pixels())
+
+    def prompt() -> Arrays:
+        packed = runner.prepare_prompt(case.prompt, case.frame)
+        return {"image_embeddings": reference.embedding(), **packed}
+
     found = []
     for component in runner.components:
         ops: list[OpRange] = []
@@ -62,6 +63,6 @@ def measure_headroom(runner: BundleRunner, reference: PhotoReference) -> list[He
             largest = largest_of(value)
             ops.append(OpRange(name=name, largest=largest, headroom_bits=headroom_bits(largest)))
 
-        if runner.watch_half(component, inputs[component], note):
+        if runner.watch_half(component, image if component == "encoder" else prompt, note):
             found.append(Headroom(component=component, image=case.image, ops=ops))
     return found

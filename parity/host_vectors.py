@@ -31,7 +31,7 @@ from mobilesam.inference.transforms import (
 )
 
 SIDE = 32
-"""S of the vectors that hold images or logits."""
+"""Side of the frame of those vectors that hold images or logits, in pixels."""
 
 LOGIT_TOLERANCE = 1e-4
 """Most a logit at the photo's size may differ: float32 rounds otherwise on other processors."""
@@ -224,7 +224,7 @@ def _scaling(size: Size, levels: int) -> Vector:
 
 
 def _planes(size: Size) -> Vector:
-    """Of a photo that has the frame's size already."""
+    """The encoder's inputs for a photo that has the frame's size already."""
     photo = _photo(size)
     image, valid_size = pixels_input(photo, max(size))
     return {

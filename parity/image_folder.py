@@ -16,11 +16,12 @@ def folder_photos(folder: Path) -> list[PromptedPhoto]:
     the middle.
 
     Raises:
-        InputError: no such folder, no images in it, or a manifest that does not fit.
+        InputError: no such folder, no images in it, or a malformed manifest. Whether each photo can
+            be used is found as it is read, see :mod:`parity.photos`.
     """
     require_folder(folder)
     if (folder / MANIFEST).is_file():
-        return _described(folder, read_manifest(folder))
+        return _described(folder, read_manifest(folder, require_files=False))
     return [
         PromptedPhoto(path.name, partial(load_image, path), middle, turn)
         for turn, path in enumerate(image_files(folder))

@@ -16,10 +16,11 @@ from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import WeightsInfo
-from parity.cases import DEGENERATE_RULE, PROMPT_TYPES, PromptedPhoto
+from parity.cases import DEGENERATE_RULE, PROMPT_TYPES
 from parity.checks import checks, equality, reasons
 from parity.findings import Findings, compare_runner
 from parity.headroom import measure_headroom
+from parity.photos import PhotoSet
 from parity.references import PhotoReference
 from parity.report import Report
 from parity.schema import BundleReport, Check
@@ -44,7 +45,7 @@ class BundleRun:
 
 
 def check_run(run: BundleRun, model: Weighted) -> BundleReport:
-    """The beginning of a report: FAIL so far, with reasons why it must not be run, if any."""
+    """A report with the verdict FAIL; one without reasons is of an intact bundle, to be run."""
     report = _empty_bundle_report(run)
     report.checks = _integrity(run, model)
     report.reasons = reasons(report.checks)
@@ -76,7 +77,8 @@ def judge_opened(
         with opened() as runner, shown.task(title, len(answers)) as step:
             report.engine = runner.engine
             judge_runner(report, runner, answers, row, step)
-            report.headroom = measure_headroom(runner, answers[0])
+            if answers:
+                report.headroom = measure_headroom(runner, answers[0])
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
         report.reasons.append(f"could not be run: {error or type(error).__name__}")
@@ -105,8 +107,8 @@ def judge_runner(
     if findings.worst is not None:
         worst = findings.worst
         report.worst_case = f"{worst.case.image}, {worst.case.name}"
-        photo = answers[worst.photo].photo.load()
-        picture = draw_case(photo, worst.case.prompt, worst.reference_mask, worst.exported_mask)
+        pixels = answers[worst.photo].photo.pixels()
+        picture = draw_case(pixels, worst.case.prompt, worst.reference_mask, worst.exported_mask)
         report.worst_picture = data_uri(picture)
     return findings
 
@@ -144,7 +146,7 @@ def _empty_bundle_report(run: BundleRun) -> BundleReport:
 
 
 def empty_report(
-    photos: Sequence[PromptedPhoto], limits: Thresholds, model: Weighted, command: str = ""
+    photos: PhotoSet, limits: Thresholds, model: Weighted, command: str = ""
 ) -> Report:
     """A report of this machine that has no bundle yet; its weights are the model's."""
     return Report(
@@ -158,7 +160,8 @@ def empty_report(
             "torch": torch.__version__,
         },
         weights=dict(vars(model.weights)) if model.weights else {},
-        images=[photo.name for photo in photos],
+        images=[photo.name for photo in photos.photos],
+        unusable_images=photos.unusable,
         prompt_types=list(PROMPT_TYPES),
         degenerate_rule=DEGENERATE_RULE,
         thresholds_file=str(limits.path),

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.transforms import MASK_THRESHOLD, Frame, upscale_logits
 from mobilesam.progress import Step
 from mobilesam.runtimes.base import Decoded, Runner
-from parity.cases import Case, PromptedPhoto, is_degenerate
+from parity.cases import Case, is_degenerate
 from parity.metrics import boundary
+from parity.photos import PhotoSet, StoredPhoto, unusable_image
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -49,14 +50,24 @@ class Answer:
 
 
 class PhotoReference:
-    """One photo with the reference's embedding and its answer to each of its cases."""
+    """One photo with the reference's embedding and its answer to each of its cases.
 
-    def __init__(
-        self, photo: PromptedPhoto, cases: Sequence[Case], folder: Path, index: int
-    ) -> None:
+    What takes much room lies in a file: the answers, the masks that they make, and the mask that a
+    person drew.
+
+    Args:
+        photo: decoded and stored.
+        cases: of the photo, in the frame of the reference.
+        folder: for the file.
+        index: place of the photo, which names the file.
+    """
+
+    def __init__(self, photo: StoredPhoto, cases: Sequence[Case], folder: Path, index: int) -> None:
         self.photo = photo
         self.cases = tuple(cases)
+        """Without the mask that a person drew, once :meth:`keep` has put it on disk."""
         self._file = folder / f"{index}.npz"
+        self._human = tuple(case.human_mask is not None for case in cases)
 
     def compute(self, runner: Runner, rgb: np.ndarray) -> None:
         """Ask the reference, and keep what it answers."""
@@ -70,6 +81,7 @@ class PhotoReference:
             embedding: the reference's.
             answer: called with each case, whose mask input is there by then.
         """
+        humans = [case.human_mask for case in self.cases if case.human_mask is not None]
         cases: list[Case] = []
         low_res: list[Floats] = []
         iou: list[Floats] = []
@@ -78,7 +90,7 @@ class PhotoReference:
             if case.refines:
                 case = case.refined(low_res[0][choose_mask(cases[0].prompt, iou[0])])
             decoded = answer(case)
-            cases.append(case)
+            cases.append(replace(case, human_mask=None))
             low_res.append(decoded.low_res)
             iou.append(decoded.iou)
         self.cases = tuple(cases)
@@ -92,6 +104,7 @@ class PhotoReference:
             iou=np.stack(iou),
             masks=np.packbits(masks, axis=-1),
             boundaries=np.packbits([[boundary(m) for m in four] for four in masks], axis=-1),
+            human=np.packbits(humans[0] if humans else np.zeros((0, 0), np.bool_), axis=-1),
         )
 
     def embedding(self) -> Floats:
@@ -101,17 +114,21 @@ class PhotoReference:
         return array
 
     def answers(self) -> Iterator[Answer]:
-        """The reference's answer to each case, in order."""
+        """The reference's answer to each case, in order; cases with the mask that a person drew."""
         with np.load(self._file) as stored:
             parts = [stored[name] for name in ("low_res", "iou", "masks", "boundaries")]
-        for case, low_res, iou, packed, packed_boundaries in zip(self.cases, *parts, strict=True):
-            masks = _unpacked(packed, case.frame)
+            packed_human = stored["human"]
+        frame = self.cases[0].frame
+        human = _unpacked(packed_human, frame) if packed_human.size else None
+        rows = zip(self.cases, self._human, *parts, strict=True)
+        for case, has_human, low_res, iou, packed, packed_boundaries in rows:
+            masks = _unpacked(packed, frame)
             yield Answer(
-                case=case,
+                case=replace(case, human_mask=human) if has_human else case,
                 low_res=low_res,
                 iou=iou,
                 masks=masks,
-                boundaries=_unpacked(packed_boundaries, case.frame),
+                boundaries=_unpacked(packed_boundaries, frame),
                 degenerate=tuple(is_degenerate(mask) for mask in masks),
                 chosen=choose_mask(case.prompt, iou),
             )
@@ -123,24 +140,26 @@ def _unpacked(bits: npt.NDArray[np.uint8], frame: Frame) -> Bools:
 
 @contextmanager
 def reference_answers(
-    runner: Runner, photos: Sequence[PromptedPhoto], advance: Step = lambda _: None
+    runner: Runner, photos: PhotoSet, advance: Step = lambda _: None
 ) -> Iterator[list[PhotoReference]]:
     """Every photo answered by the reference; what is kept on disk goes when the block ends.
 
     Args:
         runner: the reference, opened.
-        photos: of the suite.
+        photos: of the run; one that cannot be read any more joins the unusable ones.
         advance: called with each photo's name before it is computed.
-
-    Raises:
-        ImageError: a photo cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="mobilesam-parity-") as folder:
         references = []
-        for index, photo in enumerate(photos):
+        for index, photo in enumerate(photos.photos):
             advance(photo.name)
-            rgb = photo.load()
-            cases = photo.cases(rgb.shape[:2], runner.image_size)
+            try:
+                rgb, cases = photo.pixels(), photo.cases(runner.image_size)
+            except (OSError, ValueError) as error:
+                lost = unusable_image(photo.name, error)
+                if lost not in photos.unusable:
+                    photos.unusable.append(lost)
+                continue
             reference = PhotoReference(photo, cases, Path(folder), index)
             reference.compute(runner, rgb)
             references.append(reference)

@@ -7,9 +7,11 @@ invented.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
 
-SCHEMA_VERSION = "1.2"
+from mobilesam.bundle.manifest import Record
+
+SCHEMA_VERSION = "1.3"
 
 
 def _null_is_nan(value: Any) -> Any:
@@ -26,13 +28,13 @@ Number = Annotated[
 Stage = Literal["integrity", "encoder", "decoder", "end_to_end"]
 
 
-class Record(BaseModel):
-    """Base of the report: unknown keys are errors, not-a-number is written as null."""
+class ReportRecord(Record):
+    """Base of the report: filled in as a run goes on; not-a-number is written as null."""
 
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+    model_config = ConfigDict(frozen=False, ser_json_inf_nan="null")
 
 
-class EncoderMetrics(Record):
+class EncoderMetrics(ReportRecord):
     """Exported image embedding of one image against the reference's."""
 
     image: str
@@ -40,12 +42,12 @@ class EncoderMetrics(Record):
     max_abs_error: Number
     relative_l2: Number
     channel_relative_l2: float | None = None
-    """Of the worst channel; null in reports older than 1.2."""
+    """Relative L2 of the channel with the largest; null in reports older than 1.2."""
     cosine: Number
     psnr_db: float | None
 
 
-class MaskMetrics(Record):
+class MaskMetrics(ReportRecord):
     """One of the four masks of a case.
 
     ``mask_iou`` and ``boundary_iou`` are null where the reference mask is degenerate (see
@@ -60,7 +62,7 @@ class MaskMetrics(Record):
     iou_prediction_error: Number
 
 
-class CaseMetrics(Record):
+class CaseMetrics(ReportRecord):
     """One case (image and prompt) at one stage.
 
     Attributes:
@@ -85,7 +87,7 @@ class CaseMetrics(Record):
     human_iou_export: float | None = None
 
 
-class Check(Record):
+class Check(ReportRecord):
     """One threshold applied: what was measured, what was asked, and where it was worst."""
 
     metric: str
@@ -97,7 +99,7 @@ class Check(Record):
     where: str = ""
 
 
-class Timing(Record):
+class Timing(ReportRecord):
     """Seconds of one component after warm-up."""
 
     median_s: float
@@ -105,7 +107,7 @@ class Timing(Record):
     runs: int
 
 
-class Measurement(Record):
+class Measurement(ReportRecord):
     """Cost of one component, measured in a process of its own; memory is null if unknown."""
 
     component: Literal["encoder", "decoder"]
@@ -119,7 +121,7 @@ class Measurement(Record):
     """False where this machine emulates (Core ML off a Mac): the time says nothing of a phone."""
 
 
-class OpRange(Record):
+class OpRange(ReportRecord):
     """The largest |value| that an op of a float16 file gives; see ``parity.headroom``.
 
     Both figures are null of integers, where a value is not finite, and where all are zero.
@@ -130,7 +132,7 @@ class OpRange(Record):
     headroom_bits: float | None
 
 
-class Headroom(Record):
+class Headroom(ReportRecord):
     """How near the ops of one float16 file come to an overflow, on one image, in their order."""
 
     component: Literal["encoder", "decoder"]
@@ -144,7 +146,7 @@ class Headroom(Record):
         return min(known, key=lambda op: op.headroom_bits or 0.0, default=None)
 
 
-class BundleReport(Record):
+class BundleReport(ReportRecord):
     """Everything about one bundle on one runtime, the verdict first."""
 
     bundle: str
@@ -173,7 +175,7 @@ class BundleReport(Record):
     """The worst case drawn, as a data URI: photo with prompt, reference mask, exported mask."""
 
 
-class Tradeoff(Record):
+class Tradeoff(ReportRecord):
     """What one bundle on one runtime costs, and what it gives up; see ``parity.report.tradeoff``.
 
     Attributes:
@@ -201,7 +203,7 @@ class Tradeoff(Record):
     on_latency_front: bool = False
 
 
-class GalleryPicture(Record):
+class GalleryPicture(ReportRecord):
     """A photo with a prompt and one mask drawn on it.
 
     Attributes:
@@ -215,7 +217,7 @@ class GalleryPicture(Record):
     picture: str
 
 
-class GalleryPhoto(Record):
+class GalleryPhoto(ReportRecord):
     """What the reference draws for one object in one photo.
 
     Attributes:
@@ -233,7 +235,14 @@ class GalleryPhoto(Record):
     multimask: list[GalleryPicture]
 
 
-class ReportData(Record):
+class UnusableImage(ReportRecord):
+    """A photo that was left out, and why, in one sentence."""
+
+    image: str
+    reason: str
+
+
+class ReportData(ReportRecord):
     """One run over any number of bundles."""
 
     schema_version: str = SCHEMA_VERSION
@@ -242,6 +251,8 @@ class ReportData(Record):
     machine: dict[str, str]
     weights: dict[str, str]
     images: list[str]
+    unusable_images: list[UnusableImage] = []
+    """Photos of the folder that could not be used, so that nothing was judged on them."""
     prompt_types: list[str]
     degenerate_rule: str
     thresholds_file: str

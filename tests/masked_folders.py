@@ -77,7 +77,8 @@ def compressed(mask: np.ndarray) -> dict:
 
 def coco_file() -> dict:
     """The same photos and masks as a COCO instances file, and a crowd that is to be left out."""
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for seed, name in enumerate(NAMES):
         _, labels = photo(seed)
         height, width = SIZE

@@ -103,8 +103,12 @@ class ImageManifest(BaseModel):
     images: list[ImageEntry]
 
 
-def read_manifest(folder: Path) -> ImageManifest:
+def read_manifest(folder: Path, *, require_files: bool = True) -> ImageManifest:
     """The manifest of a folder of images with masks.
+
+    Args:
+        folder: that holds ``manifest.json``.
+        require_files: check that every image and label image is there.
 
     Raises:
         InputError: the folder has no manifest, or one that is malformed, lists no images, or lists
@@ -120,7 +124,7 @@ def read_manifest(folder: Path) -> ImageManifest:
         raise InputError(f"{folder} has no {MANIFEST} that describes images and masks") from None
     if not manifest.images:
         raise InputError(f"{path} lists no images")
-    for entry in manifest.images:
+    for entry in manifest.images if require_files else ():
         for name in (entry.file, entry.mask):
             if name is not None and not (folder / name).is_file():
                 raise InputError(f"{path} lists '{name}', which is not there")

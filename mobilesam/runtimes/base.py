@@ -109,12 +109,16 @@ class BundleRunner(Runner):
         """Run one component on raw contract tensors, named as in the contract, float32."""
 
     def watch_half(
-        self, component: Component, inputs: Arrays, observe: "Callable[[str, Tensor], None]"
+        self,
+        component: Component,
+        prepare: Callable[[], Arrays],
+        observe: "Callable[[str, Tensor], None]",
     ) -> bool:
         """Run one component of a float16 file and hand over what each op gives, by name, in order.
 
         Args:
-            component, inputs: as of :meth:`run`.
+            component: as of :meth:`run`.
+            prepare: makes the inputs of :meth:`run`; called only where the file is run.
             observe: called with each op's name and value.
 
         Returns:
@@ -135,6 +139,9 @@ class BundleRunner(Runner):
         return self.run("encoder", self.prepare_image(image))["image_embeddings"]
 
     def decode(self, embedding: np.ndarray, prompt: Prompt, frame: Frame) -> Decoded:
-        inputs = {"image_embeddings": embedding, **self.prepare_prompt(prompt, frame)}
-        outputs = self.run("decoder", inputs)
+        return self.decode_prepared(embedding, self.prepare_prompt(prompt, frame))
+
+    def decode_prepared(self, embedding: np.ndarray, prompt: Arrays) -> Decoded:
+        """Like :meth:`decode`, for a prompt that :meth:`prepare_prompt` has made into inputs."""
+        outputs = self.run("decoder", {"image_embeddings": embedding, **prompt})
         return Decoded(outputs["low_res_masks"][0], outputs["iou_predictions"][0])

@@ -113,7 +113,10 @@ class CoreMLRunner(CheckedRunner):
         return {**arrays, "image": Image.fromarray(pixels)}
 
     def watch_half(
-        self, component: Component, inputs: Arrays, observe: Callable[[str, Tensor], None]
+        self,
+        component: Component,
+        prepare: Callable[[], Arrays],
+        observe: Callable[[str, Tensor], None],
     ) -> bool:
         program = self._opened[component]
         if not isinstance(program, CoreMLProgram) or program.precision != "fp16":
@@ -126,7 +129,7 @@ class CoreMLRunner(CheckedRunner):
                     observe(tensor.name, value)
 
         with torch_threads(self.threads), bundle_errors():
-            program.run(inputs, tell)
+            program.run(prepare(), tell)
         return True
 
 

@@ -41,7 +41,7 @@ class Match(NamedTuple):
 
 
 Matches = dict[str, Match]
-"""By the name of the file's value."""
+"""Matches by the name that a value has in the file."""
 
 
 class Aligned(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a file of any format is to ``bisect``: ops that can be watched, and evaluated once more."""
+"""The interface to a file that ``bisect`` needs of every format: its ops, observed as they run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol

@@ -36,11 +36,11 @@ FORMATS = {
     "onnx": Format("onnx", _as_it_is),
     "tflite": Format("tflite", _as_it_is),
 }
-"""By target; of others the values inside a file cannot be read."""
+"""The targets whose files show the values inside them; files of other targets do not."""
 
 
 def prepared(bundle: Bundle, module: nn.Module) -> nn.Module:
-    """A contract's module, changed in place into the one that the bundle was converted from."""
+    """A contract's module, changed in place as the bundle's converter changed it."""
     manifest = bundle.manifest
     row = FORMATS.get(manifest.target)
     return row.prepare(module, manifest.scheme.name) if row else module

@@ -26,7 +26,7 @@ ROUNDING = {
     "float32": DtypeRounding(2.0**-23, 2.0**-126, 2.0**-126),
 }
 EXACT = DtypeRounding(0.0, 0.0, 0.0)
-"""Of integers and booleans."""
+"""The rounding of integers and booleans, which are stored exactly."""
 
 _FEW_BITS = torch.bfloat16
 _PRIME = 1_000_003
@@ -59,7 +59,7 @@ class Jitter:
         return torch.where(exact, x, moved)
 
     def _for(self, count: int) -> Tensor:
-        """So many signs, from another place of the endless row each time."""
+        """``count`` signs, taken from a different place of the repeated row on each call."""
         self._start = (self._start + 7919) % _PRIME
         end = self._start + count
         signs = self._signs if end <= _PRIME else self._signs.repeat(1 + end // _PRIME)

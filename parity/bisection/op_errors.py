@@ -205,7 +205,7 @@ def _norm(x: Tensor) -> float:
 
 
 def _together(parts: Sequence[Measured]) -> Measured:
-    """An op with several outputs is as wrong as the worst of them."""
+    """The measure of an op with several outputs: that of its worst output."""
     if len(parts) == 1:
         return parts[0]
 

@@ -2,53 +2,32 @@
 
 import os
 from collections.abc import Container, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.export import ExportedProgram
 
-from converters.base import capture
 from converters.layer_names import module_path
-from converters.modules import build_module, example_inputs
 from mobilesam import __version__
-from mobilesam.bundle.contract import COMPONENTS, Component, pack_image, pack_prompt
+from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.inference.images import ImageSource, load_image
-from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import Prompt, make_prompt
-from mobilesam.inference.transforms import Frame
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress, Step
 from mobilesam.runtimes.base import Arrays
 from mobilesam.runtimes.bundle import Bundle
 from parity.bisection.alignment import Aligned, Matches
 from parity.bisection.engine import Operation
-from parity.bisection.formats import open_engine, prepared, require_format
+from parity.bisection.formats import open_engine, require_format
 from parity.bisection.op_errors import measure
 from parity.bisection.report import BisectReport
 from parity.bisection.schema import ComponentRecord, OpRecord
+from parity.bisection.sides import PromptedImage, Sides
 from parity.bisection.verdict import conclude, find_fault
 from parity.headroom import headroom_bits
 from parity.origin import Origin
 from parity.thresholds import LayerLimits, Thresholds
-
-
-class PromptedImage(NamedTuple):
-    """What both sides are shown.
-
-    Attributes:
-        name: of the photo.
-        image: HxWx3 uint8 RGB.
-        prompt: in pixels of the photo.
-    """
-
-    name: str
-    image: np.ndarray
-    prompt: Prompt
 
 
 def bisect(
@@ -178,75 +157,6 @@ def bisect_model(
     return report
 
 
-class Sides:
-    """What a bundle is held against: the model captured, and the inputs of both.
-
-    Args:
-        model: what the bundle was exported from.
-        bundle: the one that is looked into.
-        subject: what both are shown.
-    """
-
-    def __init__(self, model: MobileSAM, bundle: Bundle, subject: PromptedImage) -> None:
-        self._model = model
-        self._bundle = bundle
-        self._contract = bundle.manifest.contract
-        self._subject = subject
-        self._programs: dict[Component, ExportedProgram] = {}
-        self._inputs: dict[Component, Arrays] = {}
-
-    def program(self, component: Component) -> ExportedProgram:
-        """A component as torch.export captures it."""
-        if component not in self._programs:
-            module = build_module(self._model, component, self._contract)
-            example = example_inputs(self._contract, component)
-            self._programs[component] = capture(
-                prepared(self._bundle, module),
-                tuple(example.values()),
-                self._contract.signature(component),
-            )
-        return self._programs[component]
-
-    def outputs(self, component: Component) -> list[str]:
-        """Names of a component's outputs, in the contract's order."""
-        return [spec.name for spec in self._contract.signature(component).outputs]
-
-    def inputs(self, component: Component) -> Arrays:
-        """What a component is fed, by contract name, in the contract's order.
-
-        Raises:
-            PromptError: the prompt does not fit the contract's slots.
-        """
-        if component not in self._inputs:
-            image = self._subject.image
-            self._inputs[component] = (
-                pack_image(image, self._contract) if component == "encoder" else self._decoding()
-            )
-        return self._inputs[component]
-
-    def _decoding(self) -> Arrays:
-        prompt = self._subject.prompt
-        height, width = self._subject.image.shape[:2]
-        frame = Frame((height, width), self._contract.image_size)
-        # In all slots: a captured program's values have the sizes of its example.
-        packed = pack_prompt(prompt, frame, replace(self._contract, slot_counts=()))
-        (embedding,) = self._run("encoder", self.inputs("encoder"))
-        first = {"image_embeddings": embedding, **packed}
-        if prompt.mask_input is not None:
-            return first
-        masks, iou = self._run("decoder", first)
-        chosen = choose_mask(prompt, iou[0])
-        drawn = {"mask_input": masks[:, chosen : chosen + 1], "has_mask_input": np.ones(1)}
-        return first | {name: array.astype(np.float32) for name, array in drawn.items()}
-
-    def _run(self, component: Component, inputs: Arrays) -> list[np.ndarray]:
-        """The model's outputs."""
-        with torch.inference_mode():
-            module = self.program(component).module(check_guards=False)
-            found = module(*(torch.as_tensor(array) for array in inputs.values()))
-        return [x.numpy() for x in (found if isinstance(found, tuple | list) else [found])]
-
-
 def examine(opened: Aligned, inputs: Arrays, step: Step = lambda _: None) -> list[OpRecord]:
     """Run one file beside the model: a record of each op, in order.
 
@@ -286,7 +196,7 @@ def examine(opened: Aligned, inputs: Arrays, step: Step = lambda _: None) -> lis
 
 
 def _gives(operations: Sequence[Operation], dtypes: Container[str]) -> bool:
-    """Whether one of them gives a value of one of these types."""
+    """Whether any of the operations has an output of one of these dtypes."""
     return any(value.dtype in dtypes for op in operations for value in op.outputs)
 
 
@@ -300,7 +210,7 @@ def _module(operation: Operation, matches: Matches) -> str:
 
 
 def _in_words(prompt: Prompt) -> str:
-    """The prompt as one would type it."""
+    """The prompt in words, for the report."""
     points = [
         f"point {x:g},{y:g} ({'foreground' if label else 'background'})"
         for (x, y), label in zip(prompt.point_coords, prompt.point_labels, strict=True)
@@ -310,7 +220,7 @@ def _in_words(prompt: Prompt) -> str:
 
 
 def _notes(bundle: Bundle, model: MobileSAM) -> list[str]:
-    """What speaks against comparing the two; neither is a reason not to look."""
+    """Warnings where files were altered or the weights differ; neither ends the comparison."""
     notes = [f"{path} is not as exported: its SHA-256 differs" for path in bundle.altered()]
     stated = bundle.manifest.weights.sha256
     actual = model.weights.sha256 if model.weights else stated

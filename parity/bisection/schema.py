@@ -4,13 +4,13 @@ import math
 from typing import Literal
 
 from mobilesam.bundle.contract import Component
-from parity.schema import Record
+from parity.schema import ReportRecord
 from parity.thresholds import LayerLimits
 
 BISECT_SCHEMA_VERSION = "1.0"
 
 
-class OpRecord(Record):
+class OpRecord(ReportRecord):
     """One op of a file held against the model. Errors are relative L2, or null where unknown.
 
     Attributes:
@@ -53,7 +53,7 @@ class OpRecord(Record):
         return self.error_after - (self.error_before or 0.0)
 
 
-class Fault(Record):
+class Fault(ReportRecord):
     """The first op that is wrong.
 
     Attributes:
@@ -68,7 +68,7 @@ class Fault(Record):
     span: list[str]
 
 
-class ComponentRecord(Record):
+class ComponentRecord(ReportRecord):
     """One file of the bundle."""
 
     component: Component
@@ -97,7 +97,7 @@ class ComponentRecord(Record):
         return max((op for op in self.ops if op.aligned), key=lambda op: op.rank, default=None)
 
 
-class BisectData(Record):
+class BisectData(ReportRecord):
     """One bundle on one runtime against PyTorch, op by op; what ``bisect.json`` holds.
 
     Attributes:

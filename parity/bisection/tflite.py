@@ -174,7 +174,7 @@ class TFLiteEngine:
         return _OPS[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
     def _activation(self, step: Any) -> str:
-        """What is computed in the same op after it, as ``+RELU``; empty if nothing is."""
+        """The activation function fused into an op, such as ``+RELU``; empty if there is none."""
         code = getattr(step.builtinOptions, "fusedActivationFunction", _NO_ACTIVATION)
         return "" if code == _NO_ACTIVATION else f"+{_ACTIVATIONS[code]}"
 
@@ -188,7 +188,7 @@ class TFLiteEngine:
 
 
 def _is_rounded(tensor: Any) -> bool:
-    """Whether it is of four bits, or an activation that stands for floats by a scale."""
+    """Whether a tensor has four bits, or is an activation that is quantized to integers."""
     if tensor.type == schema.TensorType.INT4:
         return True
     rounded = tensor.type in (schema.TensorType.INT8, schema.TensorType.INT16)

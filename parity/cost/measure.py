@@ -21,7 +21,8 @@ BUDGET_S = 3.0
 TIMEOUT_S = 600.0
 """After which a process that measures is given up."""
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds ``parity`` and the other packages."""
 
 
 def measure_bundle(
@@ -110,6 +111,6 @@ def _measure(job: dict[str, Any]) -> Measurement:
 
 
 def _path() -> str:
-    """The worker finds these packages wherever it is started from."""
+    """For ``PYTHONPATH``: the worker finds these packages first, wherever it is started from."""
     inherited = os.environ.get("PYTHONPATH")
     return f"{_ROOT}{os.pathsep}{inherited}" if inherited else str(_ROOT)

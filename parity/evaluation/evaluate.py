@@ -7,14 +7,12 @@ by the best of them); a box, answered by the single-mask output.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from mobilesam import __version__
-from mobilesam.data.image_files import read_names
 from mobilesam.errors import InputError
 from mobilesam.inference.images import load_image
 from mobilesam.inference.predictor import choose_mask
@@ -29,17 +27,7 @@ from mobilesam.runtimes.checked import torch_threads
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam.weights.checkpoints import KNOWN_NAMES
 from parity.evaluation.clicks import correction
-from parity.evaluation.masked_photos import (
-    COCO_RULE,
-    EVERY_COCO_RULE,
-    EVERY_RULE,
-    GOOD_RULE,
-    MaskedPhoto,
-    TrueMask,
-    chosen,
-    coco_photos,
-    manifest_photos,
-)
+from parity.evaluation.masked_photos import MaskedPhoto, TrueMask
 from parity.evaluation.scores import (
     EvaluationReport,
     PromptName,
@@ -47,8 +35,11 @@ from parity.evaluation.scores import (
     SegmentResult,
     score,
 )
+from parity.evaluation.subset import Subset, usable
 from parity.metrics import iou
+from parity.photos import unusable_image
 from parity.references import masks_of
+from parity.schema import UnusableImage
 
 IMAGE_SIZE = 1024
 """Side of the frame for a checkpoint; a bundle has its own."""
@@ -57,56 +48,8 @@ SLOTS = 3
 """Least point slots of a bundle: a box and a click, or two clicks and SAM's padding point."""
 
 
-@dataclass(frozen=True)
-class Subset:
-    """Which images and segments to score.
-
-    Attributes:
-        images: folder of images, with a ``manifest.json`` unless ``coco`` is given.
-        coco: COCO instances file.
-        names: text file of image names, one a line; None takes all.
-        max_images: so many at most, the first by name.
-        all_segments: also small, hidden and uncountable ones.
-    """
-
-    images: Path
-    coco: Path | None = None
-    names: Path | None = None
-    max_images: int | None = None
-    all_segments: bool = False
-
-    @property
-    def rule(self) -> str:
-        """Which segments are scored, in words."""
-        if self.coco is None:
-            return EVERY_RULE if self.all_segments else GOOD_RULE
-        return EVERY_COCO_RULE if self.all_segments else COCO_RULE
-
-    def photos(self) -> list[MaskedPhoto]:
-        """The photos with at least one segment to be scored.
-
-        Raises:
-            InputError: nothing is left to be scored, or folder or files cannot be used.
-            MissingDependencyError: a COCO file is given and pycocotools is not installed.
-        """
-        if self.coco is None:
-            photos = manifest_photos(self.images, every=self.all_segments)
-        else:
-            photos = coco_photos(self.images, self.coco, every=self.all_segments)
-        if self.names is not None:
-            photos = chosen(photos, read_names(self.names), self.names)
-        photos = [photo for photo in photos if photo.count][: self.max_images]
-        if not photos:
-            more = "" if self.all_segments else "; --all-segments takes the others too"
-            raise InputError(f"{self.images} has no mask to score among {self.rule}{more}")
-        for photo in photos:
-            if not photo.path.is_file():
-                raise InputError(f"there is no image '{photo.file}' in {self.images}")
-        return photos
-
-
 def evaluate(
-    model: str | Path,
+    model: str | Path | Bundle,
     images: str | Path,
     *,
     coco: str | Path | None = None,
@@ -116,6 +59,7 @@ def evaluate(
     image_size: int | None = None,
     runtime: str | None = None,
     threads: int | None = None,
+    skip_unusable: bool = False,
     progress: bool = True,
     command: str = "",
 ) -> EvaluationReport:
@@ -125,21 +69,23 @@ def evaluate(
         print({score.prompt: score.mean_iou for score in result.scores})
 
     Args:
-        model: "demo", "official", the path of a checkpoint or the folder of a bundle.
+        model: "demo", "official", the path of a checkpoint, or a bundle or its folder.
         images: folder of images, with a ``manifest.json`` unless ``coco`` is given; see
             :mod:`mobilesam.data.masked_images`.
         coco: COCO instances file that describes the images' masks.
         names: text file of image names, one a line: only these are scored. None takes all.
-        max_images: so many at most, the first by name.
+        max_images: the largest number of images; the first by name are taken.
         all_segments: also score small, hidden and uncountable segments.
         image_size: side of a checkpoint's frame; None is 1024. A bundle has its own.
         runtime: one of the bundle's; None takes its first.
         threads: of PyTorch and of the runtime; None leaves their own choice.
+        skip_unusable: go on without photos that cannot be used; the result lists them.
         progress: show progress on the terminal.
         command: the command line that scores this again, for the result to state.
 
     Raises:
-        InputError: images, masks or options cannot be used.
+        InputError: images, masks or options cannot be used; every photo that cannot is named,
+            before the model is loaded.
         CheckpointError: the checkpoint cannot be loaded.
         BundleError: the bundle is not as exported, or fails.
         MissingDependencyError: a runtime or pycocotools is not installed.
@@ -152,56 +98,72 @@ def evaluate(
         all_segments,
     )
     photos = subset.photos()
-    with ExitStack() as opened:
+    name = str(model.path if isinstance(model, Bundle) else model)
+    bundle = _bundle(name, image_size, runtime)
+    side = bundle.manifest.image_size if bundle else image_size or IMAGE_SIZE
+    with Progress(progress) as shown, ExitStack() as opened:
+        with shown.task("photos", len(photos)) as step:
+            photos, unusable = usable(photos, side, skip_unusable=skip_unusable, step=step)
         opened.enter_context(torch_threads(threads))
-        runner, weights = _open(str(model), image_size, runtime, threads)
+        runner, weights = _open(bundle, name, side, runtime, threads)
         opened.enter_context(runner)
         engine = runner.engine if isinstance(runner, BundleRunner) else "PyTorch"
-        with Progress(progress) as shown, shown.task(engine, len(photos)) as step:
-            results = ask_all(runner, photos, step)
+        with shown.task(engine, len(photos)) as step:
+            results = ask_all(runner, photos, step, unusable)
     if not results:
         raise InputError(f"every mask of {subset.images} that was to be scored is empty")
     return EvaluationReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
         command=command,
-        model=str(model),
+        model=name,
         engine=engine,
         weights=weights,
         image_size=runner.image_size,
         images=str(subset.images),
         annotations=None if subset.coco is None else str(subset.coco),
         names=None if subset.names is None else str(subset.names),
+        unusable_images=unusable,
         rule=subset.rule,
         scores=score(results),
         segments=results,
     )
 
 
+def _bundle(model: str, image_size: int | None, runtime: str | None) -> Bundle | None:
+    """The bundle that was named, if it was one; options that do not go with it are refused."""
+    if model in KNOWN_NAMES or not Path(model).is_dir():
+        if runtime is not None:
+            raise InputError("--runtime chooses among a bundle's runtimes: name a bundle's folder")
+        return None
+    if image_size is not None:
+        raise InputError("a bundle has an image size of its own: drop --image-size")
+    bundle = Bundle(model)
+    bundle.verify()
+    if bundle.manifest.slots < SLOTS:
+        raise InputError(
+            f"'{model}' has {bundle.manifest.slots} point slots and evaluating needs {SLOTS}, "
+            f"for a box and a click: export it with --slots {SLOTS} or more"
+        )
+    return bundle
+
+
 def _open(
-    model: str, image_size: int | None, runtime: str | None, threads: int | None
+    bundle: Bundle | None, model: str, image_size: int, runtime: str | None, threads: int | None
 ) -> tuple[Runner, dict[str, str]]:
     """The runner of what was named, and where its weights are from."""
-    if model not in KNOWN_NAMES and Path(model).is_dir():
-        if image_size is not None:
-            raise InputError("a bundle has an image size of its own: drop --image-size")
-        bundle = Bundle(model)
-        bundle.verify()
-        if bundle.manifest.slots < SLOTS:
-            raise InputError(
-                f"'{model}' has {bundle.manifest.slots} point slots and evaluating needs {SLOTS}, "
-                f"for a box and a click: export it with --slots {SLOTS} or more"
-            )
+    if bundle is not None:
         runner = open_runner(bundle, runtime or bundle.runtimes[0], threads=threads)
         return runner, dict(bundle.manifest.weights)
-    if runtime is not None:
-        raise InputError("--runtime chooses among a bundle's runtimes: name a bundle's folder")
-    loaded = load_model(model, image_size=image_size or IMAGE_SIZE)
+    loaded = load_model(model, image_size=image_size)
     return ReferenceRunner(loaded), dict(vars(loaded.weights)) if loaded.weights else {}
 
 
 def ask_all(
-    runner: Runner, photos: Sequence[MaskedPhoto], step: Step = lambda _: None
+    runner: Runner,
+    photos: Sequence[MaskedPhoto],
+    step: Step = lambda _: None,
+    unusable: list[UnusableImage] | None = None,
 ) -> list[SegmentResult]:
     """Every mask of every photo, each photo encoded once.
 
@@ -209,16 +171,23 @@ def ask_all(
         runner: opened.
         photos: with their masks.
         step: called with each photo's name before it is encoded.
+        unusable: takes up photos that cannot be read any more, which are then left out.
 
     Raises:
-        InputError: an image or its masks cannot be used.
+        InputError: an image or its masks cannot be used, and there is no ``unusable``.
     """
     results = []
     for photo in photos:
         step(photo.file)
-        rgb = load_image(photo.path)
-        frame = Frame(rgb.shape[:2], runner.image_size)
-        targets = photo.targets(frame.original_size)
+        try:
+            rgb = load_image(photo.path)
+            frame = Frame(rgb.shape[:2], runner.image_size)
+            targets = photo.targets(frame.original_size)
+        except (InputError, OSError) as error:
+            if unusable is None:
+                raise
+            unusable.append(unusable_image(photo.file, error))
+            continue
         embedding = runner.encode(rgb)
         for target in targets:
             results.append(

@@ -86,11 +86,12 @@ def manifest_photos(folder: Path, *, every: bool = False) -> list[MaskedPhoto]:
         every: take every segment, not only the good ones (:data:`GOOD_RULE`).
 
     Raises:
-        InputError: the folder or its manifest cannot be used.
+        InputError: the folder or its manifest cannot be used. Whether each photo can be used is
+            found as it is read.
     """
     require_folder(folder)
     photos = []
-    for entry in read_manifest(folder).images:
+    for entry in read_manifest(folder, require_files=False).images:
         segments = [s for s in entry.segments if s.area > 0 and (every or s.is_good)]
         if segments and entry.mask is None:
             raise InputError(f"'{entry.file}' in {folder} has segments but no label image")

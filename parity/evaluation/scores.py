@@ -11,9 +11,9 @@ import numpy as np
 
 from mobilesam.errors import InputError
 from mobilesam.files import write_whole
-from parity.schema import Record
+from parity.schema import ReportRecord, UnusableImage
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 PromptName = Literal[
     "point", "point, best of three", "box", "box and point", "point, refined", "filled box"
@@ -35,14 +35,14 @@ CONFIDENCE = 0.95
 SEED = 0
 
 
-class PromptResult(Record):
+class PromptResult(ReportRecord):
     """What was answered to one prompt: true IoU, and the IoU the model predicted (null: none)."""
 
     iou: float
     predicted: float | None = None
 
 
-class SegmentResult(Record):
+class SegmentResult(ReportRecord):
     """One mask with the answer to each prompt.
 
     Attributes:
@@ -59,7 +59,7 @@ class SegmentResult(Record):
     prompts: dict[PromptName, PromptResult]
 
 
-class Score(Record):
+class Score(ReportRecord):
     """One prompt type over all segments.
 
     Attributes:
@@ -79,7 +79,7 @@ class Score(Record):
     prediction_error: float | None
 
 
-class EvaluationReport(Record):
+class EvaluationReport(ReportRecord):
     """One model against the masks of one set of images.
 
     Attributes:
@@ -88,6 +88,7 @@ class EvaluationReport(Record):
         weights: name, source, SHA-256 of the tensors and so on.
         images: folder. annotations: COCO file, or null where the folder has a manifest.
         rule: which segments were scored.
+        unusable_images: photos that could not be used, so that nothing was scored on them.
         interval: how low and high were found.
     """
 
@@ -103,6 +104,7 @@ class EvaluationReport(Record):
     annotations: str | None
     names: str | None
     rule: str
+    unusable_images: list[UnusableImage] = []
     interval: str = (
         f"{CONFIDENCE:.0%} percentile bootstrap of the mean over segments, {RESAMPLES} resamples "
         f"of images (frames of one film together), seed {SEED}"
@@ -151,7 +153,7 @@ def interval_of_mean(values: Sequence[float], groups: Sequence[str]) -> tuple[fl
 
 
 def score(results: Sequence[SegmentResult]) -> list[Score]:
-    """Every prompt type over all segments; there must be at least one."""
+    """The score of each prompt type over all segments, of which there must be at least one."""
     return [_score(prompt, results) for prompt in PROMPT_NAMES]
 
 

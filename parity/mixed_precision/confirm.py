@@ -32,6 +32,7 @@ def confirm(
     weights: str | Path,
     image_size: int,
     images: Path | None,
+    skip_unusable: bool = False,
     progress: bool,
 ) -> Confirmed:
     """Export a plan and judge it.
@@ -41,6 +42,7 @@ def confirm(
         out: folder for the bundle.
         weights, image_size: as of :func:`converters.export`.
         images: folder of photos to judge on; None: those that bundles are judged on.
+        skip_unusable: go on without photos that cannot be used.
         progress: show it.
     """
     (made,) = export(

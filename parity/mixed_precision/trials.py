@@ -39,7 +39,7 @@ class Trial:
 
 
 RUNS = 5
-"""The least of so many is steady enough to tell a hundredth of the encoder's time."""
+"""Runs that are timed; the least of them is steady to about a hundredth of the encoder's time."""
 
 
 class Trials:
@@ -82,7 +82,7 @@ class Trials:
         for component in COMPONENTS:
             total.update(hashlib.sha256(contents[component]).digest())
         for reference in references:
-            total.update(reference.photo.name.encode() + reference.photo.load().tobytes())
+            total.update(reference.photo.name.encode() + reference.photo.pixels().tobytes())
             total.update(repr([case.name for case in reference.cases]).encode())
         self._about = total.hexdigest()
         self._known: dict[str, Trial] = {}
@@ -147,7 +147,7 @@ class Trials:
         """Masks of the files and of PyTorch, the degenerate ones left out."""
         embedding = reference.embedding()
         if encoder is not None:
-            image = pack_image(reference.photo.load(), self.contract)
+            image = pack_image(reference.photo.pixels(), self.contract)
             embedding = encoder.run(image)["image_embeddings"]
         pairs = []
         for answer in reference.answers():

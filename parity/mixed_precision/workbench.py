@@ -1,18 +1,19 @@
-"""Everything a search stands on: the float32 files, photos, and PyTorch's answers to them."""
+"""What a search needs before it starts: float32 files, photos, and PyTorch's answers to them."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from converters import export
 from converters.calibration import Calibration
 from converters.tflite.constants import shrink_constants
-from converters.tflite.quantization import calibrated
-from mobilesam.bundle.contract import COMPONENTS
+from converters.tflite.quantization import Ranges, calibrated
+from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.data.sample_photos import PHOTOS, Box
 from mobilesam.errors import InputError
 from mobilesam.model.build import load_model
+from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
@@ -20,6 +21,7 @@ from parity.cases import PromptedPhoto, Subject
 from parity.image_folder import folder_photos
 from parity.mixed_precision.sensitivity import TARGET
 from parity.mixed_precision.trials import Trials
+from parity.photos import stored_photos
 from parity.references import reference_answers
 
 TRIALS = "trials.json"
@@ -64,6 +66,7 @@ def workbench(
     progress: Progress,
     threads: int | None = None,
     timed: bool = False,
+    skip_unusable: bool = False,
 ) -> Iterator[Trials]:
     """Trials on photos, remembered in a folder: called again, it goes on where it was.
 
@@ -75,40 +78,35 @@ def workbench(
         progress: where to show it.
         threads: of the runtime.
         timed: time trials, and calibrate on the built-in photos what needs it.
+        skip_unusable: go on without photos that cannot be used.
 
     Raises:
+        InputError: photos cannot be used; all are named before anything is exported.
         CheckpointError, ExportError, MissingDependencyError: as of an export.
     """
-    (made,) = export(
-        targets=[TARGET],
-        schemes=["fp32"],
-        weights=weights,
-        out=work,
-        image_size=image_size,
-        progress=False,
-    )
-    bundle = Bundle(made.path)
-    contents = {
-        component: shrink_constants(bundle.file(component, "litert").read_bytes())
-        for component in COMPONENTS
-    }
-    model = load_model(weights, image_size=image_size)
-    ranges = {}
-    if timed:
-        calibration = Calibration(model, bundle.manifest.contract, None)
-        with progress.task("calibration", len(COMPONENTS)) as step:
-            for component in COMPONENTS:
-                step(component)
-                ranges[component] = calibrated(
-                    contents[component],
-                    calibration.samples(component),
-                    bundle.manifest.contract.signature(component).name,
-                )
-    with (
-        ReferenceRunner(model) as reference,
-        progress.task("PyTorch reference", len(photos)) as step,
-        reference_answers(reference, photos, step) as answers,
-    ):
+    with ExitStack() as opened:
+        with progress.task("photos", len(photos)) as step:
+            kept = opened.enter_context(
+                stored_photos(photos, [image_size], skip_unusable=skip_unusable, advance=step)
+            )
+        (made,) = export(
+            targets=[TARGET],
+            schemes=["fp32"],
+            weights=weights,
+            out=work,
+            image_size=image_size,
+            progress=False,
+        )
+        bundle = Bundle(made.path)
+        contents = {
+            component: shrink_constants(bundle.file(component, "litert").read_bytes())
+            for component in COMPONENTS
+        }
+        model = load_model(weights, image_size=image_size)
+        ranges = _ranges(model, bundle, contents, progress) if timed else {}
+        reference = opened.enter_context(ReferenceRunner(model))
+        with progress.task("PyTorch reference", len(kept.photos)) as step:
+            answers = opened.enter_context(reference_answers(reference, kept, step))
         yield Trials(
             contents,
             bundle.manifest.contract,
@@ -118,3 +116,21 @@ def workbench(
             ranges=ranges,
             timed=timed,
         )
+
+
+def _ranges(
+    model: MobileSAM, bundle: Bundle, contents: Mapping[Component, bytes], progress: Progress
+) -> dict[Component, Ranges]:
+    """Ranges of each file's activations on the photos that calibrate."""
+    contract = bundle.manifest.contract
+    calibration = Calibration(model, contract, None)
+    ranges = {}
+    with progress.task("calibration", len(COMPONENTS)) as step:
+        for component in COMPONENTS:
+            step(component)
+            ranges[component] = calibrated(
+                contents[component],
+                calibration.samples(component),
+                contract.signature(component).name,
+            )
+    return ranges

@@ -16,9 +16,10 @@ from mobilesam.inference.transforms import Frame
 from mobilesam.progress import Progress
 from mobilesam.runtimes.base import Decoded
 from mobilesam.runtimes.bundle import Bundle
-from parity.cases import Case, PromptedPhoto, Subject
+from parity.cases import Case
 from parity.gallery import first_answers
 from parity.judging import BundleRun, check_run, empty_report, judge_opened
+from parity.photos import PhotoSet, StoredPhoto
 from parity.references import PhotoReference
 from parity.replay.run import INDEX, STAGES, sha256
 from parity.replay.runner import ReplayRunner
@@ -94,7 +95,7 @@ def merge(
         )
     for answered in found:
         _require_complete(answered, bundles)
-    photos = [_photo(home, packed) for packed in index.photos]
+    photos = PhotoSet([_photo(home, packed) for packed in index.photos], index.unusable_images)
     report = empty_report(photos, limits, index.references[0], command)
     report.machine["judged"] = f"from a replay folder packed {index.created}"
     unrun = [name for name in bundles if name not in {each.result.bundle for each in found}]
@@ -110,7 +111,7 @@ def merge(
             ]
             if not own:
                 continue
-            with _references(home, index, reference, photos) as references:
+            with _references(home, reference, photos) as references:
                 report.gallery |= first_answers(references)
                 for answered, label in own:
                     packed = bundles[answered.result.bundle]
@@ -211,17 +212,16 @@ def _under(
 
 @contextmanager
 def _references(
-    home: Path, index: PackIndex, packed: PackedReference, photos: Sequence[PromptedPhoto]
+    home: Path, packed: PackedReference, photos: PhotoSet
 ) -> Iterator[list[PhotoReference]]:
     """The reference's packed answers, with the masks that they make."""
     with tempfile.TemporaryDirectory(prefix="mobilesam-replay-") as folder:
         references = []
-        for place, (photo, about) in enumerate(zip(photos, index.photos, strict=True)):
-            cases = _cases(home, about, packed.image_size)
+        for place, photo in enumerate(photos.photos):
             stored = _arrays(home / packed.answers[place])
             pairs = zip(stored["low_res_masks"], stored["iou_predictions"], strict=True)
             answers = iter([Decoded(low_res, iou) for low_res, iou in pairs])
-            reference = PhotoReference(photo, cases, Path(folder), place)
+            reference = PhotoReference(photo, photo.cases(packed.image_size), Path(folder), place)
             reference.keep(stored["image_embeddings"], partial(_next, answers))
             references.append(reference)
         yield references
@@ -252,10 +252,9 @@ def _cases(home: Path, about: PackedPhoto, image_size: int) -> list[Case]:
     ]
 
 
-def _photo(home: Path, about: PackedPhoto) -> PromptedPhoto:
-    """The packed photo; what to point at in it is written in its cases."""
-    load = partial(_rgb, home / about.file)
-    return PromptedPhoto(about.name, load, lambda size: Subject.of_box((0, 0, size[1], size[0])))
+def _photo(home: Path, about: PackedPhoto) -> StoredPhoto:
+    """The packed photo with its packed cases."""
+    return StoredPhoto(about.name, partial(_rgb, home / about.file), partial(_cases, home, about))
 
 
 def _rgb(path: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from mobilesam import __version__
 from mobilesam.bundle.contract import Contract
 from mobilesam.bundle.manifest import MANIFEST_NAME
-from mobilesam.errors import BundleError
+from mobilesam.errors import BundleError, InputError
 from mobilesam.files import new_folder
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
@@ -21,6 +22,7 @@ from parity.bundles import BundleSource, open_bundles
 from parity.cases import Case, default_photos
 from parity.image_folder import folder_photos
 from parity.origin import Origin
+from parity.photos import stored_photos
 from parity.references import PhotoReference, reference_answers
 from parity.replay import run
 from parity.replay.runner import ReplayRunner
@@ -54,6 +56,7 @@ def pack(
     *,
     images: Path | None = None,
     weights: str | Path | None = None,
+    skip_unusable: bool = False,
     progress: bool = True,
     command: str = "",
 ) -> Packed:
@@ -64,6 +67,7 @@ def pack(
         out: folder that does not exist yet, or is empty.
         images: folder of photos instead of the built-in ones.
         weights: of the reference; None takes what each manifest names.
+        skip_unusable: go on without photos that cannot be used; the report will list them.
         progress: show progress on the terminal.
         command: the command line that packs this folder again, for the index to state.
 
@@ -76,11 +80,17 @@ def pack(
     opened = open_bundles(bundles)
     runtimes = [_replayable(bundle) for bundle in opened]
     origins = [Origin.of(bundle, weights) for bundle in opened]
-    photos = default_photos() if images is None else folder_photos(images)
-    models = {origin: origin.load() for origin in dict.fromkeys(origins)}
-    for bundle, origin in zip(opened, origins, strict=True):
-        _require_intact(bundle, models[origin])
-    with new_folder(out) as folder, Progress(progress) as shown:
+    given = default_photos() if images is None else folder_photos(images)
+    sides = sorted({origin.image_size for origin in origins})
+    with Progress(progress) as shown, ExitStack() as kept:
+        with shown.task("photos", len(given)) as step:
+            photos = kept.enter_context(
+                stored_photos(given, sides, skip_unusable=skip_unusable, advance=step)
+            )
+        models = {origin: origin.load() for origin in dict.fromkeys(origins)}
+        for bundle, origin in zip(opened, origins, strict=True):
+            _require_intact(bundle, models[origin])
+        folder = kept.enter_context(new_folder(out))
         writer = _Writer(folder)
         index = PackIndex(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -94,11 +104,13 @@ def pack(
         for origin, model in models.items():
             with (
                 ReferenceRunner(model) as reference,
-                shown.task("PyTorch reference", len(photos)) as step,
+                shown.task("PyTorch reference", len(photos.photos)) as step,
                 reference_answers(reference, photos, step) as answers,
             ):
                 if not index.photos:
-                    index.photos = [writer.photo(i, kept) for i, kept in enumerate(answers)]
+                    index.photos = [writer.photo(i, answer) for i, answer in enumerate(answers)]
+                if len(answers) < len(index.photos):
+                    raise InputError("photos vanished from the temporary folder: pack again")
                 place = len(index.references)
                 index.references.append(writer.reference(place, origin, model, answers))
                 index.bundles += [
@@ -106,6 +118,7 @@ def pack(
                     for bundle, runtime, own in zip(opened, runtimes, origins, strict=True)
                     if own == origin
                 ]
+        index.unusable_images = photos.unusable
         shutil.copyfile(run.__file__, folder / "run.py")
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         index.files = {p.relative_to(folder).as_posix(): run.sha256(p) for p in paths}
@@ -126,8 +139,9 @@ class _Writer:
         self._contracts: list[Contract] = []
 
     def photo(self, place: int, kept: PhotoReference) -> PackedPhoto:
-        rgb = kept.photo.load()
-        humans = [case.human_mask for case in kept.cases if case.human_mask is not None]
+        rgb = kept.photo.pixels()
+        cases = [answer.case for answer in kept.answers()]
+        humans = [case.human_mask for case in cases if case.human_mask is not None]
         arrays = {"rgb": rgb} | ({"human_mask": humans[0]} if humans else {})
         height, width = rgb.shape[:2]
         return PackedPhoto(
@@ -135,7 +149,7 @@ class _Writer:
             height=height,
             width=width,
             file=self._save(f"photos/{place}.npz", arrays),
-            cases=[_packed_case(case) for case in kept.cases],
+            cases=[_packed_case(case) for case in cases],
         )
 
     def reference(
@@ -184,7 +198,7 @@ class _Writer:
             fitting.append(cases)
             image = f"{frames}/{index}.npz"
             if not (self.folder / image).exists():
-                self._save(image, _narrowed(runner.prepare_image(kept.photo.load())))
+                self._save(image, _narrowed(runner.prepare_image(kept.photo.pixels())))
             prompt = f"{prompts}/{index}.npz"
             if not (self.folder / prompt).exists():
                 self._save(

@@ -23,10 +23,10 @@ from mobilesam.validation import first_problem
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity.cases import PromptType
 from parity.replay.run import INDEX, RESULT, RESULTS, SCHEMA_VERSION, sha256
-from parity.schema import Measurement, Record
+from parity.schema import Measurement, ReportRecord, UnusableImage
 
 
-class PackedCase(Record):
+class PackedCase(ReportRecord):
     """One prompt of a photo, in pixels of the photo.
 
     Attributes:
@@ -43,7 +43,7 @@ class PackedCase(Record):
     refines: bool
 
 
-class PackedPhoto(Record):
+class PackedPhoto(ReportRecord):
     """A photo, its size in pixels, and what it is asked about."""
 
     name: str
@@ -53,7 +53,7 @@ class PackedPhoto(Record):
     cases: list[PackedCase]
 
 
-class PackedReference(Record):
+class PackedReference(ReportRecord):
     """What one PyTorch model answered: a file a photo."""
 
     weights: WeightsInfo | None
@@ -62,7 +62,7 @@ class PackedReference(Record):
     answers: list[str]
 
 
-class PackedBundle(Record):
+class PackedBundle(ReportRecord):
     """A bundle and what its files are given.
 
     Attributes:
@@ -83,10 +83,11 @@ class PackedBundle(Record):
     cases: list[list[int]]
 
 
-class PackIndex(Record):
+class PackIndex(ReportRecord):
     """``replay.json``; its own SHA-256 is the pack's identity.
 
     Attributes:
+        unusable_images: photos that were left out, and why.
         files: SHA-256 of every other file, by path with forward slashes.
     """
 
@@ -95,12 +96,13 @@ class PackIndex(Record):
     tool_version: str
     command: str
     photos: list[PackedPhoto]
+    unusable_images: list[UnusableImage] = []
     references: list[PackedReference]
     bundles: list[PackedBundle]
     files: dict[str, str]
 
 
-class Result(Record):
+class Result(ReportRecord):
     """``result.json``: one bundle on one choice of compute units of one machine.
 
     Attributes:
@@ -165,7 +167,7 @@ def read_result(path: Path, pack: str) -> Result:
     return result
 
 
-T = TypeVar("T", bound=Record)
+T = TypeVar("T", bound=ReportRecord)
 
 
 def _read(path: Path, kind: type[T]) -> T:

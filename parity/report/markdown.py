@@ -79,6 +79,11 @@ def markdown(report: ReportData) -> str:
         parts.extend(_bundle(line.bundle))
     parts.append("## This run")
     parts.append(_escape(report.degenerate_rule))
+    if report.unusable_images:
+        left_out = [
+            f"- {_escape(one.image)}: {_escape(one.reason)}" for one in report.unusable_images
+        ]
+        parts.append("\n".join(["Photos that could not be used:", "", *left_out]))
     facts = {"thresholds": report.thresholds_file, **report.machine}
     parts.append("\n".join(f"- {_escape(key)}: {_escape(value)}" for key, value in facts.items()))
     if report.command:

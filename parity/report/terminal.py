@@ -42,6 +42,8 @@ def print_table(report: ReportData, console: Console) -> None:
             console.print(Text(text, style="dim"))
     if any(line.emulated for line in lines):
         console.print(Text(EMULATED_NOTE, style="dim"))
+    for one in report.unusable_images:
+        console.print(Text(f"left out {one.image}: {one.reason}", style="yellow"))
     if demo_note(report):
         console.print(Text(demo_note(report), style="dim"))
     passing, total = counts(report)

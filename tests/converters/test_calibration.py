@@ -132,9 +132,14 @@ def test_a_method_that_a_target_lacks_is_refused_before_the_work(
         ("mse", "target 'onnx' is calibrated by min-max or entropy, not by mse"),
         ("median", "calibration method must be one of min-max"),
     ):
-        options = {"out": tmp_path / "out", "calibration_method": method}
         with pytest.raises(InputError, match=words):
-            export(tiny_model, targets="onnx", schemes="w8a8", **options)
+            export(
+                tiny_model,
+                targets="onnx",
+                schemes="w8a8",
+                out=tmp_path / "out",
+                calibration_method=method,
+            )
     assert not (tmp_path / "out").exists()
 
 

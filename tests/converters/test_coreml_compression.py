@@ -126,9 +126,9 @@ def test_every_large_constant_is_compressed_and_no_small_one(
     assert all(c.original.size > SMALL for c in of_scheme(tiny_bundle, scheme))
     for component in COMPONENTS:
         for op in operations(tiny_bundle("coreml", scheme).file(component, "coreml")):
-            value = op.outputs[0].val if op.op_type == "const" else None
+            value = np.asarray(op.outputs[0].val if op.op_type == "const" else 0)
             readers = {child.op_type for child in op.outputs[0].child_ops}
-            if np.ndim(value) > 1 and not any(r.startswith("constexpr_") for r in readers):
+            if value.ndim > 1 and not any(r.startswith("constexpr_") for r in readers):
                 blocks = scheme != "w4" or value.shape[1] % BLOCK == 0 or readers == {"add"}
                 assert value.size <= SMALL or not blocks, op.name
 

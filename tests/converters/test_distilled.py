@@ -179,8 +179,14 @@ def test_the_bundle_is_the_teachers_with_the_encoder_of_the_file(
     model = tiny_model()
 
     def exported(distilled: Path | None) -> tuple[bool, Manifest]:
-        options = {"out": tmp_path, "distilled": distilled, "progress": False}
-        (result,) = export(model, targets="tflite", schemes="w4", **options)
+        (result,) = export(
+            model,
+            targets="tflite",
+            schemes="w4",
+            out=tmp_path,
+            distilled=distilled,
+            progress=False,
+        )
         return result.skipped, Bundle(result.path).manifest
 
     skipped, manifest = exported(file)

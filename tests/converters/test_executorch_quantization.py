@@ -100,6 +100,9 @@ def test_no_large_constant_stays_float(programs: Programs) -> None:
 
 def test_a_table_is_rounded_to_half_a_step_of_its_channel() -> None:
     class Adds(nn.Module):
+        table: Tensor
+        zeros: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             spread = torch.linspace(0.1, 3, 50).reshape(1, 50, 1, 1)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,11 +60,11 @@ NAME = "torchscript-fp32"
 
 
 def export_tiny(
-    model: MobileSAM, folder: Path, progress: bool = False, **options: bool
+    model: MobileSAM, folder: Path, progress: bool = False, **options: Any
 ) -> ExportResult:
     """Export to a folder, which must be called :data:`NAME`."""
-    asked = {"targets": "torchscript", "schemes": "fp32", "out": folder.parent, **options}
-    (made,) = export(model, progress=progress, **asked)
+    asked: dict[str, Any] = {"targets": "torchscript", "schemes": "fp32", "out": folder.parent}
+    (made,) = export(model, progress=progress, **asked, **options)
     assert made.path == folder
     return made
 

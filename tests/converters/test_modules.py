@@ -136,9 +136,9 @@ def test_both_variants_of_the_encoder_equal_the_reference(
     normalized = torch.from_numpy(normalized_input(image, model.image_size))
     if variant == "pixels":
         pixels, valid = pixels_input(image, model.image_size)
-        inputs = (torch.from_numpy(pixels), torch.from_numpy(valid))
+        inputs = [torch.from_numpy(pixels), torch.from_numpy(valid)]
     else:
-        inputs = (normalized,)
+        inputs = [normalized]
     with torch.no_grad():
         assert relative_l2(module(*inputs), model.image_encoder(normalized)) <= 2 * RELATIVE
 

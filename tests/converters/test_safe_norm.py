@@ -54,7 +54,7 @@ def loud_model() -> MobileSAM:
     """The tiny model with activations in its neck that float16 cannot square."""
     model = make_tiny_model()
     with torch.no_grad():
-        model.image_encoder.neck[0].weight.mul_(1000)
+        model.image_encoder.get_parameter("neck.0.weight").mul_(1000)
     return model
 
 

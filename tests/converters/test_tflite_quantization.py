@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def content_of(get: GetBundle, scheme: str, component: Component) -> bytes:
     return get("tflite", scheme).file(component, "litert").read_bytes()
 
 
-def interpreter(content: bytes) -> litert.Interpreter:
+def interpreter(content: bytes) -> Any:
     return litert.Interpreter(
         model_content=content,
         experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,

@@ -47,9 +47,9 @@ def markdown() -> str:
     ops = {op: found for of_family in answers.values() for op, found in of_family.items()}
     own_only = sorted(op for op, found in ops.items() if found == {OURS})
     counts = {who: sum(who in found for found in ops.values()) for who in (COREMLTOOLS, PYTORCH)}
-    cases = sum(map(len, TABLES.values()))
+    count = sum(map(len, TABLES.values()))
     lines = [
-        f"Ops covered: {len(ops)}, by {cases} programs. Tested against an oracle that we did not "
+        f"Ops covered: {len(ops)}, by {count} programs. Tested against an oracle that we did not "
         f"write: {len(ops) - len(own_only)} "
         f"(coremltools' folding: {counts[COREMLTOOLS]}, PyTorch's operator: {counts[PYTORCH]}).",
         "",

@@ -104,8 +104,8 @@ def _pruned(model: Any) -> Any:
     return cto.prune_weights(model, cto.OptimizationConfig(global_config=config))
 
 
-BLOCKS = {"dtype": "int4", "granularity": "per_block", "block_size": 4}
-GROUPS = {"nbits": 4, "granularity": "per_grouped_channel", "group_size": 4}
+BLOCKS: dict[str, Any] = {"dtype": "int4", "granularity": "per_block", "block_size": 4}
+GROUPS: dict[str, Any] = {"nbits": 4, "granularity": "per_grouped_channel", "group_size": 4}
 PER_TENSOR = {"granularity": "per_tensor"}
 
 COMPRESSED: list[tuple[set[str], Callable[[Any], Any]]] = [

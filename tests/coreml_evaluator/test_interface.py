@@ -110,7 +110,7 @@ def image_package(folder: Path, layout: str = "RGB", half: bool = False, **optio
 
 @pytest.mark.parametrize("half", [False, True])
 def test_image_is_the_tensor_that_the_program_sees(tmp_path: Path, half: bool) -> None:
-    bias = np.float32([-100, -50, -1])
+    bias = np.array([-100, -50, -1], np.float32)
     opened = CoreMLProgram(image_package(tmp_path, half=half, scale=0.5, bias=list(bias)))
     assert opened.images == {"photo"}
     assert opened.inputs[0].shape == (1, 3, 6, 8)
@@ -205,7 +205,7 @@ def test_each_function_is_evaluated(multifunction: tuple[Path, torch.nn.Linear])
         rows.run({"x": torch.zeros(10, 64)})
 
     photo = CoreMLProgram(path, function="photo")
-    assert (photo.function, photo.images) == ("photo", {"photo"})
+    assert (photo.function, photo.images) == ("photo", frozenset({"photo"}))
     pixels = torch.randint(0, 256, (1, 3, 8, 8)).float()
     expected = -weight(pixels.reshape(1, 3, 64))
     torch.testing.assert_close(photo.run({"photo": pixels})["y"], expected)

@@ -5,6 +5,7 @@ folds the op over constants where it can.
 """
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,12 @@ def axes_of(draw: st.DrawFn, rank: int) -> list[int]:
     return [axis - rank if draw(st.booleans()) else axis for axis in chosen]
 
 
-REDUCTIONS = {
+def int32(values: Iterable[Any]) -> np.ndarray:
+    """An array of indices, as programs take them."""
+    return np.array(list(values), np.int32)
+
+
+REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "reduce_l2_norm": lambda v, d, k: torch.linalg.vector_norm(v, 2, d, k),
     "reduce_log_sum_exp": torch.logsumexp,
     "reduce_max": torch.amax,
@@ -95,7 +101,7 @@ def test_reductions(data: st.DataObject, shape: tuple[int, ...], keep: bool) -> 
     x, axes = arrays(shape, len(shape)), data.draw(axes_of(len(shape)))
     for op, reduce in REDUCTIONS.items():
         expected = reduce(torch.from_numpy(x), axes, keep)
-        check(op, expected, x=x, axes=np.int32(axes), keep_dims=keep)
+        check(op, expected, x=x, axes=int32(axes), keep_dims=keep)
 
 
 @st.composite
@@ -123,8 +129,8 @@ def test_slicing(data: st.DataObject, shape: tuple[int, ...]) -> None:
         )
     ]
     begin, end, stride, no_begin, no_end = (list(column) for column in zip(*parts, strict=True))
-    check("slice_by_index", torch.from_numpy(expected.copy()), x=x, begin=np.int32(begin),
-          end=np.int32(end), stride=np.int32(stride), begin_mask=np.array(no_begin),
+    check("slice_by_index", torch.from_numpy(expected.copy()), x=x, begin=int32(begin),
+          end=int32(end), stride=int32(stride), begin_mask=np.array(no_begin),
           end_mask=np.array(no_end))  # fmt: skip
 
 
@@ -135,9 +141,9 @@ def test_reshape_and_transpose(data: st.DataObject, shape: tuple[int, ...]) -> N
     order = data.draw(st.permutations(range(len(shape))))
     perm = [axis - len(shape) if data.draw(st.booleans()) else axis for axis in order]
     moved = torch.from_numpy(x).permute(order)
-    check("transpose", moved, x=x, perm=np.int32(perm))
+    check("transpose", moved, x=x, perm=int32(perm))
     flat = [math.prod(shape[:1]), -1]
-    check("reshape", moved.reshape(flat), x=moved.contiguous().numpy(), shape=np.int32(flat))
+    check("reshape", moved.reshape(flat), x=moved.contiguous().numpy(), shape=int32(flat))
 
 
 @checked
@@ -150,7 +156,7 @@ def test_pad(data: st.DataObject, shape: tuple[int, ...], mode: str) -> None:
     options = {"constant_values": -1.5} if mode == "constant" else {}
     numpy_mode = {"replicate": "edge"}.get(mode, mode)
     expected = np.pad(x, pairs, numpy_mode, **options)  # type: ignore[call-overload]
-    check("pad", torch.from_numpy(expected), x=x, pad=np.int32(pairs).reshape(-1), mode=mode,
+    check("pad", torch.from_numpy(expected), x=x, pad=int32(pairs).reshape(-1), mode=mode,
           constant_val=np.float32(-1.5))  # fmt: skip
 
 
@@ -184,14 +190,14 @@ def test_convolutions(data: st.DataObject, rank: int, transposed: bool) -> None:
     bias = arrays((6,), 2)
     tensors = list(map(torch.from_numpy, (x, weight, bias)))
     if transposed:
-        transpose = F.conv_transpose2d if rank == 2 else F.conv_transpose1d
+        transpose: Any = F.conv_transpose2d if rank == 2 else F.conv_transpose1d
         expected = transpose(*tensors, strides, pads, 0, groups, dilations)
     else:
-        convolve = F.conv2d if rank == 2 else F.conv1d
+        convolve: Any = F.conv2d if rank == 2 else F.conv1d
         expected = convolve(*tensors, strides, pads, dilations, groups)
     check("conv_transpose" if transposed else "conv", expected, x=x, weight=weight, bias=bias,
-          strides=np.int32(strides), pad=np.int32([side for p in pads for side in (p, p)]),
-          dilations=np.int32(dilations), groups=np.int32(groups), pad_type="custom")  # fmt: skip
+          strides=int32(strides), pad=np.repeat(int32(pads), 2),
+          dilations=int32(dilations), groups=np.int32(groups), pad_type="custom")  # fmt: skip
 
 
 @checked
@@ -206,7 +212,7 @@ def test_softmax_and_layer_norm(data: st.DataObject, shape: tuple[int, ...]) -> 
         *(torch.from_numpy(x), normalized, torch.from_numpy(gamma), torch.from_numpy(beta)), 1e-2
     )
     check("layer_norm", expected, x=x, gamma=gamma, beta=beta, epsilon=np.float32(1e-2),
-          axes=np.int32(range(-len(normalized), 0)))  # fmt: skip
+          axes=int32(range(-len(normalized), 0)))  # fmt: skip
 
 
 @st.composite

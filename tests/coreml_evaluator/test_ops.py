@@ -70,9 +70,9 @@ def _arrays(expected: Any) -> list[np.ndarray]:
     ids=["gather", "gather_along_axis", "gather_nd"],
 )
 def test_indices_that_a_system_leaves_undefined_are_refused(tmp_path: Path, pick: Any) -> None:
-    arrays = [X[:1, :, :1], np.int32([0, 0, 0])]
+    arrays = [X[:1, :, :1], np.array([0, 0, 0], np.int32)]
     for ios, wrong in [(16, 3), (16, -4), (17, -1), (17, 3)]:
         program = CoreMLProgram(save_program(tmp_path / f"{ios}{wrong}", pick, arrays, ios))
         program.run({"in0": arrays[0], "in1": arrays[1]})
         with pytest.raises(UnknownOpError, match="picks an index outside 0 to"):
-            program.run({"in0": arrays[0], "in1": np.int32([0, 0, wrong])})
+            program.run({"in0": arrays[0], "in1": np.array([0, 0, wrong], np.int32)})

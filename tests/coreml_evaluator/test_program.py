@@ -153,7 +153,7 @@ OVERWRITING = [op for op, known in OPS.items() if known.overwriting]
 @pytest.mark.parametrize("op", OVERWRITING)
 def test_overwriting_op_gives_the_same(tmp_path: Path, op: str, half: bool) -> None:
     """Also where it must not: an input, a value still needed, one that is seen through another."""
-    given = {} if op in ("gelu", "relu") else {"y": np.float32([[1.5], [2.0], [-0.5]])}
+    given = {} if op in ("gelu", "relu") else {"y": np.array([[1.5], [2.0], [-0.5]], np.float32)}
 
     def apply(x: Any) -> Any:
         return getattr(mb, op)(x=x, **given)
@@ -187,7 +187,7 @@ def test_memory_of_a_dead_argument_is_used_again(tmp_path: Path) -> None:
     made: list[torch.Tensor] = []
     exp = OPS["exp"].function
     opened._steps[0] = opened._steps[0]._replace(
-        op=Op(lambda a: made.append(exp(a)) or made[0])  # type: ignore[func-returns-value]
+        op=Op(lambda a: made.append(exp(a)) or made[0])  # type: ignore[func-returns-value, arg-type]
     )
     (found,) = opened.run({"in0": X}).values()
     assert found.data_ptr() == made[0].data_ptr()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from mobilesam.runtimes.bundle import BundlePredictor
 from tests.tiny_bundles import tiny_model
 
 CLICK = ([[30.0, 40.0]], [1])
-PROMPTS = {
+PROMPTS: dict[str, dict[str, Any]] = {
     "click": {"point_coords": [[30.0, 40.0]], "point_labels": [1]},
     "points": {"point_coords": [[30.0, 40.0], [9.0, 8.0]], "point_labels": [1, 0]},
     "box": {"box": [5, 6, 50, 80]},
@@ -60,10 +61,10 @@ def close(found: np.ndarray, expected: np.ndarray) -> None:
 def test_results_are_pytorchs(
     exported: BundlePredictor, pytorch: Predictor, prompt: str, multimask: bool
 ) -> None:
-    asked = {**PROMPTS[prompt], "multimask_output": multimask}
+    asked: dict[str, Any] = {**PROMPTS[prompt], "multimask_output": multimask}
     masks, iou, low_res = exported.predict(**asked)
     theirs, their_iou, their_low_res = pytorch.predict(**asked)
-    assert (masks.shape, masks.dtype) == (theirs.shape, np.bool_)
+    assert masks.shape == theirs.shape and masks.dtype == np.bool_
     assert (masks == theirs).mean() > 0.999
     close(iou, their_iou)
     close(low_res, their_low_res)

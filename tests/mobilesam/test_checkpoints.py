@@ -6,6 +6,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ SMALL: Weights = {
 }
 
 
-def save(folder: Path, content: object, name: str = "weights.pt", **options: object) -> Path:
+def save(folder: Path, content: object, name: str = "weights.pt", **options: Any) -> Path:
     path = folder / name
     torch.save(content, path, **options)
     return path

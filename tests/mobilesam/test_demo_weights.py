@@ -59,7 +59,7 @@ def test_no_branch_is_dead(stored: dict[str, torch.Tensor]) -> None:
     ],
     ids=["coffee", "cat"],
 )
-def test_masks_are_about_what_was_asked(photo, box, click) -> None:  # type: ignore[no-untyped-def]
+def test_masks_are_about_what_was_asked(photo, box, click) -> None:
     """At the size the model is meant for; `mobilesam evaluate` measures how well."""
     predictor = Predictor(load_model())
     pixels = photo()

@@ -7,6 +7,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from mobilesam.inference.images import load_image
 PHOTO = photos.astronaut()[:200, :300]
 
 
-def save(folder: Path, image: Image.Image, name: str, **options: object) -> Path:
+def save(folder: Path, image: Image.Image, name: str, **options: Any) -> Path:
     path = folder / name
     image.save(path, **options)
     return path
@@ -117,14 +118,14 @@ def test_sixteen_bit_keeps_its_full_range(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        (np.float32([[0, 0.5], [0.25, 1]]), [[0, 128], [64, 255]]),
-        (np.float32([[0, 100], [200, 255]]), [[0, 100], [200, 255]]),
-        (np.float32([[0, 257], [25700, 65535]]), [[0, 1], [100, 255]]),
-        (np.float32([[-1, 0], [1, 3]]), [[0, 64], [128, 255]]),
-        (np.float32([[-7, -7], [-7, -7]]), [[0, 0], [0, 0]]),
-        (np.int32([[0, 1], [200, 255]]), [[0, 1], [200, 255]]),
-        (np.int32([[0, 2570], [65535, 0]]), [[0, 10], [255, 0]]),
-        (np.int32([[0, 100000], [50000, 0]]), [[0, 255], [128, 0]]),
+        (np.array([[0, 0.5], [0.25, 1]], np.float32), [[0, 128], [64, 255]]),
+        (np.array([[0, 100], [200, 255]], np.float32), [[0, 100], [200, 255]]),
+        (np.array([[0, 257], [25700, 65535]], np.float32), [[0, 1], [100, 255]]),
+        (np.array([[-1, 0], [1, 3]], np.float32), [[0, 64], [128, 255]]),
+        (np.array([[-7, -7], [-7, -7]], np.float32), [[0, 0], [0, 0]]),
+        (np.array([[0, 1], [200, 255]], np.int32), [[0, 1], [200, 255]]),
+        (np.array([[0, 2570], [65535, 0]], np.int32), [[0, 10], [255, 0]]),
+        (np.array([[0, 100000], [50000, 0]], np.int32), [[0, 255], [128, 0]]),
     ],
 )
 def test_float_and_integer_modes_use_the_smallest_range(
@@ -228,7 +229,7 @@ def test_decompression_bomb(tmp_path: Path, side: int) -> None:
 
 
 def test_nan_in_a_float_image() -> None:
-    assert "NaN" in refused(Image.fromarray(np.float32([[0, np.nan], [1, 1]])))
+    assert "NaN" in refused(Image.fromarray(np.array([[0, np.nan], [1, 1]], np.float32)))
 
 
 def test_an_open_file_is_closed(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_coords_scale_each_axis_by_its_own_rounded_factor() -> None:
     coords = frame.coords_to_frame(np.array([[0, 0], [600, 400], [299.5, 123.25]]))
     assert coords.dtype == np.float32
     expected = [[0, 0], [1024, 683], [299.5 * (1024 / 600), 123.25 * (683 / 400)]]
-    np.testing.assert_array_equal(coords, np.float32(expected))
+    np.testing.assert_array_equal(coords, np.array(expected, np.float32))
 
 
 def test_coords_are_computed_in_double_precision() -> None:

@@ -66,7 +66,7 @@ def model(upstream: nn.Module) -> MobileSAM:
     return built.eval()
 
 
-@pytest.fixture(scope="module", params=IMAGE_SIZES.values(), ids=IMAGE_SIZES.keys())
+@pytest.fixture(scope="module", params=list(IMAGE_SIZES.values()), ids=list(IMAGE_SIZES))
 def pair(request: pytest.FixtureRequest, upstream: nn.Module, model: MobileSAM) -> Pair:
     height, width = request.param
     image = make_image(height, width)
@@ -80,7 +80,7 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_parameter_counts(upstream: nn.Module, model: MobileSAM) -> None:
+def test_parameter_counts(upstream: Any, model: MobileSAM) -> None:
     assert count(upstream.image_encoder) == 6_065_532
     head = count(upstream.image_encoder.head) + count(upstream.image_encoder.norm_head)
     assert head == 321_640
@@ -153,7 +153,7 @@ PROMPT_PARTS = {
 @pytest.mark.parametrize("parts", PROMPT_PARTS.values(), ids=PROMPT_PARTS.keys())
 @torch.no_grad()
 def test_prompt_encoder_and_mask_decoder(
-    upstream: nn.Module, model: MobileSAM, parts: tuple[int, bool, bool], batch: int
+    upstream: Any, model: MobileSAM, parts: tuple[int, bool, bool], batch: int
 ) -> None:
     points_count, with_box, with_mask = parts
     generator = torch.Generator().manual_seed(points_count + 10 * batch)

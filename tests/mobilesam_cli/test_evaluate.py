@@ -86,7 +86,7 @@ BAD = {
     "not a COCO file": (["--images", "MASKED", "--coco", "none.txt"], "not a COCO instances file"),
     "images are elsewhere": (
         ["--images", "empty", "--coco", "coco.json"],
-        f"there is no image '{NAMES[0]}' in empty",
+        f"{NAMES[0]}: There is no image file at 'empty/{NAMES[0]}'",
     ),
     "out is a folder": (["--images", "MASKED", "--out", "empty"], "'empty' is a folder"),
     "out is nowhere": (

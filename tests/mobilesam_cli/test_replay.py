@@ -75,13 +75,13 @@ def test_bad_input(refused: Refused, here: Path, bundle: Path, tmp_path: Path) -
     )
     (here / "pack").mkdir()
     shutil.copy(__file__, here / "pack" / "run.py")
-    asked = ("replay", "run", "pack")
-    assert "unknown compute units 'npu'" in refused(*asked, "--compute-units", "npu")
-    assert "cannot be started (no such file" in refused(*asked, "--python", tmp_path / "python")
+    ran = ("replay", "run", "pack")
+    assert "unknown compute units 'npu'" in refused(*ran, "--compute-units", "npu")
+    assert "cannot be started (no such file" in refused(*ran, "--python", tmp_path / "python")
     assert "is not a replay folder: it has no replay.json" in refused("replay", "merge", "pack")
     assert "'nowhere' is not a folder" in refused("replay", "merge", "nowhere")
-    asked = ("replay", "merge", "pack", "--thresholds", "nowhere.toml")
-    assert "no thresholds file at 'nowhere.toml'" in refused(*asked)
+    merged = ("replay", "merge", "pack", "--thresholds", "nowhere.toml")
+    assert "no thresholds file at 'nowhere.toml'" in refused(*merged)
 
 
 @pytest.mark.parametrize("command", ["pack", "run", "merge"])

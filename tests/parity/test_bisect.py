@@ -49,7 +49,7 @@ class SmallEngine:
     title = "small"
     copying = frozenset({"cast"})
     moving: frozenset[str] = frozenset()
-    inputs = (Value("x", (4, 8), "float32"),)
+    inputs: tuple[Value, ...] = (Value("x", (4, 8), "float32"),)
 
     def __init__(self, model: Small, faults: Mapping[str, Callable[[Tensor], Tensor]]) -> None:
         weight, bias = model.first.weight.half().float(), model.first.bias.half().float()

@@ -19,6 +19,7 @@ from parity.cases import (
     middle,
 )
 from parity.image_folder import folder_photos
+from parity.photos import require_usable
 
 
 def test_built_in_photos_cover_aspect_ratios_and_sizes() -> None:
@@ -185,11 +186,11 @@ def test_folders_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         ("{", "does not describe images"),
         ('{"images": []}', "lists no images"),
         ('{"images": [{"mask": "m.png"}]}', "images.0.file"),
-        ('{"images": [{"file": "gone.png"}]}', "'gone.png', which is not there"),
+        ('{"images": [{"file": "gone.png"}]}', "gone.png: There is no image file at .*gone.png"),
     ):
         (tmp_path / "manifest.json").write_text(content)
         with pytest.raises(InputError, match=message):
-            folder_photos(tmp_path)
+            require_usable(folder_photos(tmp_path), [1024])
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from converters import export
 from converters.coreml.options import CHOICES, IOS_VERSIONS, CoreMLOptions
 from converters.schemes import COREML
+from mobilesam.bundle.contract import COMPONENTS
 from mobilesam.errors import InputError
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import Frame
@@ -43,10 +45,10 @@ def name_of(options: CoreMLOptions) -> str:
     return "-".join(str(value) for value in options.model_dump().values())
 
 
-def export_coreml(scheme: str, options: CoreMLOptions, out: Path, **other: str) -> Bundle:
+def export_coreml(scheme: str, options: CoreMLOptions, out: Path, **other: Any) -> Bundle:
     """The tiny model as a Core ML bundle in a folder."""
-    asked = {"targets": COREML, "schemes": scheme, "options": {COREML: options}, **other}
-    (made,) = export(tiny_model(), out=out, progress=False, **asked)
+    asked: dict[str, Any] = {"targets": COREML, "schemes": scheme, "options": {COREML: options}}
+    (made,) = export(tiny_model(), out=out, progress=False, **asked, **other)
     return Bundle(made.path)
 
 
@@ -101,7 +103,7 @@ def test_one_package_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
     assert metadata.userDefined["weights_sha256"] == bundle.manifest.weights.sha256
     assert metadata.userDefined["components"] == "encoder, decoder"
     assert description.defaultFunctionName == "encode"
-    for component, function in zip(("encoder", "decoder"), description.functions, strict=True):
+    for component, function in zip(COMPONENTS, description.functions, strict=True):
         signature = bundle.manifest.signatures[component]
         assert function.name == signature.name
         features = {each.name: each for each in (*function.input, *function.output)}
@@ -120,7 +122,8 @@ def test_an_image_gives_what_the_tensor_gives(
     for bundle in (image, tiny_bundle(COREML, "fp16")):
         with open_runner(bundle, COREML, components=("encoder",)) as runner:
             found.append(runner.encode(photo))
-    assert np.array_equal(*found)
+    first, second = found
+    assert np.array_equal(first, second)
 
 
 def test_a_mac_is_given_the_function_the_units_and_an_image(

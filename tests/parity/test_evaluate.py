@@ -17,7 +17,7 @@ from mobilesam.runtimes.base import Decoded, Runner
 from mobilesam.runtimes.bundle import Bundle
 from parity.evaluation import evaluate as evaluating
 from parity.evaluation.clicks import correction
-from parity.evaluation.evaluate import Subset, ask_all, evaluate
+from parity.evaluation.evaluate import ask_all, evaluate
 from parity.evaluation.masked_photos import MaskedPhoto, TrueMask, coco_photos, manifest_photos
 from parity.evaluation.scores import (
     MEANINGS,
@@ -27,6 +27,7 @@ from parity.evaluation.scores import (
     interval_of_mean,
     score,
 )
+from parity.evaluation.subset import Subset
 from tests.masked_folders import NAMES, coco_file, photo, write_masked
 from tests.parity.fakes import ModuleRunner, demo_model, write_bundle
 

@@ -20,10 +20,11 @@ CONTRACT = Contract(64, 16, 256, "pixels", 8)
 
 
 def test_slow_runs_are_few_and_fast_ones_many_and_the_first_does_not_count() -> None:
-    calls = []
+    calls: list[float] = []
 
     def slow_at_first() -> None:
-        calls.append(time.sleep(0.2 if not calls else 0.02))
+        calls.append(0.02 if calls else 0.2)
+        time.sleep(calls[-1])
 
     seconds = timed(slow_at_first, 0.0)
     assert len(seconds) == MIN_RUNS and len(calls) == MIN_RUNS + 1
@@ -64,6 +65,7 @@ def test_the_reference_is_measured_in_processes_of_its_own() -> None:
         assert taken.threads == 1 and taken.representative
         assert 0 < taken.timing.median_s <= taken.timing.p90_s
         assert taken.timing.runs >= MIN_RUNS and taken.load_s > 0
+        assert taken.peak_memory_mb is not None and taken.baseline_memory_mb is not None
         assert taken.peak_memory_mb > taken.baseline_memory_mb > 50
 
 

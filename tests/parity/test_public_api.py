@@ -9,7 +9,7 @@ import pytest
 import parity
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.bundle import Bundle
-from parity.bundles import open_bundles
+from parity.bundles import BundleSource, open_bundles
 from tests.parity.fakes import demo_model, write_bundle
 
 
@@ -20,7 +20,7 @@ def test_the_functions_are_there_by_name_and_stay_functions() -> None:
             function = getattr(parity, name)
             assert callable(function) and function.__name__ == name and function.__doc__
     with pytest.raises(AttributeError, match="no attribute 'compair'"):
-        _ = parity.compair  # type: ignore[attr-defined]
+        getattr(parity, "compair")  # noqa: B009 - as a script would, unchecked
 
 
 def test_a_missing_library_is_one_sentence() -> None:
@@ -39,7 +39,9 @@ def test_bundles_are_named_alone_or_in_folders_as_paths_or_opened_and_each_count
     one, two = (write_bundle(exports / name, demo_model()) for name in ("one", "two"))
     (exports / ".hidden").mkdir()
     (exports / ".hidden" / "manifest.json").write_text("{}")
-    for given in (exports, str(exports), [exports, one], [Bundle(one), two, exports]):
+    several: list[list[BundleSource]] = [[exports], [str(exports)], [Bundle(one), two, exports]]
+    assert [bundle.path for bundle in open_bundles(exports)] == [one, two]
+    for given in several:
         assert [bundle.path for bundle in open_bundles(given)] == [one, two]
     opened = Bundle(two)
     assert open_bundles(opened) == [opened]

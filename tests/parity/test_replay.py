@@ -101,6 +101,24 @@ def test_the_report_is_the_one_without_the_journey(
     assert merged.passed
 
 
+def test_photos_that_were_left_out_are_listed_in_the_report(
+    packed: Packed, onnx: Bundle, tmp_path: Path, tiny: None
+) -> None:
+    photos = write_masked(tmp_path / "masked")
+    (photos / "images" / "b.png").write_text("a letter")
+    with pytest.raises(InputError, match=r"1 of 3 photos cannot be used: b\.png .*not an image"):
+        pack([onnx.path], tmp_path / "pack", images=photos, progress=False)
+    assert not (tmp_path / "pack").exists()
+    made = pack([onnx.path], tmp_path / "pack", images=photos, skip_unusable=True, progress=False)
+    assert len(made.index.photos) == 2
+    done = run_script(sys.executable, made.folder, "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    report = merge([made.folder], progress=False)
+    assert report.passed and len(report.images) == 2
+    (left_out,) = report.unusable_images
+    assert "b.png" in left_out.image and "not an image" in left_out.reason
+
+
 def test_the_row_says_where_it_ran_and_what_it_cost(packed: Packed) -> None:
     (row,) = merge([packed.folder], progress=False).bundles
     assert row.engine.startswith("ONNX Runtime ") and " on Linux-" in row.engine

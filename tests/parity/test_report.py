@@ -87,7 +87,7 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     back = Report.model_validate_json(text)
     assert back.model_dump_json() == mixed().model_dump_json()
     values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert values["schema_version"] == "1.2"
+    assert values["schema_version"] == "1.3"
     assert values["bundles"][1]["encoder"][0]["relative_l2"] is None
     assert "NaN" not in text
 

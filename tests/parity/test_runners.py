@@ -74,7 +74,7 @@ def test_answers_are_pytorchs(tiny_bundle: GetBundle, runtime: str) -> None:
             expected = expected_of(bundle, component, inputs)
             for spec, reference in zip(specs, expected, strict=True):
                 value = found[spec.name]
-                assert (value.dtype, value.shape) == (np.float32, spec.shape)
+                assert value.dtype == np.float32 and value.shape == spec.shape
                 assert np.linalg.norm(value - reference) <= 1e-5 * np.linalg.norm(reference)
 
 
@@ -226,7 +226,7 @@ def test_on_a_mac_core_ml_itself_is_asked(
     tiny_bundle: GetBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = tiny_bundle("coreml")
-    asked = []
+    asked: list[object] = []
 
     class Model:
         def __init__(self, path: str, compute_units: object, function_name: str | None) -> None:

@@ -45,7 +45,7 @@ def print_report(report: BisectData, console: "Console", top: int | None = 10) -
     Args:
         report: what was found.
         console: where to print.
-        top: so many ops of each file; None prints all.
+        top: number of ops to print of each file; None prints all.
     """
     from parity.bisection.report.terminal import print_tables
 

@@ -63,7 +63,7 @@ def packed_lut(bits: int, *shape: int) -> Case:
         16,
         indices=np.packbits(stream, bitorder="little"),
         lut=floats(2**bits),
-        shape=np.uint32(shape),
+        shape=np.array(shape, np.uint32),
     )
 
 
@@ -74,7 +74,7 @@ def packed_sparse(*shape: int) -> Case:
         16,
         nonzero_data=floats(int(mask.sum())),
         mask=np.packbits(mask, bitorder="little"),
-        shape=np.uint32(shape),
+        shape=np.array(shape, np.uint32),
     )
 
 
@@ -157,9 +157,9 @@ def lut_then_scale() -> Case:
 
 
 CASES = [
-    affine(0, np.int8([1, -2, 3, 127])),
-    affine(0, np.uint8([0, 255, 7, 128])),
-    affine(1, np.int8([5, 4, 3, 2, -128]), half=True),
+    affine(0, np.array([1, -2, 3, 127], np.int8)),
+    affine(0, np.array([0, 255, 7, 128], np.uint8)),
+    affine(1, np.array([5, 4, 3, 2, -128], np.int8), half=True),
     affine(-2, np.int8(-3)),
     *(packed_lut(bits, 3, 5, 2) for bits in (1, 2, 4, 6, 8)),
     packed_sparse(3, 5, 2),

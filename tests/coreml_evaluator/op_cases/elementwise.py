@@ -46,7 +46,12 @@ def compared(op: str, expected: Callable[..., Any]) -> list[Case]:
         return expected(a, b).int()
 
     return [
-        Case(op, build, [np.float32([[1, 2, 3], [-1, 0, 3]]), np.float32([1, 3, 2])], answer),
+        Case(
+            op,
+            build,
+            [np.array([[1, 2, 3], [-1, 0, 3]], np.float32), np.array([1, 3, 2], np.float32)],
+            answer,
+        ),
         Case(op, build, [ints(1, 2, 3, -4), ints(1, 3, 2, -5)], answer, 17),
     ]
 
@@ -56,7 +61,7 @@ def logical(op: str, expected: Callable[..., Any]) -> Case:
         x, y = mb.greater(x=a, y=np.float32(0)), mb.greater(x=b, y=np.float32(0))
         return mb.cast(x=getattr(mb, op)(x=x, y=y), dtype="int32")
 
-    signs = [np.float32([1, 1, -1, -1]), np.float32([1, -1, 1, -1])]
+    signs = [np.array([1, 1, -1, -1], np.float32), np.array([1, -1, 1, -1], np.float32)]
     return Case(op, build, signs, lambda a, b: expected(a > 0, b > 0).int())
 
 
@@ -71,11 +76,11 @@ CASES = [
     unary("asin", P, torch.asin),
     unary("atan", X, torch.atan),
     cast("fp32", ints(-3, 4), lambda v: v.clone()),
-    cast("int32", np.float32([1.9, -1.9, 0.2]), torch.Tensor.int),
-    cast("bool", np.float32([0, -0.5, 2]), lambda v: v.bool().int()),
+    cast("int32", np.array([1.9, -1.9, 0.2], np.float32), torch.Tensor.int),
+    cast("bool", np.array([0, -0.5, 2], np.float32), lambda v: v.bool().int()),
     cast("bool", ints(0, -1, 2), lambda v: v.bool().int()),
-    cast("fp16", np.float32([2049.0, -0.7, 65504]), lambda v: v.half().int()),
-    *(cast(dtype, np.float32([1.9, 0.2, 127]), lambda v: v.to(torch.int8).int(), 17)
+    cast("fp16", np.array([2049.0, -0.7, 65504], np.float32), lambda v: v.half().int()),
+    *(cast(dtype, np.array([1.9, 0.2, 127], np.float32), lambda v: v.to(torch.int8).int(), 17)
       for dtype in ("int8", "uint8", "int16", "uint16")),
     unary("ceil", X, torch.ceil),
     Case("clip", lambda v: mb.clip(x=v, alpha=-0.5, beta=0.75), [X],
@@ -129,7 +134,7 @@ CASES = [
     unary("relu", X, torch.relu),
     unary("relu", HALF, torch.relu),
     unary("relu6", X * 6, F.relu6),
-    unary("round", np.float32([0.5, 1.5, 2.4, -0.6]), torch.round),
+    unary("round", np.array([0.5, 1.5, 2.4, -0.6], np.float32), torch.round),
     Case("rsqrt", lambda v: mb.rsqrt(x=v, epsilon=0.1), [P], lambda v: (v + 0.1) ** -0.5,
          ours=True),
     Case("rsqrt", lambda v: mb.rsqrt(x=v), [P], torch.rsqrt, 17),

@@ -1,5 +1,7 @@
 """Ops that pick values out of a tensor by position."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,26 +9,35 @@ import torch.nn.functional as F
 from tests.coreml_evaluator.mil_programs import mb
 from tests.coreml_evaluator.op_cases.case import Case, X, ints
 
+
+def int32(values: list[Any]) -> np.ndarray:
+    return np.array(values, np.int32)
+
+
+def uint16(values: list[Any]) -> np.ndarray:
+    return np.array(values, np.uint16)
+
+
 CASES = [
     Case("gather", lambda v, i: mb.gather(x=v, indices=i, axis=1), [X, ints(2, 0, 0)],
          lambda v, i: v[:, [2, 0, 0]]),
-    Case("gather", lambda v: mb.gather(x=v, indices=np.int32([[0, -1], [1, 2]]), axis=-1), [X],
+    Case("gather", lambda v: mb.gather(x=v, indices=int32([[0, -1], [1, 2]]), axis=-1), [X],
          lambda v: v[..., [[0, 3], [1, 2]]]),
-    Case("gather", lambda v: mb.gather(x=v, indices=np.uint16([[0, 3], [1, 2]]), axis=-1), [X],
+    Case("gather", lambda v: mb.gather(x=v, indices=uint16([[0, 3], [1, 2]]), axis=-1), [X],
          lambda v: v[..., [[0, 3], [1, 2]]], 17),
     Case("gather", lambda v: mb.gather(x=v, indices=1, axis=-2, validate_indices=True), [X],
          lambda v: v[:, 1], 18),
     Case("gather_along_axis", lambda v: mb.gather_along_axis(
-        x=v, indices=np.int32([[[-1, 1, 0, -3]], [[2, 2, -2, 0]]]), axis=-2), [X],
+        x=v, indices=int32([[[-1, 1, 0, -3]], [[2, 2, -2, 0]]]), axis=-2), [X],
          lambda v: v.gather(1, torch.tensor([[[2, 1, 0, 0]], [[2, 2, 1, 0]]]))),
     Case("gather_along_axis", lambda v: mb.gather_along_axis(
         x=v, indices=np.int32(np.arange(24).reshape(2, 3, 4) % 3), axis=1), [X],
          lambda v: v.gather(1, torch.arange(24).reshape(2, 3, 4) % 3)),
-    Case("gather_nd", lambda v: mb.gather_nd(x=v, indices=np.int32([[0, 2], [1, 1]])), [X],
+    Case("gather_nd", lambda v: mb.gather_nd(x=v, indices=int32([[0, 2], [1, 1]])), [X],
          lambda v: torch.stack([v[0, 2], v[1, 1]])),
-    Case("gather_nd", lambda v: mb.gather_nd(x=v, indices=np.int32([[[1, 2, 3]], [[0, 0, -1]]])),
+    Case("gather_nd", lambda v: mb.gather_nd(x=v, indices=int32([[[1, 2, 3]], [[0, 0, -1]]])),
          [X], lambda v: v[[[1], [0]], [[2], [0]], [[3], [-1]]]),
-    Case("gather_nd", lambda v: mb.gather_nd(x=v, indices=np.int32([[1]])), [X],
+    Case("gather_nd", lambda v: mb.gather_nd(x=v, indices=int32([[1]])), [X],
          lambda v: v[[1]], 17),
     Case("one_hot", lambda i: mb.one_hot(indices=i, one_hot_vector_size=4, axis=0,
                                          on_value=2.0, off_value=-1.0), [ints(1, 3, 0)],

@@ -10,8 +10,8 @@ from tests.coreml_evaluator.mil_programs import mb
 from tests.coreml_evaluator.op_cases.case import Case, floats, halves
 
 # Beyond the range, at its ends, and halfway between two integers.
-X = np.concatenate([floats(2, 2, 4), np.float32([[[-9, 9, 0.025, 0.075]]] * 2)], axis=1)
-CHANNELS = np.float32([0.01, 0.5, 0.02])
+X = np.concatenate([floats(2, 2, 4), np.array([[[-9, 9, 0.025, 0.075]]] * 2, np.float32)], axis=1)
+CHANNELS = np.array([0.01, 0.5, 0.02], np.float32)
 
 
 def integers(x: Tensor, dtype: str, scale: Any, zero_point: Any = 0, axis: int = -1) -> Tensor:
@@ -55,8 +55,8 @@ def pair(dtype: str, x: np.ndarray = X, **form: Any) -> list[Case]:
 CASES = [
     *pair("int8", scale=np.float32(0.05)),
     *pair("uint8", scale=np.float32(0.05), zero_point=np.uint8(100)),
-    *pair("int8", scale=CHANNELS, zero_point=np.int8([1, -100, 127]), axis=1),
-    *pair("uint8", scale=CHANNELS, zero_point=np.uint8([0, 255, 128]), axis=-2),
-    *pair("int8", scale=np.float32([0.01, 0.5, 0.02, 1]), axis=-1),
+    *pair("int8", scale=CHANNELS, zero_point=np.array([1, -100, 127], np.int8), axis=1),
+    *pair("uint8", scale=CHANNELS, zero_point=np.array([0, 255, 128], np.uint8), axis=-2),
+    *pair("int8", scale=np.array([0.01, 0.5, 0.02, 1], np.float32), axis=-1),
     *pair("int8", x=halves(2, 3, 4), scale=np.float16(0.07), zero_point=np.int8(-7)),
 ]

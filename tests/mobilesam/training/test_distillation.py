@@ -37,7 +37,7 @@ def write_photos(folder: Path, count: int) -> Path:
 
 
 def small(folder: Path, **changes: Any) -> DistillConfig:
-    settings = {
+    settings: dict[str, Any] = {
         "photos": (folder,),
         "image_size": 64,
         "steps": STEPS,
@@ -229,7 +229,8 @@ def test_the_teacher_teaches_its_quantized_self(photos: Path, tmp_path: Path) ->
     assert all(name.startswith("image_encoder.") and "running" not in name for name in changed)
     about = read_metadata(weights)
     assert about["scheme"] == "w4"
-    assert about["teacher_sha256"] == load_model("demo").weights.sha256
+    teacher = load_model("demo").weights
+    assert teacher is not None and about["teacher_sha256"] == teacher.sha256
     with pytest.raises(ValueError, match="is to say what the configuration's scheme means"):
         distill(config, tmp_path / "other")
 

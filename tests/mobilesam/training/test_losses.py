@@ -89,9 +89,9 @@ def test_the_best_of_three_learns() -> None:
     logits, predictions, targets, valid = random_case()
     weights = LossWeights(iou=0)
 
-    def gradient(loss_of: str | int) -> Tensor:
+    def gradient(loss_of: int | None) -> Tensor:
         tensor = logits.clone().requires_grad_()
-        if loss_of == "all":
+        if loss_of is None:
             promptable_loss(tensor, predictions, targets, valid, weights).total.backward()
         else:
             each = mask_losses(tensor, targets[:, None], valid[:, None], weights)
@@ -99,7 +99,7 @@ def test_the_best_of_three_learns() -> None:
         assert tensor.grad is not None
         return tensor.grad
 
-    together = gradient("all")
+    together = gradient(None)
     each = mask_losses(logits, targets[:, None], valid[:, None], weights)
     best = 1 + each[:, 1:].argmin(dim=1)
     for mask in range(4):

@@ -127,14 +127,14 @@ def test_average() -> None:
 
     def shift(value: float) -> None:
         with torch.no_grad():
-            model[0].weight.fill_(value)
-            model[1].running_mean.fill_(2 * value)
+            model.get_parameter("0.weight").fill_(value)
+            model.get_buffer("1.running_mean").fill_(2 * value)
         average.update_parameters(model)
 
     for value, expected in ((1.0, 1.0), (5.0, 2.0), (2.0, 2.0), (10.0, 4.0)):
         shift(value)
-        assert float(average.module[0].weight.detach()) == pytest.approx(expected)
-        assert float(average.module[1].running_mean) == pytest.approx(2 * expected)
+        assert float(average.module.get_parameter("0.weight").detach()) == pytest.approx(expected)
+        assert float(average.module.get_buffer("1.running_mean")) == pytest.approx(2 * expected)
 
 
 def test_frozen_batch_norms_keep_their_statistics() -> None:

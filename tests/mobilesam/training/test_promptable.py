@@ -1,6 +1,7 @@
 """Decoding in fixed slots, and one training step."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def slots(predictor: Predictor, *used: tuple[np.ndarray, int]) -> tuple[Tensor, 
 def test_slots_answer_as_the_predictor(predictor: Predictor) -> None:
     padding = np.zeros(2), PADDING_POINT
     corners = (BOX[:2], BOX_TOP_LEFT), (BOX[2:], BOX_BOTTOM_RIGHT)
-    cases = [
+    cases: list[tuple[dict[str, Any], Any]] = [
         ({"point_coords": POINTS[:1], "point_labels": [1]}, [(POINTS[0], 1), padding]),
         ({"box": BOX}, corners),
         ({"box": BOX, "point_coords": POINTS[:1], "point_labels": [1]}, [*corners, (POINTS[0], 1)]),
@@ -76,7 +77,7 @@ def test_slots_answer_as_the_predictor(predictor: Predictor) -> None:
         with torch.no_grad():
             logits, iou = decode(predictor.model, embeddings, prompts, given)
         for number, (asked, _) in enumerate(cases):
-            extra = {} if mask is None else {"mask_input": mask[None].numpy()}
+            extra: dict[str, Any] = {} if mask is None else {"mask_input": mask[None].numpy()}
             single = predictor.predict(**asked, **extra, multimask_output=False)
             several = predictor.predict(**asked, **extra, multimask_output=True)
             expected = np.concatenate([single[2], several[2]])

@@ -16,11 +16,12 @@ from mobilesam.runtimes.base import Decoded
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam_cli import app
-from parity.cases import PromptedPhoto, default_photos
+from parity.cases import default_photos
 from parity.mixed_precision.plot import sensitivity_plot
 from parity.mixed_precision.search import OBJECTIVES, plan_of, search
 from parity.mixed_precision.sensitivity import GroupCost, moves, sensitivity
 from parity.mixed_precision.trials import Trial, Trials
+from parity.photos import stored_photos
 from parity.references import reference_answers
 from tests.specs import make_spec
 from tests.tiny_bundles import tiny_model
@@ -156,10 +157,10 @@ def real(tiny_bundle: Any, tmp_path: Path) -> Any:
     """Trials of the tiny model's files on one photo."""
     bundle: Bundle = tiny_bundle("tflite")
     contents = {c: bundle.file(c, "litert").read_bytes() for c in COMPONENTS}
-    photo: PromptedPhoto = default_photos()[0]
     with (
+        stored_photos(default_photos()[:1], [tiny_model().image_size]) as photos,
         ReferenceRunner(tiny_model()) as reference,
-        reference_answers(reference, [photo]) as answers,
+        reference_answers(reference, photos) as answers,
     ):
         yield lambda **more: Trials(
             contents, bundle.manifest.contract, answers, memory=tmp_path / "trials.json", **more
@@ -260,8 +261,9 @@ def test_trials_are_known_again_though_the_reference_differs_in_its_last_bit(
     memory = tmp_path / "trials.json"
     for turn in range(2):
         with (
+            stored_photos(default_photos()[:1], [tiny_model().image_size]) as photos,
             ReferenceRunner(tiny_model()) as reference,
-            reference_answers(reference, default_photos()[:1]) as answers,
+            reference_answers(reference, photos) as answers,
         ):
             if turn:
                 embedding = answers[0].embedding() * (1 + 2**-23)
