@@ -166,6 +166,7 @@ def test_coreml_packages_describe_themselves(scheme: str, tiny_bundle: GetBundle
                 assert list(described[record.name].type.multiArrayType.shape) == list(record.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ios", "version"), [(17, 8), (18, 9)])
 def test_coreml_packages_for_newer_systems(
     ios: int, version: int, tiny_model: MobileSAM, tmp_path: Path

@@ -17,8 +17,7 @@ from coreml_evaluator.precision import round_to_half, round_to_half_
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract
 from mobilesam.runtimes.bundle import Bundle
 from tests.coreml_evaluator.mil_programs import mb, save_program
-from tests.live_bundles import live_model
-from tests.parity.conftest import BundleOf
+from tests.shared_bundles import demo_bundle, demo_model
 
 X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
 
@@ -28,7 +27,7 @@ def relative_l2(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def reference(contract: Contract, component: Component) -> dict[str, torch.Tensor]:
-    module = build_module(live_model(), component, contract)
+    module = build_module(demo_model(), component, contract)
     with torch.inference_mode():
         outputs = module(*example_inputs(contract, component).values())
     parts = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -41,12 +40,11 @@ def evaluated(bundle: Bundle, component: Component) -> tuple[CoreMLProgram, dict
     return opened, opened.run(example_inputs(bundle.manifest.contract, component))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "limit"), [("fp32", 1e-5), ("fp16", 5e-3)])
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_program_agrees_with_pytorch(
-    bundle_of: BundleOf, component: Component, scheme: str, limit: float
-) -> None:
-    bundle = bundle_of("coreml", scheme)
+def test_program_agrees_with_pytorch(component: Component, scheme: str, limit: float) -> None:
+    bundle = demo_bundle("coreml", scheme)
     opened, found = evaluated(bundle, component)
     expected = reference(bundle.manifest.contract, component)
     assert opened.precision == scheme
@@ -58,8 +56,9 @@ def test_program_agrees_with_pytorch(
         assert scheme == "fp32" or error > 1e-4
 
 
-def test_inputs_survive_and_constants_are_loaded_once(bundle_of: BundleOf) -> None:
-    bundle = bundle_of("coreml", "fp16")
+@pytest.mark.slow
+def test_inputs_survive_and_constants_are_loaded_once() -> None:
+    bundle = demo_bundle("coreml", "fp16")
     opened = CoreMLProgram(bundle.file("decoder", "coreml"))
     inputs = example_inputs(bundle.manifest.contract, "decoder")
     copies = {name: value.clone() for name, value in inputs.items()}
