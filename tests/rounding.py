@@ -16,12 +16,15 @@ lambda is 2, since an L2 norm averages over many sums, and two computations are 
 an error of its own: together :data:`FACTOR`.
 """
 
+from functools import cache
 from math import prod, sqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from mobilesam.model.build import build
 
 UNIT = 2.0**-24
 """Half an ulp of 1 in float32."""
@@ -92,3 +95,21 @@ _ELEMENTWISE = {
 def relative_l2(found: Tensor, wanted: Tensor) -> float:
     """Size of the difference over the size of what was wanted, both as L2 norms."""
     return float((found - wanted).norm() / wanted.norm())
+
+
+@cache
+def products_of_model(image_size: int = 1024) -> tuple[int, int]:
+    """Lengths of all sums of the encoder, and of the decoder with its prompt encoder.
+
+    Only shapes are computed: the model and its inputs are on PyTorch's ``meta`` device.
+    """
+    side = image_size // 4
+    with torch.device("meta"), torch.no_grad():
+        model = build("vit_t", image_size=image_size).eval()
+        with Rounding() as encoder:
+            embedding = model.image_encoder(torch.empty(1, 3, image_size, image_size))
+        with Rounding() as decoder:
+            points = torch.empty(1, 8, 2), torch.empty(1, 8)
+            tokens = model.prompt_encoder(points, None, torch.empty(1, 1, side, side))
+            model.mask_decoder(embedding, model.prompt_encoder.image_position(), *tokens)
+    return encoder.products, decoder.products
