@@ -31,7 +31,7 @@ LIMITS = {
     "w8a8": 0.4,
     "w8a16": 0.4,
 }
-"""Relative L2; that of float32 follows from the arithmetic. Core ML has no runtime here; tests of its
+"""Relative L2; float32's follows from the arithmetic. Core ML has no runtime here; tests of its
 evaluator compare it."""
 
 
