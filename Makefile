@@ -16,7 +16,7 @@ PIP_ARGS   ?=
 PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint rooms wheel-test parity lock clean
+.PHONY: help setup demo test test-fast lint rooms wheel-test parity lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -58,6 +58,9 @@ rooms: setup ## check that imports follow the arrow, and print the drawing (DOT)
 
 test: lint ## lint, then every test
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+test-fast: setup ## the tests that convert nothing and are not marked slow
+	@$(PY) -m pytest $(PYTEST_ARGS) -m "not slow"
 
 wheel-test: setup ## the wheel in an empty environment, used beside packages called as ours
 	@$(PY) -m tests.wheel_check

@@ -166,7 +166,11 @@ class CoreMLProgram:
         for slot, tensor in enumerate(self.inputs):
             if tensor.name not in inputs:
                 raise ProgramInputError(f"{self.path} needs the input '{tensor.name}'")
-            value = torch.as_tensor(inputs[tensor.name])
+            given = inputs[tensor.name]
+            # PyTorch has no tensors that cannot be written: of such an array it takes a copy.
+            value = torch.as_tensor(
+                given if isinstance(given, Tensor) else np.require(given, requirements="W")
+            )
             shape = tuple(value.shape)
             if not self.takes(tensor.name, shape):
                 raise ProgramInputError(

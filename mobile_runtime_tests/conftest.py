@@ -46,9 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exports() -> Path:
     """Where bundles and checkpoints lie, for all processes that test."""
-    return shared_folder(tmp_path_factory, "runtime-bundles")
+    return shared_folder("runtimes")
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +58,10 @@ def photos(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundles(exports: Path) -> dict[str, Path]:
+def bundles() -> dict[str, Path]:
     """Every target in its float schemes, demo weights, small frame; by name, to be read only."""
-    results = export(schemes=FLOAT, out=exports / "demo", image_size=SIZE, progress=False)
+    demo = shared_folder("demo")  # as tests.shared_bundles.demo_bundle
+    results = export(schemes=FLOAT, out=demo, image_size=SIZE, progress=False)
     return {f"{r.target}-{r.scheme}": r.path for r in results}
 
 

@@ -4,11 +4,9 @@ Here two bundles, the one that rounds most and the one with a delegate; `make de
 `make parity` judge every target at this size, by limits that are nowhere looser.
 """
 
-from pathlib import Path
-
 import pytest
 
-from conftest import THREADS
+from conftest import THREADS, shared_folder
 from converters import export
 from converters.lookup import combinations
 from parity import compare
@@ -23,13 +21,14 @@ AT_FULL_SIZE = [("coreml", "fp16"), ("tflite", "fp32")]
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path) -> Report:
+def report() -> Report:
     """Bundles at 1024, judged on the built-in photos."""
+    out = shared_folder("full-size")
     paths = [
         result.path
         for target, scheme in AT_FULL_SIZE
         for result in export(
-            targets=[target], schemes=[scheme], out=folder, image_size=1024, progress=False
+            targets=[target], schemes=[scheme], out=out, image_size=1024, progress=False
         )
     ]
     return compare(paths, measure=False, progress=False, threads=THREADS)

@@ -110,7 +110,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     found = Outcome()
     seeds = count()
     for scheme in REAL:
-        bundle = tiny_bundle(tmp_path_factory, "coreml", scheme)
+        bundle = tiny_bundle("coreml", scheme)
         sides = Sides(tiny_model(), bundle, subject())
         for component in COMPONENTS:
             package = Package(bundle.file(component, "coreml"))
@@ -182,11 +182,9 @@ def test_planted_faults_are_located(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("scheme", REAL)
-def test_good_packages_have_no_fault(scheme: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_good_packages_have_no_fault(scheme: str) -> None:
     limits = Thresholds().row("coreml", scheme).layers
-    report = bisect_model(
-        tiny_bundle(tmp_path_factory, "coreml", scheme), tiny_model(), subject(), limits
-    )
+    report = bisect_model(tiny_bundle("coreml", scheme), tiny_model(), subject(), limits)
     assert report.verdict == "no fault", report.conclusion
     for part in report.components:
         assert part.aligned == len(part.ops)

@@ -29,11 +29,9 @@ ALIGNED = {"onnx": 0.85, "tflite": 0.2}
 
 @pytest.mark.parametrize("scheme", ["fp32", "fp16"])
 @pytest.mark.parametrize("target", ALIGNED)
-def test_good_files_have_no_fault(
-    target: str, scheme: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_good_files_have_no_fault(target: str, scheme: str) -> None:
     limits = Thresholds().row(target, scheme).layers
-    bundle = tiny_bundle(tmp_path_factory, target, scheme)
+    bundle = tiny_bundle(target, scheme)
     report = bisect_model(bundle, tiny_model(), subject(), limits)
     print(f"\n{bundle.name}: {report.conclusion}")
     assert report.verdict == "no fault", report.conclusion
@@ -43,16 +41,14 @@ def test_good_files_have_no_fault(
         assert part.aligned >= ALIGNED[target] * len(part.ops)
 
 
-def test_quantized_tflite_files_are_ranked_or_refused(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    bundle = tiny_bundle(tmp_path_factory, "tflite", "w8")
+def test_quantized_tflite_files_are_ranked_or_refused() -> None:
+    bundle = tiny_bundle("tflite", "w8")
     report = bisect_model(bundle, tiny_model(), subject(), None)
     for part in report.components:
         print(f"{part.component}: aligned {part.aligned} of {len(part.ops)}")
         # Fewer than in fp32: reading tables adds ops.
         assert part.aligned >= 0.15 * len(part.ops)
-    static = tiny_bundle(tmp_path_factory, "tflite", "w8a8")
+    static = tiny_bundle("tflite", "w8a8")
     with pytest.raises(BundleError, match=r"computes with integers .*mobilesam sensitivity"):
         bisect_model(static, tiny_model(), subject(), None)
 
@@ -89,16 +85,11 @@ WRONG: dict[str, Callable[[Path, str, Path], None]] = {"onnx": wrong_onnx, "tfli
 
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("target", WRONG)
-def test_wrong_weights_are_located(
-    target: str,
-    component: Component,
-    tmp_path_factory: pytest.TempPathFactory,
-    scratch: Path,
-) -> None:
+def test_wrong_weights_are_located(target: str, component: Component, scratch: Path) -> None:
     from importlib import import_module
 
     open_aligned = import_module(f"parity.bisection.{FORMATS[target].module}").open_aligned
-    bundle = tiny_bundle(tmp_path_factory, target)
+    bundle = tiny_bundle(target)
     path = bundle.file(component, bundle.runtimes[0])
     sides = Sides(tiny_model(), bundle, subject())
     limits = Thresholds().row(target, "fp32").layers

@@ -1,18 +1,15 @@
 """Fixtures shared by every test."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from conftest import THREADS
+from conftest import REPOSITORY, THREADS
 from mobilesam.runtimes.bundle import Bundle
 from tests import tiny_bundles
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,9 +34,9 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bundle]:
+def tiny_bundle() -> Callable[..., Bundle]:
     """``tiny_bundle(target, scheme)``: see :func:`tests.tiny_bundles.tiny_bundle`."""
-    return partial(tiny_bundles.tiny_bundle, tmp_path_factory)
+    return tiny_bundles.tiny_bundle
 
 
 @pytest.fixture(scope="session")

@@ -174,6 +174,7 @@ def test_host_code_draws_a_mask_as_the_library_does(host: Host, size: tuple[int,
     assert np.array_equal(mask[clear], logits[clear] > 0)
 
 
+@pytest.mark.slow
 def test_readme_snippets_run(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_an_import_against_the_arrow_is_found(tmp_path: Path, module: str, impor
     assert imported in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [

@@ -1,18 +1,14 @@
 """Bundles of a model small enough to be exported in seconds, with every kind of layer, all live."""
 
-from functools import lru_cache
+from functools import cache
 
-import pytest
-
-from conftest import shared_folder
-from converters import export
-from converters.coreml.options import CoreMLOptions, minimum_ios
+from converters.coreml.options import minimum_ios
 from converters.lookup import schemes_of
 from converters.schemes import COREML
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
 from mobilesam.runtimes.bundle import Bundle
-from tests.live_bundles import REQUIRED
+from tests.shared_bundles import exported
 from tests.upstream.oracle import randomize
 
 SIZE = 128
@@ -32,35 +28,21 @@ def make_tiny_model() -> MobileSAM:
     return model.requires_grad_(False)
 
 
-@lru_cache
+@cache
 def tiny_model() -> MobileSAM:
     """The one that is exported; not to be changed."""
     return make_tiny_model()
 
 
-def tiny_bundle(temporary: pytest.TempPathFactory, target: str, scheme: str = "fp32") -> Bundle:
+@cache
+def tiny_bundle(target: str, scheme: str = "fp32") -> Bundle:
     """The tiny model's bundle, exported on first use; to be read only.
 
     Skips when the converter is not installed.
     """
-    for module in REQUIRED[target]:
-        pytest.importorskip(module, reason=f"{module} is not installed")
-    root = shared_folder(temporary, "tiny-bundles")
-    folder = root / f"{target}-{scheme}"
-    if not folder.exists():
-        # Several schemes at once: what one leaves, the next can use.
-        group = _group(target, scheme)
-        together = [each for each in schemes_of(target) if _group(target, each) == group]
-        options = {COREML: CoreMLOptions(ios=minimum_ios(scheme))} if target == COREML else {}
-        export(
-            tiny_model(),
-            targets=target,
-            schemes=together,
-            out=root,
-            options=options,
-            progress=False,
-        )
-    return Bundle(folder)
+    # Several schemes at once: what one leaves, the next can use.
+    together = [s for s in schemes_of(target) if _group(target, s) == _group(target, scheme)]
+    return exported(tiny_model(), "tiny", target, together)[scheme]
 
 
 def _group(target: str, scheme: str) -> tuple[bool | str, int]:

@@ -196,6 +196,7 @@ def test_palettes_have_no_more_values_than_bits_allow(
         assert error < 2.0 ** (2 - own) * spread
 
 
+@pytest.mark.slow
 def test_p4_of_ios_18_has_a_palette_for_each_group_of_channels(
     tiny_model: MobileSAM, tmp_path: Path
 ) -> None:

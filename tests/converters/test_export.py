@@ -45,12 +45,19 @@ with scratch_folder() as folder:
 MakeModel = Callable[[], MobileSAM]
 
 SCRIPT = """
-import sys
+import sys, time
 sys.path.insert(0, {root!r})
 from converters import export
 from tests.tiny_bundles import make_tiny_model
+model = make_tiny_model()
+
+class Nap:
+    def __reduce__(self):
+        return time.sleep, ({nap},)
+
+model.nap = Nap()
 (made,) = export(
-    make_tiny_model(), targets="torchscript", schemes="fp32", out=sys.argv[1], progress=False
+    model, targets="torchscript", schemes="fp32", out=sys.argv[1], progress=False
 )
 print(made.skipped)
 """
@@ -70,12 +77,20 @@ def export_tiny(
 
 
 def start_export(
-    repository: Path, folder: Path, temporary: Path | None = None
+    repository: Path, folder: Path, temporary: Path | None = None, nap: float = 0.0
 ) -> subprocess.Popen[str]:
-    """The same in another process, with a temporary directory of its own."""
+    """The same in another process, with a temporary directory of its own.
+
+    Its worker first sleeps for ``nap`` seconds, so that it can be met while it works.
+    """
     own = {} if temporary is None else {"TMPDIR": str(temporary)}
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(root=str(repository)), str(folder.parent)],
+        [
+            sys.executable,
+            "-c",
+            SCRIPT.format(root=str(repository), nap=nap),
+            str(folder.parent),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -85,7 +100,7 @@ def start_export(
 
 def wait_for_partial(folder: Path, process: subprocess.Popen[str]) -> Path:
     """The temporary folder of an export that has begun to write."""
-    for _ in range(6000):  # often: on a busy machine the rest of the export is soon over
+    for _ in range(6000):
         for partial in folder.parent.glob(f".{folder.name}.partial-*"):
             if any(partial.iterdir()):
                 return partial
@@ -117,6 +132,7 @@ def is_alive_in(folder: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_bundle_is_complete_and_describes_itself(tiny_model: MobileSAM, tmp_path: Path) -> None:
     folder = tmp_path / "some" / NAME
     result = export_tiny(tiny_model, folder)
@@ -148,11 +164,10 @@ def test_a_bundle_is_complete_and_describes_itself(tiny_model: MobileSAM, tmp_pa
 
 
 def test_an_unchanged_bundle_is_skipped_and_a_changed_one_is_not(
-    changed_model: MakeModel, tmp_path: Path
+    changed_model: MakeModel, tiny_bundle: Callable[..., Bundle], tmp_path: Path
 ) -> None:
     model = changed_model()
-    folder = tmp_path / NAME
-    export_tiny(model, folder)
+    folder = shutil.copytree(tiny_bundle("torchscript").path, tmp_path / NAME)
     before = (folder / MANIFEST_NAME).stat().st_mtime_ns
     again = export_tiny(model, folder)
     assert again.skipped
@@ -172,6 +187,7 @@ def test_an_unchanged_bundle_is_skipped_and_a_changed_one_is_not(
     assert Bundle(folder).manifest.weights.sha256 == tensors_sha256(model.state_dict())
 
 
+@pytest.mark.slow
 def test_everything_a_converter_prints_is_in_the_log(
     changed_model: MakeModel, tmp_path: Path
 ) -> None:
@@ -189,6 +205,7 @@ def test_everything_a_converter_prints_is_in_the_log(
     assert "to standard error" in log
 
 
+@pytest.mark.slow
 def test_a_converter_that_crashes_gives_one_sentence_and_leaves_nothing(
     changed_model: MakeModel, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,11 +225,10 @@ def test_a_converter_that_crashes_gives_one_sentence_and_leaves_nothing(
 
 
 def test_a_wrong_output_stops_the_export_and_keeps_the_earlier_bundle(
-    changed_model: MakeModel, tmp_path: Path
+    changed_model: MakeModel, tiny_bundle: Callable[..., Bundle], tmp_path: Path
 ) -> None:
     model = changed_model()
-    folder = tmp_path / NAME
-    export_tiny(model, folder)
+    folder = shutil.copytree(tiny_bundle("torchscript").path, tmp_path / NAME)
     model.mask_decoder = MaskDecoder(channels=model.channels, num_masks=3)
     randomize(model, seed=0)
     with pytest.raises(ConversionError, match=r"low_res_masks.*\[1, 3, .*contract says \[1, 4,"):
@@ -231,12 +247,13 @@ def test_train_mode_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_leaves_no_bundle_and_the_next_run_is_fine(
     tiny_model: MobileSAM, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, temporary = tmp_path / "out" / NAME, tmp_path / "tmp"
     temporary.mkdir()
-    process = start_export(repository, folder, temporary)
+    process = start_export(repository, folder, temporary, nap=600)
     wait_for_partial(folder, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -282,24 +299,22 @@ def test_only_what_a_dead_export_left_is_removed(
     assert (clone / "precious.txt").is_file()
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_its_worker_and_leaves_nothing(
     repository: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out" / NAME
-    for _ in range(5):
-        process = start_export(repository, folder)
-        wait_for_partial(folder, process)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=300)
-        if process.returncode != 0:
-            break
-        shutil.rmtree(folder.parent)  # on a busy machine it was done before the signal came
+    process = start_export(repository, folder, nap=600)
+    wait_for_partial(folder, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "KeyboardInterrupt" in errors
     assert not is_alive_in(folder)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_folder(repository: Path, tmp_path: Path) -> None:
     folder = tmp_path / NAME
     both = [start_export(repository, folder) for _ in range(2)]
@@ -352,6 +367,7 @@ def test_a_full_disk_gives_one_sentence_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_ran_out_of_space_says_so(
     changed_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_every_norm_is_replaced() -> None:
         assert LayerNorm2d not in kinds
 
 
+@pytest.mark.slow
 def test_a_float16_package_survives_loud_activations(tmp_path: Path) -> None:
     pytest.importorskip("coremltools")
     from converters.coreml import convert as coreml

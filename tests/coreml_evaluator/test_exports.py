@@ -64,6 +64,7 @@ def relative_l2(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ios", "kind", "half"), [(17, "range", True), (18, "enumerated", False)])
 def test_flexible_decoder_agrees_with_pytorch(
     tmp_path: Path, ios: int, kind: str, half: bool

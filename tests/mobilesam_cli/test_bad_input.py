@@ -246,6 +246,7 @@ def test_full_disk(refused: Refused, full_disk: Path, photo: Path) -> None:
     assert [path.name for path in full_disk.iterdir()] == ["filler"]
 
 
+@pytest.mark.slow
 def test_disk_that_fills_up_during_export(refused: Refused, full_disk: Path) -> None:
     (full_disk / "filler").unlink()
     # --json shows no progress, which would share stderr with the sentence.
@@ -328,6 +329,7 @@ def test_bundle(command: str, fault: str, refused: Refused, bundle: Path, photo:
     assert expected in refused(command, *arguments[command])
 
 
+@pytest.mark.slow
 def test_parity_of_an_altered_bundle(run: Run, here: Path, bundle: Path) -> None:
     _with_another_file(bundle)
     result = run("parity", bundle, "--report", "report", "--json")

@@ -213,6 +213,7 @@ def test_other_weights_than_the_reference_fail_by_name(
     assert own.cases == []
 
 
+@pytest.mark.slow
 def test_the_gallery_is_drawn_when_it_is_asked_for(
     tmp_path: Path,
     model: MobileSAM,
@@ -279,6 +280,7 @@ def test_one_reference_serves_bundles_of_the_same_weights(
     assert len(loaded) == 1
 
 
+@pytest.mark.slow
 def test_measuring_that_fails_is_the_bundles_fault_but_never_the_references(
     tmp_path: Path,
     model: MobileSAM,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import shared_folder
 from converters import export
 from converters.coreml.options import CHOICES, IOS_VERSIONS, CoreMLOptions
 from converters.schemes import COREML
@@ -18,6 +19,7 @@ from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
+from tests.shared_bundles import in_this_process
 from tests.tiny_bundles import SIZE, tiny_model
 
 ct = pytest.importorskip("coremltools", reason="coremltools is not installed")
@@ -30,6 +32,9 @@ PACKAGES = [
     CoreMLOptions(input="tensor", slots="enumerated", package="multifunction"),
     CoreMLOptions(ios=18, input="tensor", slots="fixed", package="multifunction"),
 ]
+ONE_PACKAGE = CoreMLOptions(
+    package="multifunction", input="image", slots="range", compute_units="cpu_and_ne"
+)
 PHOTO_SIZE = (90, 120)
 BOX = [20, 10, 100, 80]
 PROMPTS = [
@@ -48,8 +53,14 @@ def name_of(options: CoreMLOptions) -> str:
 def export_coreml(scheme: str, options: CoreMLOptions, out: Path, **other: Any) -> Bundle:
     """The tiny model as a Core ML bundle in a folder."""
     asked: dict[str, Any] = {"targets": COREML, "schemes": scheme, "options": {COREML: options}}
-    (made,) = export(tiny_model(), out=out, progress=False, **asked, **other)
+    with in_this_process():
+        (made,) = export(tiny_model(), out=out, progress=False, **asked, **other)
     return Bundle(made.path)
+
+
+def exported(options: CoreMLOptions, scheme: str) -> Bundle:
+    """The same in the folder that tests share; to be read only."""
+    return export_coreml(scheme, options, shared_folder("coreml-options") / name_of(options))
 
 
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -63,11 +74,12 @@ def test_every_choice_is_exported() -> None:
     assert {each.deployment_target("fp32") for each in PACKAGES} == set(IOS_VERSIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", PACKAGES, ids=name_of)
-def test_package_answers_as_pytorch(options: CoreMLOptions, tmp_path: Path) -> None:
+def test_package_answers_as_pytorch(options: CoreMLOptions) -> None:
     model = tiny_model()
     scheme = "fp16" if options.input == "image" else "fp32"
-    bundle = export_coreml(scheme, options, tmp_path)
+    bundle = exported(options, scheme)
     manifest = bundle.manifest
     said = {key: manifest.options[key] for key in CHOICES}
     assert said == options.model_dump(exclude={"ios"})
@@ -90,9 +102,9 @@ def test_package_answers_as_pytorch(options: CoreMLOptions, tmp_path: Path) -> N
             assert relative(found.iou, right.iou) < LIMITS[scheme]
 
 
-def test_one_package_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
-    options = CoreMLOptions(package="multifunction", input="image", slots="range")
-    bundle = export_coreml("fp32", options, tmp_path)
+@pytest.mark.slow
+def test_one_package_keeps_what_it_says_of_itself() -> None:
+    bundle = exported(ONE_PACKAGE, "fp32")
     assert bundle.size_bytes(COREML) == bundle.manifest.files[0].size_bytes
     path = bundle.file("encoder", COREML)
     description = ct.models.MLModel(str(path), skip_model_load=True).get_spec().description
@@ -113,10 +125,8 @@ def test_one_package_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
     assert (image.width, image.height) == (SIZE, SIZE)
 
 
-def test_an_image_gives_what_the_tensor_gives(
-    tmp_path: Path, tiny_bundle: Callable[..., Bundle]
-) -> None:
-    image = export_coreml("fp16", CoreMLOptions(input="image"), tmp_path)
+def test_an_image_gives_what_the_tensor_gives(tiny_bundle: Callable[..., Bundle]) -> None:
+    image = exported(CoreMLOptions(input="image"), "fp16")
     photo = np.random.default_rng(1).integers(0, 256, (*PHOTO_SIZE, 3), np.uint8)
     found = []
     for bundle in (image, tiny_bundle(COREML, "fp16")):
@@ -126,12 +136,12 @@ def test_an_image_gives_what_the_tensor_gives(
     assert np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_a_mac_is_given_the_function_the_units_and_an_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """``MLModel`` is a fake here: what is tested is how it would be called."""
-    options = CoreMLOptions(package="multifunction", input="image", compute_units="cpu_and_ne")
-    bundle = export_coreml("fp32", options, tmp_path)
+    bundle = exported(ONE_PACKAGE, "fp32")
     calls: list[dict] = []
 
     class FakeModel:

@@ -58,6 +58,7 @@ def test_example_inputs_are_the_contracts_and_one_click() -> None:
         assert decoder[name].shape == spec.shape and decoder[name].dtype == np.float32
 
 
+@pytest.mark.slow
 def test_the_reference_is_measured_in_processes_of_its_own() -> None:
     encoder, decoder = measure_reference("demo", "vit_t", SIZE, 1, budget_s=0.1)
     assert (encoder.component, decoder.component) == ("encoder", "decoder")
@@ -69,6 +70,7 @@ def test_the_reference_is_measured_in_processes_of_its_own() -> None:
         assert taken.peak_memory_mb > taken.baseline_memory_mb > 50
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_gives_its_reason(tmp_path: Path) -> None:
     bundle = Bundle(write_bundle(tmp_path / "b", demo_model()))
     with pytest.raises(BundleError, match="the encoder on torchscript stopped with status 1: .*"):

@@ -17,6 +17,7 @@ from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.runtimes import RUNNERS, open_runner, runner_class
 from mobilesam.runtimes.bundle import Bundle
+from tests.rounding import Rounding
 from tests.tiny_bundles import tiny_model
 
 TARGET_OF = {
@@ -46,11 +47,15 @@ def inputs_of(bundle: Bundle, component: Component) -> Arrays:
     return {name: value.numpy() for name, value in examples.items()}
 
 
-def expected_of(bundle: Bundle, component: Component, inputs: Arrays) -> list[np.ndarray]:
+def expected_of(
+    bundle: Bundle, component: Component, inputs: Arrays
+) -> tuple[list[np.ndarray], float]:
+    """PyTorch's answers, and by how much another runtime's may differ (relative L2)."""
     module = build_module(tiny_model(), component, bundle.manifest.contract)
-    with torch.inference_mode():
+    with torch.inference_mode(), Rounding() as rounding:
         outputs = module(*(torch.from_numpy(value) for value in inputs.values()))
-    return [part.numpy() for part in (outputs if isinstance(outputs, tuple) else (outputs,))]
+    parts = outputs if isinstance(outputs, tuple) else (outputs,)
+    return [part.numpy() for part in parts], rounding.tolerance
 
 
 def copy_of(bundle: Bundle, folder: Path) -> Bundle:
@@ -71,11 +76,11 @@ def test_answers_are_pytorchs(tiny_bundle: GetBundle, runtime: str) -> None:
             found = runner.run(component, inputs)
             specs = bundle.manifest.signatures[component].outputs
             assert list(found) == [spec.name for spec in specs]
-            expected = expected_of(bundle, component, inputs)
+            expected, limit = expected_of(bundle, component, inputs)
             for spec, reference in zip(specs, expected, strict=True):
                 value = found[spec.name]
                 assert value.dtype == np.float32 and value.shape == spec.shape
-                assert np.linalg.norm(value - reference) <= 1e-5 * np.linalg.norm(reference)
+                assert np.linalg.norm(value - reference) <= limit * np.linalg.norm(reference)
 
 
 @each_runtime
@@ -278,7 +283,7 @@ def test_opening_litert_loads_nothing_else(tiny_bundle: GetBundle, library: str)
 def test_all_runtimes_share_one_process(tiny_bundle: GetBundle) -> None:
     bundles = {runtime: tiny_bundle(target) for runtime, target in TARGET_OF.items()}
     inputs = inputs_of(bundles["torchscript"], "decoder")
-    expected = expected_of(bundles["torchscript"], "decoder", inputs)[0]
+    (expected, _), limit = expected_of(bundles["torchscript"], "decoder", inputs)
     with ExitStack() as stack:
         runners = [
             stack.enter_context(open_runner(bundle, runtime, threads=1, components=("decoder",)))
@@ -286,4 +291,4 @@ def test_all_runtimes_share_one_process(tiny_bundle: GetBundle) -> None:
         ]
         for runner in (*runners, *reversed(runners)):
             found = runner.run("decoder", inputs)["low_res_masks"]
-            assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
+            assert np.linalg.norm(found - expected) <= limit * np.linalg.norm(expected)

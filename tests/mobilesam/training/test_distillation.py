@@ -70,6 +70,7 @@ def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_error_on_unseen_photos_halves(whole: Path) -> None:
     logged = rows(whole)
     assert [row["step"] for row in logged] == list(range(STEPS))
@@ -93,6 +94,7 @@ def test_the_rest_is_the_teachers(whole: Path) -> None:
     load_model(whole / WEIGHTS, image_size=64)
 
 
+@pytest.mark.slow
 def test_resumed_is_as_uninterrupted(photos: Path, whole: Path, tmp_path: Path) -> None:
     config = small(photos)
     distill(config, tmp_path / "run", stop_after=4)
@@ -217,6 +219,7 @@ def test_fixed_views_stay_inside() -> None:
     assert views == fixed_views([Path("a.png"), Path("b.png")], 20, 3)
 
 
+@pytest.mark.slow
 def test_the_teacher_teaches_its_quantized_self(photos: Path, tmp_path: Path) -> None:
     rounding_of = partial(roundings_of, plan=plan_of("w4"))
     config = small(photos, scheme="w4", lr=1e-5, steps=12, ema_decay=0.5, weight_decay=0.0)

@@ -44,6 +44,7 @@ def losses(folder: Path) -> np.ndarray:
     return np.array([row["loss"] for row in rows(folder)])
 
 
+@pytest.mark.slow
 def test_loss_falls_from_scratch(masked: Path, tmp_path: Path) -> None:
     stage = small_stage(
         steps=27,
@@ -69,6 +70,7 @@ def test_loss_falls_from_scratch(masked: Path, tmp_path: Path) -> None:
         assert image.format == "PNG" and image.size[0] > 500
 
 
+@pytest.mark.slow
 def test_stages_grow_and_a_finished_run_stays(masked: Path, tmp_path: Path) -> None:
     frozen = small_stage(image_size=80, steps=2, batch=1, freeze_batch_norm=True, rounds=1)
     config = small_config(masked, small_stage(steps=2, batch=1, rounds=1), frozen, save_every=1)
@@ -127,6 +129,7 @@ def write_recipe(path: Path, masks: Path, steps: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_kill_and_resume(masked: Path, tmp_path: Path) -> None:
     steps = 12
     recipe = write_recipe(tmp_path / "recipe.toml", masked, steps)

@@ -1,0 +1,91 @@
+"""Bundles that tests share: exported when first asked for, kept for later runs, only to be read.
+
+They lie in a folder that every process and every run sees (:data:`conftest.CACHE`). An export into
+it costs next to nothing where the bundle there was made by the same code of the same weights.
+"""
+
+import gc
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import shared_folder
+from converters import export, session, worker
+from converters.process import ConversionError
+from converters.task import Task
+from mobilesam.model.build import load_model
+from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
+
+DEMO_SIZE = 256
+"""Side of the frame of the demo weights' bundles, where a test needs no full size."""
+
+REQUIRED = {
+    "torchscript": (),
+    "coreml": ("coremltools",),
+    "tflite": ("litert_torch", "ai_edge_litert"),
+    "onnx": ("onnxscript", "onnxruntime"),
+    "executorch": ("executorch.runtime",),
+}
+"""What must be importable for a target to be exported and run."""
+
+_one_at_a_time = threading.Lock()
+
+
+@cache
+def demo_model() -> MobileSAM:
+    """The demo weights in the small frame; not to be changed."""
+    return load_model("demo", image_size=DEMO_SIZE)
+
+
+@cache
+def demo_bundle(target: str, scheme: str) -> Bundle:
+    """The demo weights' bundle in a float scheme.
+
+    Skips when the converter is not installed.
+    """
+    return exported(demo_model(), "demo", target, [scheme])[scheme]
+
+
+def exported(model: MobileSAM, name: str, target: str, schemes: Sequence[str]) -> dict[str, Bundle]:
+    """Bundles of a model in some schemes of a target, by scheme.
+
+    Args:
+        name: of the model; bundles of different models lie in different folders.
+
+    Skips when the converter is not installed.
+    """
+    for module in REQUIRED[target]:
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    out = shared_folder(name)
+    with in_this_process():
+        made = export(model, targets=target, schemes=schemes, out=out, progress=False)
+    return {each.scheme: Bundle(each.path) for each in made}
+
+
+@contextmanager
+def in_this_process() -> Iterator[None]:
+    """Convert here, one after the other, instead of each in a process of its own.
+
+    Such a process spends 2 to 7 seconds on importing what it converts with.
+    """
+    threads = torch.get_num_threads()
+    gc.freeze()  # coremltools collects garbage at each conversion: a second, with torch imported
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "convert_in_process", _convert)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _convert(task: Task, scratch: Path, cancelled: Callable[[], bool]) -> None:
+    with _one_at_a_time:
+        error = worker.run(task).error
+    if error is not None:
+        raise ConversionError(error, "")
