@@ -107,6 +107,10 @@ def test_importing_does_not_wait_for_torch(statement: str) -> None:
     assert "torch" not in loaded and "converters" not in loaded
 
 
+def test_importing_converters_loads_neither_torch_nor_the_model() -> None:
+    assert not loaded_after("import converters") & {"torch", "mobilesam"}
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_are_typed_packages(room: str) -> None:
     assert (REPOSITORY / room / "__init__.py").is_file()
