@@ -100,13 +100,13 @@ def start_export(
 
 def wait_for_partial(folder: Path, process: subprocess.Popen[str]) -> Path:
     """The temporary folder of an export that has begun to write."""
-    for _ in range(6000):
+    for _ in range(30_000):
         for partial in folder.parent.glob(f".{folder.name}.partial-*"):
             if any(partial.iterdir()):
                 return partial
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
-    raise AssertionError("the export did not begin within a minute")
+    raise AssertionError("the export did not begin within five minutes")
 
 
 def workers() -> set[str]:
