@@ -260,7 +260,7 @@ def test_killed_in_the_middle_it_leaves_no_bundle_and_the_next_run_is_fine(
     assert not folder.exists()
     (left,) = temporary.glob(f"{workspace.SCRATCH}*")
     assert (left / "model.pt").is_file()
-    for _ in range(200):  # the worker ends itself when its parent is gone
+    for _ in range(6000):  # the worker ends itself when its parent is gone
         if not is_alive_in(folder):
             break
         time.sleep(0.05)
