@@ -38,7 +38,7 @@ def zeroed_layer(weights: Weights) -> Weights:
 
 
 def constant_embedding(weights: Weights) -> Weights:
-    """The encoder's last norm has neither scale nor offset: every image embeds to zeros."""
+    """The encoder's last norm has neither scale nor bias: every image embeds to zeros."""
     return {f"{NECK}.{part}": np.zeros_like(weights[f"{NECK}.{part}"]) for part in _PARTS}
 
 
@@ -66,7 +66,7 @@ def wrong_iou_head(weights: Weights) -> Weights:
 
 
 def nan_in_one_mask(weights: Weights) -> Weights:
-    """One offset in the head of mask 3 is not a number."""
+    """One bias in the head of mask 3 is not a number."""
     name = f"{HYPER}.3.layers.2.bias"
     changed = weights[name].copy()
     changed[0] = np.nan

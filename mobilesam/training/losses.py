@@ -61,19 +61,19 @@ def mask_losses(logits: Tensor, targets: Tensor, valid: Tensor, weights: LossWei
     entropy = F.binary_cross_entropy_with_logits(
         logits, targets.expand_as(logits), reduction="none"
     )
-    chance = logits.sigmoid()
+    probability = logits.sigmoid()
     if weights.balanced:
         inside = _mean(entropy, targets * valid)
         outside = _mean(entropy, (1 - targets) * valid)
         total = total + weights.balanced * 0.5 * (inside + outside)
     if weights.focal:
-        missed = chance + targets - 2 * chance * targets
+        missed = probability + targets - 2 * probability * targets
         scale = _ALPHA * targets + (1 - _ALPHA) * (1 - targets)
         total = total + weights.focal * _mean(scale * missed**_GAMMA * entropy, valid)
     if weights.dice:
-        chance = chance * valid
-        overlap = (chance * targets).sum(dim=(2, 3))
-        sizes = chance.sum(dim=(2, 3)) + targets.sum(dim=(2, 3))
+        probability = probability * valid
+        overlap = (probability * targets).sum(dim=(2, 3))
+        sizes = probability.sum(dim=(2, 3)) + targets.sum(dim=(2, 3))
         total = total + weights.dice * (1 - (2 * overlap + 1) / (sizes + 1))
     return total
 

@@ -78,7 +78,7 @@ def match(node: Node, value: Value) -> Match | None:
     return Match(node, sides) if equal or broadcast else None
 
 
-def ports(program: ExportedProgram, outputs: Iterable[str]) -> dict[str, Node]:
+def input_output_nodes(program: ExportedProgram, outputs: Iterable[str]) -> dict[str, Node]:
     """The nodes of the program's inputs and outputs, by contract name.
 
     Args:
@@ -113,8 +113,11 @@ _MARKS = re.compile(
 
 
 def align_by_layer(engine: Engine, program: ExportedProgram, outputs: Sequence[str]) -> Matches:
-    """The matches of a file whose values are named after layers; outputs as of :func:`ports`."""
-    nodes = layer_nodes(program) | ports(program, outputs)
+    """The matches of a file whose values are named after layers.
+
+    The arguments are those of :func:`input_output_nodes`, besides the engine.
+    """
+    nodes = layer_nodes(program) | input_output_nodes(program, outputs)
     return align(engine, lambda value, _: nodes.get(_MARKS.sub("", value.name)))
 
 

@@ -17,7 +17,7 @@ from torch.fx import Node
 from coreml_evaluator.reading import quiet
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.checked import first_line, version_of
-from parity.bisection.alignment import Aligned, align, ports, shape_of
+from parity.bisection.alignment import Aligned, align, input_output_nodes, shape_of
 from parity.bisection.engine import EvaluatedOp, Observer, Operation, OpInput, Value
 
 _CAST = "_to_copy"
@@ -37,7 +37,7 @@ def open_aligned(path: Path, program: ExportedProgram, outputs: Sequence[str]) -
         if node.op == "call_function" and shape_of(node) is not None
     }
     nodes = {name: node for name, node in nodes.items() if not name.startswith(_CAST)}
-    borders = ports(decomposed, outputs)
+    borders = input_output_nodes(decomposed, outputs)
 
     def node_of(value: Value, operation: Operation | None) -> Node | None:
         if value.name in borders:

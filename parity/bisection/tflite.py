@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.checked import first_line, version_of
-from parity.bisection.alignment import Aligned, ports
+from parity.bisection.alignment import Aligned, input_output_nodes
 from parity.bisection.engine import EvaluatedOp, Observer, Operation, OpInput, Value
 from parity.bisection.tflite_alignment import align_by_scope, module_of
 
@@ -34,7 +34,7 @@ _ACTIVATIONS = {
 def open_aligned(path: Path, program: ExportedProgram, outputs: Sequence[str]) -> Aligned:
     """A file beside the captured model, whose modules name its values."""
     engine = TFLiteEngine(path)
-    matches = align_by_scope(engine, engine.labels, ports(program, outputs), program)
+    matches = align_by_scope(engine, engine.labels, input_output_nodes(program, outputs), program)
     return Aligned(engine, matches, program)
 
 
@@ -71,8 +71,8 @@ class TFLiteEngine:
                 "layers bear it with `mobilesam sensitivity`"
             )
         self._content = content
-        self._ports = {port.tensorIndex: port.name.decode() for port in signature.inputs}
-        self._ports |= {port.tensorIndex: port.name.decode() for port in signature.outputs}
+        self._io_names = {tensor.tensorIndex: tensor.name.decode() for tensor in signature.inputs}
+        self._io_names |= {tensor.tensorIndex: tensor.name.decode() for tensor in signature.outputs}
         self._constants: dict[int, np.ndarray] = {
             place: _data(self._model.buffers[tensor.buffer].data, tensor)
             for place, tensor in enumerate(self._graph.tensors)
@@ -86,7 +86,7 @@ class TFLiteEngine:
                 self._fold(step)
             else:
                 self._steps.append(step)
-        self.inputs = tuple(self._value(port.tensorIndex) for port in signature.inputs)
+        self.inputs = tuple(self._value(tensor.tensorIndex) for tensor in signature.inputs)
         self.operations = tuple(
             Operation(
                 self._value(step.outputs[0]).name,
@@ -101,7 +101,7 @@ class TFLiteEngine:
     def run(self, inputs: Mapping[str, np.ndarray], observe: Observer) -> None:
         interpreter = _interpreter(self._content)
         for place in self._graph.inputs:
-            interpreter.set_tensor(int(place), inputs[self._ports[int(place)]])
+            interpreter.set_tensor(int(place), inputs[self._io_names[int(place)]])
         interpreter.invoke()
 
         def tensor(place: int) -> Tensor:
@@ -181,7 +181,7 @@ class TFLiteEngine:
     def _value(self, place: int) -> Value:
         tensor = self._graph.tensors[place]
         label = tensor.name.decode()
-        name = self._ports.get(int(place)) or f"{place}:{module_of(label)}".rstrip(":")
+        name = self._io_names.get(int(place)) or f"{place}:{module_of(label)}".rstrip(":")
         self.labels[name] = label
         dtype = self._stored.get(int(place)) or _DTYPES.get(tensor.type, "other")
         return Value(name, tuple(int(side) for side in _shape(tensor)), dtype)
