@@ -5,6 +5,7 @@ makes tensors that cannot be traced.
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def _dynamic(graph: torch.fx.GraphModule) -> nn.Module:
             node.replace_all_uses_with(graph.graph.call_module(name, (given,)))
         graph.graph.erase_node(node)
     graph.recompile()
-    return quantize_dynamic(graph, {nn.Linear: per_channel_dynamic_qconfig}, inplace=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.ao.quantization is deprecated")
+        return quantize_dynamic(graph, {nn.Linear: per_channel_dynamic_qconfig}, inplace=True)
 
 
 def _attribute(module: nn.Module, path: str) -> torch.Tensor:

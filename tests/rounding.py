@@ -14,14 +14,21 @@ lambda sqrt(n1 + n2 + ...) u, relative to the size of its answer (L2).
 
 lambda is 2, since an L2 norm averages over many sums, and two computations are compared, each with
 an error of its own: together :data:`FACTOR`.
+
+That is all where both compute the same operations in the same order. A converter folds norms into
+convolutions and writes functions anew, so that an early result is rounded otherwise, and the layers
+after it make more of that. How much more is a property of the model, found in float64, where
+rounding is no matter: :func:`amplification`.
 """
 
+from collections.abc import Iterable
+from copy import deepcopy
 from functools import cache
 from math import prod, sqrt
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mobilesam.model.build import build
@@ -95,6 +102,52 @@ _ELEMENTWISE = {
 def relative_l2(found: Tensor, wanted: Tensor) -> float:
     """Size of the difference over the size of what was wanted, both as L2 norms."""
     return float((found - wanted).norm() / wanted.norm())
+
+
+STEP = 1e-7
+"""Relative size of the changes whose effect :func:`amplification` looks at."""
+
+
+def amplification(module: nn.Module, inputs: Iterable[Tensor], seeds: int = 4) -> float:
+    """How many times larger than its cause a relative change is at the module's outputs (L2).
+
+    Every parameter, buffer, input map and result of a layer is changed at random, in float64; of
+    several draws, and of the outputs, the largest counts.
+
+    Args:
+        module: in eval mode; left as it is.
+        inputs: float32. Those of four axes are changed, coordinates and labels are not.
+        seeds: how many draws.
+    """
+    exact = [value.double() for value in inputs]
+    wanted = _outputs(deepcopy(module).double(), exact)
+    found = 1.0
+    for seed in range(seeds):
+        generator = torch.Generator().manual_seed(seed)
+
+        def changed(value: Tensor, generator: torch.Generator = generator) -> Tensor:
+            draw = torch.randn(value.shape, generator=generator, dtype=torch.float64)
+            return value * (1 + STEP * draw)
+
+        other = deepcopy(module).double()
+        with torch.no_grad():
+            for value in (*other.parameters(), *other.buffers()):
+                if value.is_floating_point():
+                    value.copy_(changed(value))
+        for part in other.modules():
+            if not any(part.children()):
+                part.register_forward_hook(lambda _, __, result, changed=changed: changed(result))
+        outputs = _outputs(other, [changed(v) if v.ndim == 4 else v for v in exact])
+        found = max(
+            found, *(relative_l2(a, b) / STEP for a, b in zip(outputs, wanted, strict=True))
+        )
+    return found
+
+
+def _outputs(module: nn.Module, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+    with torch.inference_mode():
+        outputs = module(*inputs)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 @cache

@@ -17,7 +17,7 @@ from coreml_evaluator.precision import round_to_half, round_to_half_
 from mobilesam.bundle.contract import COMPONENTS, Component, Contract
 from mobilesam.runtimes.bundle import Bundle
 from tests.coreml_evaluator.mil_programs import mb, save_program
-from tests.rounding import Rounding, relative_l2
+from tests.rounding import Rounding, amplification, relative_l2
 from tests.shared_bundles import demo_bundle, demo_model
 
 X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
@@ -26,11 +26,13 @@ X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
 def reference(contract: Contract, component: Component) -> tuple[dict[str, torch.Tensor], float]:
     """PyTorch's answers, and by how much a float32 program's may differ."""
     module = build_module(demo_model(), component, contract)
+    inputs = example_inputs(contract, component).values()
     with torch.inference_mode(), Rounding() as rounding:
-        outputs = module(*example_inputs(contract, component).values())
+        outputs = module(*inputs)
     parts = outputs if isinstance(outputs, tuple) else (outputs,)
     names = [spec.name for spec in contract.signature(component).outputs]
-    return dict(zip(names, parts, strict=True)), rounding.tolerance
+    limit = rounding.tolerance * amplification(module, inputs)
+    return dict(zip(names, parts, strict=True)), limit
 
 
 def evaluated(bundle: Bundle, component: Component) -> tuple[CoreMLProgram, dict[str, Any]]:

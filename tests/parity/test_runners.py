@@ -17,7 +17,7 @@ from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.runtimes import RUNNERS, open_runner, runner_class
 from mobilesam.runtimes.bundle import Bundle
-from tests.rounding import Rounding
+from tests.rounding import Rounding, amplification
 from tests.tiny_bundles import tiny_model
 
 TARGET_OF = {
@@ -52,10 +52,12 @@ def expected_of(
 ) -> tuple[list[np.ndarray], float]:
     """PyTorch's answers, and by how much another runtime's may differ (relative L2)."""
     module = build_module(tiny_model(), component, bundle.manifest.contract)
+    tensors = [torch.from_numpy(value) for value in inputs.values()]
     with torch.inference_mode(), Rounding() as rounding:
-        outputs = module(*(torch.from_numpy(value) for value in inputs.values()))
+        outputs = module(*tensors)
     parts = outputs if isinstance(outputs, tuple) else (outputs,)
-    return [part.numpy() for part in parts], rounding.tolerance
+    limit = rounding.tolerance * amplification(module, tensors)
+    return [part.numpy() for part in parts], limit
 
 
 def copy_of(bundle: Bundle, folder: Path) -> Bundle:
