@@ -16,18 +16,29 @@ from tests.foreign_packages import FOREIGN, commands_of, foreign_folder
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = {"coreml_evaluator", "converters", "mobilesam", "mobilesam_cli", "parity"}
 SCRIPT = """
+from converters import export
 from mobilesam import Bundle, Predictor, load_model
-from skimage import data
+from parity import bisect, compare, evaluate
 
-photo = data.coffee()
-with Bundle("exports/tflite-fp16").predictor() as exported:
-    exported.set_image(photo)
-    masks, iou, low_res = exported.predict([[290, 150]], [1])
-reference = Predictor(load_model(image_size=128))
-reference.set_image(photo)
-theirs, _, _ = reference.predict([[290, 150]], [1])
-assert masks.shape == theirs.shape == (3, 400, 600) and masks.dtype == theirs.dtype
-print(f"{(masks == theirs).mean():.4f} of all pixels are as PyTorch has them")
+if __name__ == "__main__":
+    photo = "examples/images/coffee.png"
+    model = load_model(image_size=128)
+    predictor = Predictor(model)
+    predictor.set_image(photo)
+    wanted, _, _ = predictor.predict([[290, 150]], [1])
+    (made,) = export(model, targets="tflite", schemes="fp16", out="exports", progress=False)
+    with Bundle(made.path).predictor() as phone:
+        phone.set_image(photo)
+        masks, _, _ = phone.predict([[290, 150]], [1])
+    assert masks.shape == wanted.shape == (3, 400, 600) and masks.dtype == wanted.dtype
+    print(f"{(masks == wanted).mean():.4f} of all pixels are as PyTorch has them")
+    report = compare("exports", images="examples/images", progress=False)
+    report.save("reports")
+    print("passed:", report.passed)
+    assert report.passed
+    scores = evaluate(made.path, "examples", max_images=1, progress=False).scores
+    print({score.prompt: round(score.mean_iou, 3) for score in scores})
+    print(bisect(made.path, photo, point_coords=[[290, 150]], progress=False).conclusion)
 """
 
 
@@ -52,7 +63,7 @@ def main() -> None:
             _run([tool, *arguments], here)
         empty = folder / "empty"
         empty.mkdir()
-        (here / "exports").rename(empty / "exports")
+        (here / "examples").rename(empty / "examples")
         (empty / "script.py").write_text(SCRIPT)
         _run([str(python), "script.py"], empty)
     print(f"the wheel works, also beside packages called {', '.join(FOREIGN)}")
