@@ -17,16 +17,15 @@ Change = Callable[[BundleRunner], None]
 Judge = Callable[..., BundleReport]
 
 OTHERS: dict[str, dict[str, Any]] = {
+    "onnx-fp32": {"seed": 1, "input_variant": "normalized", "slots": 8},
     "onnx-fp16": {"seed": 1, "input_variant": "normalized", "slots": 8},
     "tflite-fp32": {"seed": 2, "input_variant": "pixels", "slots": 4},
+    "tflite-fp16": {"seed": 2, "input_variant": "pixels", "slots": 4},
+    "coreml-fp32": {"seed": 3, "input_variant": "normalized", "slots": 16},
     "coreml-fp16": {"seed": 3, "input_variant": "normalized", "slots": 16},
     "torchscript-fp32": {"seed": 4, "input_variant": "normalized", "slots": 3},
 }
-"""Bundles that differ from the default in weights, input variant and slots.
-
-One of a target: that the same graph is right in its other float scheme is seen with the demo
-weights here, and with random ones of every target and scheme in ``tests/converters``.
-"""
+"""Bundles that differ from the default in weights, input variant and slots."""
 
 
 def failed(report: BundleReport) -> set[tuple[str, str]]:
