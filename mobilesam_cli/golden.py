@@ -24,7 +24,7 @@ def golden(
 ) -> None:
     """Write a bundle's golden vectors: raw tensors, what PyTorch answers, and the limits.
 
-    The XCTest in `apple/` reads the folder on a device.
+    The XCTest in `apps/apple/` reads the folder on a device.
     """
     require_writable_folder(out)
 
