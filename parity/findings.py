@@ -11,6 +11,7 @@ from mobilesam.progress import Step
 from mobilesam.runtimes.base import BundleRunner, Decoded
 from parity import metrics
 from parity.cases import Case
+from parity.photos import UNREADABLE
 from parity.references import Answer, PhotoReference, masks_of
 from parity.schema import CaseMetrics, EncoderMetrics, MaskMetrics, Stage
 
@@ -69,7 +70,7 @@ def compare_runner(
         advance(reference.photo.name)
         try:
             rgb, given = reference.photo.pixels(), reference.embedding()
-        except (OSError, ValueError) as error:
+        except UNREADABLE as error:
             findings.skipped.append(
                 f"{reference.photo.name} could not be read any more ({error}): its "
                 f"{len(reference.cases)} cases were not judged"

@@ -37,6 +37,19 @@ class StoredPhoto:
     cases: Callable[[int], list[Case]]
 
 
+UNREADABLE = (OSError, ValueError, EOFError)
+"""What reading a photo from the temporary folder raises where its file was removed or cut."""
+
+
+def is_readable(photo: StoredPhoto) -> bool:
+    """Whether the photo's pixels are still in the temporary folder."""
+    try:
+        photo.pixels()
+    except UNREADABLE:
+        return False
+    return True
+
+
 class PhotoSet(NamedTuple):
     """The photos that a run uses, and those that it does not."""
 

@@ -16,7 +16,7 @@ from mobilesam.progress import Step
 from mobilesam.runtimes.base import Decoded, Runner
 from parity.cases import Case, is_degenerate
 from parity.metrics import boundary
-from parity.photos import PhotoSet, StoredPhoto, unusable_image
+from parity.photos import UNREADABLE, PhotoSet, StoredPhoto, unusable_image
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -155,7 +155,7 @@ def reference_answers(
             advance(photo.name)
             try:
                 rgb, cases = photo.pixels(), photo.cases(runner.image_size)
-            except (OSError, ValueError) as error:
+            except UNREADABLE as error:
                 lost = unusable_image(photo.name, error)
                 if lost not in photos.unusable:
                     photos.unusable.append(lost)

@@ -60,6 +60,12 @@ class Rounding(TorchDispatchMode):
         super().__init__()
         self.products = 0
 
+    def __enter__(self) -> "Rounding":
+        # In inference mode PyTorch hands on whole layers, whose sums would not be counted.
+        assert not torch.is_inference_mode_enabled(), "count under torch.no_grad() instead"
+        super().__enter__()
+        return self
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.products += _length(func.overloadpacket, args)
         return func(*args, **(kwargs or {}))

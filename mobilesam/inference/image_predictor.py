@@ -257,8 +257,8 @@ class ImagePredictor(ABC):
         )
         points = None
         if point_coords is not None and point_labels is not None:
-            points = point_coords.to(self.device), point_labels.to(self.device)
-        boxes, mask_input = (None if t is None else t.to(self.device) for t in (boxes, mask_input))
+            points = self._given(point_coords), self._given(point_labels)
+        boxes, mask_input = (None if t is None else self._given(t) for t in (boxes, mask_input))
         low_res, iou = self._decode(points, boxes, mask_input)
         return self._chosen(low_res, iou, multimask_output, return_logits)
 
@@ -270,6 +270,12 @@ class ImagePredictor(ABC):
         low_res, iou = low_res[:, chosen], iou[:, chosen]
         logits = upscale_logits(low_res, self.frame)
         return logits if return_logits else logits > MASK_THRESHOLD, iou, low_res
+
+    def _given(self, tensor: "Tensor") -> "Tensor":
+        """What a caller handed over, as the decoder takes it: float32, here, without gradients."""
+        import torch
+
+        return tensor.detach().to(self.device, torch.float32)
 
     def _tensor(self, array: np.ndarray) -> "Tensor":
         import torch
@@ -303,14 +309,14 @@ class ImagePredictor(ABC):
                 metadata = file.metadata() or {}
                 embedding = file.get_tensor("image_embeddings")
             size = int(metadata["height"]), int(metadata["width"])
-            image_size = int(metadata["image_size"])
+            image_size, weights = int(metadata["image_size"]), metadata["weights_sha256"]
         except FileNotFoundError:
             raise InputError(f"embedding file not found: {path}") from None
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise InputError(
                 f"{path} is not an embedding that save_embedding wrote ({error})"
             ) from None
-        if image_size != self.image_size or metadata["weights_sha256"] != self._weights_sha256:
+        if image_size != self.image_size or weights != self._weights_sha256:
             raise InputError(
                 f"{path} was computed with other weights or another image size than this model's"
             )

@@ -99,7 +99,7 @@ def evaluate(
     )
     photos = subset.photos()
     name = str(model.path if isinstance(model, Bundle) else model)
-    bundle = _bundle(name, image_size, runtime)
+    bundle = _bundle(model, image_size, runtime)
     side = bundle.manifest.image_size if bundle else image_size or IMAGE_SIZE
     with Progress(progress) as shown, ExitStack() as opened:
         with shown.task("photos", len(photos)) as step:
@@ -130,20 +130,23 @@ def evaluate(
     )
 
 
-def _bundle(model: str, image_size: int | None, runtime: str | None) -> Bundle | None:
-    """The bundle that was named, if it was one; options that do not go with it are refused."""
-    if model in KNOWN_NAMES or not Path(model).is_dir():
+def _bundle(
+    model: str | Path | Bundle, image_size: int | None, runtime: str | None
+) -> Bundle | None:
+    """The bundle that was meant, if it was one; options that do not go with it are refused."""
+    named = not isinstance(model, Bundle)
+    if named and (str(model) in KNOWN_NAMES or not Path(str(model)).is_dir()):
         if runtime is not None:
             raise InputError("--runtime chooses among a bundle's runtimes: name a bundle's folder")
         return None
     if image_size is not None:
         raise InputError("a bundle has an image size of its own: drop --image-size")
-    bundle = Bundle(model)
+    bundle = model if isinstance(model, Bundle) else Bundle(model)
     bundle.verify()
     if bundle.manifest.slots < SLOTS:
         raise InputError(
-            f"'{model}' has {bundle.manifest.slots} point slots and evaluating needs {SLOTS}, "
-            f"for a box and a click: export it with --slots {SLOTS} or more"
+            f"'{bundle.path}' has {bundle.manifest.slots} point slots and evaluating needs "
+            f"{SLOTS}, for a box and a click: export it with --slots {SLOTS} or more"
         )
     return bundle
 

@@ -48,7 +48,14 @@ def confirm(
     (made,) = export(
         schemes=[str(plan_file)], weights=weights, out=out, image_size=image_size, progress=False
     )
-    report = compare([made.path], images=images, weights=weights, measure=False, progress=progress)
+    report = compare(
+        [made.path],
+        images=images,
+        weights=weights,
+        measure=False,
+        skip_unusable=skip_unusable,
+        progress=progress,
+    )
     (bundle,) = report.bundles
     (tradeoff,) = report.tradeoffs
     return Confirmed(

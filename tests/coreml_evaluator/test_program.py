@@ -27,7 +27,7 @@ def reference(contract: Contract, component: Component) -> tuple[dict[str, torch
     """PyTorch's answers, and by how much a float32 program's may differ."""
     module = build_module(demo_model(), component, contract)
     inputs = example_inputs(contract, component).values()
-    with torch.inference_mode(), Rounding() as rounding:
+    with torch.no_grad(), Rounding() as rounding:
         outputs = module(*inputs)
     parts = outputs if isinstance(outputs, tuple) else (outputs,)
     names = [spec.name for spec in contract.signature(component).outputs]
