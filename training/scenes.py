@@ -43,7 +43,7 @@ class SceneMaker:
 
     def compose(self, random: Random, height: int, width: int) -> Sample:
         """A scene of one to seven objects, with one layer of their visible masks."""
-        canvas = recoloured(self._background(random, height, width), random, 1.0).copy()
+        canvas = recoloured(self._background(random, height, width), random, 0.8).copy()
         layer = self._strewn(canvas, random, int(random.integers(1, 8)), _LARGEST)
         return Sample(worn(relit(canvas, random, 0.8), random, 0.3), (layer,))
 
@@ -126,7 +126,7 @@ class SceneMaker:
                     random.uniform(-35, 35), Image.Resampling.BILINEAR, expand=True
                 )
             piece = np.asarray(image)
-            colour, alpha = recoloured(piece[..., :3], random, 1.0), piece[..., 3]
+            colour, alpha = recoloured(piece[..., :3], random, 0.8), piece[..., 3]
         else:
             alpha = random_shape(random, extent)
             colour = random_surface(

@@ -23,6 +23,7 @@ from training.library import Library, load_library
 from training.optimisation import estimate_batch_norm, freeze_batch_norm, learning_rate
 from training.progress import tracked, training_bar
 from training.promptable import training_step
+from training.quick import quicken
 from training.run_folder import CURVES, RunFolder
 
 REGION_CACHE = "regions"
@@ -109,6 +110,8 @@ class Training:
             for number, stage in enumerate(config.stages)
         ]
         self.learner = Learner(model, config, config.stages[0].ema_decay, run)
+        if config.bf16 and self.learner.device.type == "cpu":
+            quicken(model)
         if config.compile:
             model.image_encoder.compile()
         run.begin()

@@ -42,7 +42,7 @@ def random_view(
     view = crop_and_resize(sample, box, size)
     if random.random() < 0.5:
         view = mirrored(view)
-    pixels = recoloured(view.pixels, random, 1.0)
+    pixels = recoloured(view.pixels, random, 0.8)
     return Sample(worn(pixels, random, 0.15), view.layers)
 
 
