@@ -157,7 +157,6 @@ class TrainConfig(RunConfig):
         description="further batches of the last stage, on which the statistics of the averaged "
         "weights' batch norms are taken anew when the run ends; 0 leaves them",
     )
-    compile: bool = Field(default=False, description="run the image encoder through torch.compile")
 
     @property
     def total_steps(self) -> int:

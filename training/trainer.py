@@ -112,8 +112,6 @@ class Training:
         self.learner = Learner(model, config, config.stages[0].ema_decay, run)
         if config.bf16 and self.learner.device.type == "cpu":
             quicken(model)
-        if config.compile:
-            model.image_encoder.compile()
         run.begin()
         run.rewind_log(-config.geometry.steps if self.learner.is_new else self.learner.step)
 

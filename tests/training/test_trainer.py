@@ -133,17 +133,6 @@ def train_and_state(config: TrainConfig, run: Path, stop_after: int | None) -> P
     return run / STATE
 
 
-def test_a_compiled_encoder_learns_the_same(
-    masked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled: list[str] = []
-    monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__)
-    )
-    train(small_config(masked, small_stage(steps=1), compile=True), tmp_path / "run", workers=0)
-    assert compiled == ["TinyViT"]
-
-
 def write_recipe(path: Path, masks: Path, steps: int) -> Path:
     path.write_text(
         f"""
@@ -277,6 +266,18 @@ def test_fresh_parameters_depend_on_the_seed_alone() -> None:
     assert all(torch.equal(first[name], again[name]) for name in first)
     kernel = "image_encoder.patch_embed.seq.0.c.weight"
     assert not torch.equal(first[kernel], other[kernel])
+
+
+def test_slow_layers_are_exchanged_in_bfloat16_alone(masked: Path, tmp_path: Path) -> None:
+    for bf16 in (False, True):
+        config = small_config(masked, small_stage(), bf16=bf16)
+        folder = RunFolder(tmp_path / f"run_{bf16}", config)
+        library = load_library(config.data, with_regions=False, cache=tmp_path)
+        model = initial_model("vit_t", "fresh", 64, 0)
+        Training(config, folder, model, library, 0)
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        exchanged = "forward" in vars(model.mask_decoder.output_upscaling[0])
+        assert exchanged == (bf16 and on_cpu)
 
 
 def test_attention_biases_start_with_variance() -> None:
