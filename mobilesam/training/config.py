@@ -93,6 +93,9 @@ class Stage(Strict):
     whole: Share = Field(default=0.5, description="share of photos shown whole, not cropped")
     smallest_crop: float = Field(default=0.25, gt=0, le=1)
     min_share: Share = Field(default=0.01, description="smallest mask, as a share of the view")
+    pasted: Share = Field(
+        default=0.0, description="share of photos with masks that objects are pasted onto"
+    )
     loss: LossWeights = LossWeights()
     prompt_mix: PromptMix = PromptMix()
     sources: SourceMix = SourceMix()
@@ -148,6 +151,12 @@ class TrainConfig(RunConfig):
     data: Data
     geometry: Geometry = Geometry()
     stages: tuple[Stage, ...] = Field(min_length=1)
+    batch_norm_batches: int = Field(
+        default=0,
+        ge=0,
+        description="further batches of the last stage, on which the statistics of the averaged "
+        "weights' batch norms are taken anew when the run ends; 0 leaves them",
+    )
 
     @property
     def total_steps(self) -> int:

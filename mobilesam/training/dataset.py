@@ -39,9 +39,9 @@ class Batch:
     valid: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device."""
-        moved = (t.to(device) for t in (self.images, self.masks, self.boxes, self.valid))
-        return Batch(*moved)
+        """The batch on a device, its images laid out channels-last."""
+        images = self.images.to(device, memory_format=torch.channels_last)
+        return Batch(images, *(t.to(device) for t in (self.masks, self.boxes, self.valid)))
 
 
 class TrainingImages(Dataset[Batch]):
@@ -88,7 +88,10 @@ class TrainingImages(Dataset[Batch]):
 
     def _masked(self, random: Random) -> Sample:
         group = pick(random, self.library.masked)
-        return self._view(pick(random, group).sample(), random)
+        view = self._view(pick(random, group).sample(), random)
+        if random.random() < self.stage.pasted:
+            view = self.library.scenes.strewn(view, random)
+        return view
 
     def _regions(self, random: Random) -> Sample:
         return self._view(pick(random, self.library.regions).sample(), random)

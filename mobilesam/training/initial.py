@@ -1,11 +1,14 @@
 """Where a run starts: fresh parameters, or a checkpoint's."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from mobilesam.model.build import build
 from mobilesam.model.layers import LayerNorm2d
 from mobilesam.model.sam import MobileSAM
+from mobilesam.model.tiny_vit import TinyViTBlock, WindowAttention
 from mobilesam.model.transformer import Attention
 from mobilesam.training.config import FRESH
 from mobilesam.weights.checkpoints import fit_state_dict, load_state_dict
@@ -14,6 +17,8 @@ _SPREAD = 0.02  # of linear layers, as is usual for vision transformers
 _LOOK = 1.5  # sharpness of the decoder's first look around a prompt
 _EMBEDDING = 0.4  # scale of the embedding that a fresh decoder meets
 _FREQUENCIES = (0.5, 0.5, 0.5, 1.5)  # spread of the Fourier features, a quarter of them each
+_SLOPES = (0.8, 0.1)  # of attention biases over distance, in the first head of a layer and the last
+_BIAS_SPREAD = 0.3  # of attention biases around their slope
 
 
 def initial_model(
@@ -52,7 +57,10 @@ def initialise(module: nn.Module, seed: int) -> None:
     added to them. The random Fourier features have lower frequencies than SAM's, so that most of
     them tell left from right. Between prompt and image, keys are projected as queries are, so that
     from the first step on a click attends to the place it was made at: scores are a kernel of the
-    distance between two positions.
+    distance between two positions. Attention biases fall with distance, steeply in the first head
+    of a layer and hardly in its last, with noise on top: biases that start at zero stay near it.
+    Linear layers of the encoder's blocks keep the size of what they are given, so that attention
+    is heard beside what it is added to.
     """
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
@@ -82,10 +90,24 @@ def initialise(module: nn.Module, seed: int) -> None:
             buffer.normal_(0, 1, generator=generator)
             spread = torch.tensor(_FREQUENCIES).repeat_interleave(buffer.shape[1] // 4)
             buffer.mul_(spread)
-    for name, parameter in module.named_parameters():
-        if name.endswith("attention_biases"):
-            parameter.data.zero_()
+    for part in module.modules():
+        if isinstance(part, TinyViTBlock):
+            for layer in part.modules():
+                if isinstance(layer, nn.Linear):
+                    layer.weight.data.normal_(0, layer.in_features**-0.5, generator=generator)
+        if isinstance(part, WindowAttention):
+            noise = torch.empty_like(part.attention_biases.data)
+            noise.normal_(0, _BIAS_SPREAD, generator=generator)
+            part.attention_biases.data.copy_(_slopes(part.num_heads, part.window) + noise)
     _quieten(module)
+
+
+def _slopes(heads: int, window: int) -> Tensor:
+    """Attention biases [heads, window²] that fall with the distance between two tokens."""
+    side = torch.arange(window, dtype=torch.float32)
+    distance = (side[:, None].square() + side[None, :].square()).sqrt().flatten()
+    steep, shallow = (math.log(slope) for slope in _SLOPES)
+    return -torch.linspace(steep, shallow, heads).exp()[:, None] * distance
 
 
 def embedding_scale(module: nn.Module) -> float | None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mobilesam.training.config import RunConfig
-from mobilesam.training.optimisation import Optimizers, averaged, device_of_choice
+from mobilesam.training.optimisation import Optimizers, averaged, channels_last, device_of_choice
 from mobilesam.training.run_folder import RunFolder
 
 
@@ -18,7 +18,8 @@ class Learner:
     depends on the number of its step alone.
 
     Args:
-        module: to be trained; moved to the device of choice.
+        module: to be trained; moved to the device of choice, its kernels laid out channels-last,
+            which is how convolutions of bfloat16 are quickest.
         config: of the run.
         ema_decay: of the averaged copy.
         run: the folder of the run; a state saved there is taken up.
@@ -31,7 +32,7 @@ class Learner:
         self, module: nn.Module, config: RunConfig, ema_decay: float, run: RunFolder
     ) -> None:
         self.device = device_of_choice()
-        self.module = module.to(self.device)
+        self.module = channels_last(module.to(self.device))
         self.average = averaged(self.module, ema_decay)
         self.step = 0
         self._config, self._run = config, run

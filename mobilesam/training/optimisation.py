@@ -52,7 +52,7 @@ class Optimizers:
             {"params": kernels, "weight_decay": weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        self._all.append(AdamW([g for g in groups if g["params"]], betas=_BETAS))
+        self._all.append(AdamW([g for g in groups if g["params"]], betas=_BETAS, fused=True))
         self.parameters = matrices + kernels + others if kind == "muon" else kernels + others
 
     def step(self, lr: float, clip_grad_norm: float) -> float:
@@ -94,6 +94,38 @@ def freeze_batch_norm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
+
+
+def estimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Take the statistics of every batch norm anew, in place, as means over batches of images.
+
+    Averaged weights need it: statistics that were averaged along with them belong to weights from
+    before, and to the image sizes that those saw.
+
+    Args:
+        model: takes a batch of images; its parameters, and the mode of its modules, stay.
+        batches: images, each batch weighing the same.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [(norm.training, norm.momentum) for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches, not a moving one
+        norm.train()
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)
+    for norm, (mode, momentum) in zip(norms, before, strict=True):
+        norm.train(mode)
+        norm.momentum = momentum
+
+
+def channels_last(module: nn.Module) -> nn.Module:
+    """The module, its convolution kernels laid out channels-last, in place."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
 def device_of_choice() -> torch.device:

@@ -19,7 +19,7 @@ def pick(random: Random, items: Sequence[Item]) -> Item:
 
 
 def recoloured(pixels: Pixels, random: Random, strength: float) -> Pixels:
-    """Random brightness, contrast, saturation, gamma and white balance.
+    """Random brightness, contrast, saturation, hue, gamma and white balance.
 
     Args:
         pixels: [H, W, 3] uint8.
@@ -29,6 +29,8 @@ def recoloured(pixels: Pixels, random: Random, strength: float) -> Pixels:
     image = Image.fromarray(pixels)
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhance(image).enhance(float(np.exp(random.normal(0, 0.3 * strength))))
+    if random.random() < 0.5 * strength:
+        image = image.convert("RGB", _hue_turned(random.normal(0, 0.5 * strength)))
     levels = np.arange(256) / 255
     gamma = np.exp(random.normal(0, 0.2 * strength))
     gains = np.exp(random.normal(0, 0.1 * strength, 3))
@@ -37,6 +39,15 @@ def recoloured(pixels: Pixels, random: Random, strength: float) -> Pixels:
     if random.random() < 0.05 * strength:
         image = image.convert("L").convert("RGB")
     return np.asarray(image)
+
+
+def _hue_turned(angle: float) -> tuple[float, ...]:
+    """The colour matrix, as Pillow takes it, that turns colours around grey by an angle."""
+    third = (1 - np.cos(angle)) / 3
+    across = np.sin(angle) / 3**0.5
+    same, after, before = np.cos(angle) + third, third - across, third + across
+    rows = ((same, after, before), (before, same, after), (after, before, same))
+    return tuple(float(value) for row in rows for value in (*row, 0))
 
 
 def relit(pixels: Pixels, random: Random, strength: float) -> Pixels:

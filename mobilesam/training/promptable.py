@@ -78,6 +78,8 @@ def decode(
         sparse = encoder.embed_points(prompts.coords, prompts.labels)
         position = encoder.image_position()
     dense = encoder.embed_no_mask() if earlier is None else encoder.embed_mask(earlier[:, None])
+    # Added in float32 they would keep all that follows in it, at twice the memory.
+    position, dense = position.to(embeddings.dtype), dense.to(embeddings.dtype)
     masks, iou = model.mask_decoder(embeddings, position, sparse, dense, prompts.slot_bias)
     return masks, iou
 

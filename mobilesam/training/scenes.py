@@ -20,6 +20,7 @@ MIN_VISIBLE = 0.4
 """Share of an object that must still be seen for its mask to be asked for."""
 
 _SMALLEST, _LARGEST = 0.1, 0.95  # of the frame's longer side
+_LARGEST_ADDED = 0.5  # of the objects pasted onto a photo whose own masks are asked for
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,39 @@ class SceneMaker:
 
     def compose(self, random: Random, height: int, width: int) -> Sample:
         """A scene of one to seven objects, with one layer of their visible masks."""
-        canvas = recoloured(self._patch(random, height, width), random, 0.7).copy()
+        canvas = recoloured(self._background(random, height, width), random, 0.8).copy()
+        layer = self._strewn(canvas, random, int(random.integers(1, 8)), _LARGEST)
+        return Sample(worn(relit(canvas, random, 0.8), random, 0.3), (layer,))
+
+    def strewn(self, sample: Sample, random: Random) -> Sample:
+        """A sample with one to four objects pasted onto it, as one more layer.
+
+        Copy-paste: Ghiasi et al. 2021 (arXiv 2012.07177).
+        """
+        canvas = sample.pixels.copy()
+        pasted = self._strewn(canvas, random, int(random.integers(1, 5)), _LARGEST_ADDED)
+        hidden = pasted.labels > 0
+        layers = []
+        for layer in sample.layers:
+            labels = np.where(hidden, 0, layer.labels)
+            most = max(layer.wanted, default=0)
+            before = np.bincount(layer.labels.ravel(), minlength=most + 1)
+            after = np.bincount(labels.ravel(), minlength=most + 1)
+            wanted = {
+                label: weight
+                for label, weight in layer.wanted.items()
+                if label and after[label] >= MIN_VISIBLE * before[label]
+            }
+            layers.append(Layer(labels, wanted))
+        return Sample(canvas, (*layers, pasted))
+
+    def _strewn(self, canvas: Pixels, random: Random, count: int, largest: float) -> Layer:
+        """Paste objects onto a canvas, in place; returns the layer of their visible masks."""
+        height, width = canvas.shape[:2]
         labels = np.zeros((height, width), np.int32)
         whole: dict[int, int] = {}
-        for label in range(1, int(random.integers(2, 9))):
-            span = random.uniform(np.log(_SMALLEST), np.log(_LARGEST))
+        for label in range(1, count + 1):
+            span = random.uniform(np.log(_SMALLEST), np.log(largest))
             extent = int(np.exp(span) * max(height, width))
             piece = self._object(random, max(4, extent))
             covered = _paste(canvas, labels, piece, label, random)
@@ -54,8 +83,20 @@ class SceneMaker:
                 whole[label] = covered
         visible = np.bincount(labels.ravel(), minlength=max(whole, default=0) + 1)
         wanted = {k: 1.0 for k, area in whole.items() if visible[k] >= MIN_VISIBLE * area}
-        pixels = worn(relit(canvas, random, 0.8), random, 0.3)
-        return Sample(pixels, (Layer(labels, wanted, whole),))
+        return Layer(labels, wanted, whole)
+
+    def _background(self, random: Random, height: int, width: int) -> Pixels:
+        """Mostly a patch of a photo, sometimes a made-up surface; sometimes out of focus."""
+        if random.random() < 0.2:
+            pixels = random_surface(
+                random, height, width, lambda height, width: self._patch(random, height, width)
+            )
+        else:
+            pixels = self._patch(random, height, width)
+        if random.random() < 0.2:
+            radius = random.uniform(0.002, 0.01) * max(height, width)
+            pixels = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
+        return pixels
 
     def _patch(self, random: Random, height: int, width: int) -> Pixels:
         """A random patch of a random photo, resized; half of the time nearly all of the photo."""
@@ -85,7 +126,7 @@ class SceneMaker:
                     random.uniform(-35, 35), Image.Resampling.BILINEAR, expand=True
                 )
             piece = np.asarray(image)
-            colour, alpha = recoloured(piece[..., :3], random, 0.7), piece[..., 3]
+            colour, alpha = recoloured(piece[..., :3], random, 0.8), piece[..., 3]
         else:
             alpha = random_shape(random, extent)
             colour = random_surface(

@@ -11,6 +11,7 @@ from mobilesam.training.samples import Pixels
 
 Alpha = npt.NDArray[np.uint8]
 Outline = npt.NDArray[np.float64]
+Pattern = npt.NDArray[np.float32]
 
 _OVERSAMPLING = 2  # outlines are drawn larger and reduced, so that their edges are soft
 
@@ -40,7 +41,7 @@ def random_shape(random: Random, extent: int) -> Alpha:
 def random_surface(
     random: Random, height: int, width: int, photo_patch: Callable[[int, int], Pixels]
 ) -> Pixels:
-    """Colour [height, width, 3] uint8: a patch of a photo, a plain colour, stripes or clouds.
+    """Colour [height, width, 3] uint8: a patch of a photo, a plain colour, or a pattern of two.
 
     Args:
         random: source of the draws.
@@ -50,14 +51,11 @@ def random_surface(
     draw = random.random()
     if draw < 0.4:
         return photo_patch(height, width)
-    first, second = random.uniform(0, 255, (2, 3))
-    if draw < 0.6:
-        second = first
-    if draw < 0.75:
-        mix = _clouds(random, height, width)
-    else:
-        mix = _stripes(random, height, width)
-    blend = first + mix[..., None] * (second - first)
+    first, second = random.uniform(0, 255, (2, 3)).astype(np.float32)
+    if draw < 0.5:
+        return np.broadcast_to(first.astype(np.uint8), (height, width, 3)).copy()
+    mix = pick(random, (_clouds, _stripes, _grain, _tiles))(random, height, width)
+    blend = first + mix[..., None] * (second - first) * random.uniform(0.3, 1)
     return np.clip(blend, 0, 255).astype(np.uint8)
 
 
@@ -99,7 +97,7 @@ def _rounded(random: Random) -> Outline:
     )
 
 
-def _clouds(random: Random, height: int, width: int) -> npt.NDArray[np.float32]:
+def _clouds(random: Random, height: int, width: int) -> Pattern:
     """Smooth noise in 0..1 at one or two scales."""
     total = np.zeros((height, width), np.float32)
     for cells, share in ((3, 0.7), (int(random.integers(6, 24)), 0.3)):
@@ -109,12 +107,46 @@ def _clouds(random: Random, height: int, width: int) -> npt.NDArray[np.float32]:
     return np.clip(total, 0, 1)
 
 
-def _stripes(random: Random, height: int, width: int) -> npt.NDArray[np.float32]:
+def _grain(random: Random, height: int, width: int) -> Pattern:
+    """Rough noise in 0..1, such as bark, sand, fur or grass: many scales, perhaps stretched."""
+    total = np.zeros((height, width), np.float32)
+    fade, stretch = random.uniform(0.5, 1.1), np.exp(random.normal(0, 0.8))
+    for octave in range(int(random.integers(1, 4)), 8):
+        sides = 2**octave * np.array([stretch, 1 / stretch])
+        rows, columns = (int(side) for side in np.clip(sides, 2, (height, width)))
+        coarse = Image.fromarray(random.standard_normal((rows, columns), dtype=np.float32))
+        fine = coarse.resize((width, height), Image.Resampling.BILINEAR)
+        total += np.float32(fade**octave) * np.asarray(fine)
+    return np.clip(0.5 + 0.3 * total / (total.std() + 1e-6), 0, 1)
+
+
+def _tiles(random: Random, height: int, width: int) -> Pattern:
+    """Tiles, bricks or planks in 0..1, each of a shade of its own, with joints between them."""
+    y, x = _turned(random, height, width)
+    rows, columns = random.uniform(2, 12, 2)
+    v, u = rows * y, columns * x
+    row = np.floor(v)
+    u = u + random.choice([0.0, 0.5]) * (row % 2)
+    shades = random.uniform(0.2, 1, (32, 32)).astype(np.float32)
+    tile = shades[row.astype(int) % 32, np.floor(u).astype(int) % 32]
+    joint = random.uniform(0.02, 0.12)
+    return tile * ((u % 1 > joint) & (v % 1 > joint))
+
+
+def _stripes(random: Random, height: int, width: int) -> Pattern:
     """Stripes, checks or waves in 0..1, whose period is a fraction of the surface."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
-    angle, waves = random.uniform(0, np.pi), random.uniform(2, 14)
-    wave = np.sin(2 * np.pi * waves * (np.cos(angle) * x + np.sin(angle) * y))
+    y, x = _turned(random, height, width)
+    waves = random.uniform(2, 14)
+    wave = np.sin(2 * np.pi * waves * x)
     if random.random() < 0.3:
-        wave = wave * np.sin(2 * np.pi * waves * (np.cos(angle) * y - np.sin(angle) * x))
+        wave = wave * np.sin(2 * np.pi * waves * y)
     sharpness = random.choice([1.0, 3.0, 50.0])
     return (0.5 + 0.5 * np.tanh(sharpness * wave)).astype(np.float32)
+
+
+def _turned(random: Random, height: int, width: int) -> tuple[Pattern, Pattern]:
+    """Two coordinates of each pixel, at right angles, turned at random; 1 is the longer side."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
+    angle = random.uniform(0, np.pi)
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return cosine * y - sine * x, cosine * x + sine * y

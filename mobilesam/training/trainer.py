@@ -20,8 +20,9 @@ from mobilesam.training.geometry import learn_geometry
 from mobilesam.training.initial import initial_model
 from mobilesam.training.learner import Learner
 from mobilesam.training.library import Library, load_library
-from mobilesam.training.optimisation import freeze_batch_norm, learning_rate
+from mobilesam.training.optimisation import estimate_batch_norm, freeze_batch_norm, learning_rate
 from mobilesam.training.promptable import training_step
+from mobilesam.training.quick import quicken
 from mobilesam.training.run_folder import CURVES, RunFolder, in_words
 
 REGION_CACHE = "regions"
@@ -76,6 +77,8 @@ def train(
         with shown.task("training", config.total_steps, learner.step) as step:
             for row in training.steps(last):
                 step(in_words(row))
+    if learner.step == config.total_steps:
+        training.estimate_batch_norm()
     about = {
         "description": config.description,
         "licence": config.licence,
@@ -107,6 +110,8 @@ class Training:
             for number, stage in enumerate(config.stages)
         ]
         self.learner = Learner(model, config, config.stages[0].ema_decay, run)
+        if config.bf16 and self.learner.device.type == "cpu":
+            quicken(model)
         run.begin()
         run.rewind_log(-config.geometry.steps if self.learner.is_new else self.learner.step)
 
@@ -128,6 +133,21 @@ class Training:
                 yield from self._stage(number, stage, begin, min(end, last))
             begin = end
         self.learner.save()
+
+    def estimate_batch_norm(self) -> None:
+        """Take the averaged weights' batch-norm statistics anew, on images after the last step's.
+
+        The saved state keeps those that it had, so a run that is taken up again goes on from them.
+        """
+        config, stage, number = self.config, self.config.stages[-1], len(self.config.stages) - 1
+        if not config.batch_norm_batches:
+            return
+        end = stage.steps + config.batch_norm_batches
+        device = self.learner.device
+        encoder = self.learner.average.module.get_submodule("image_encoder")
+        batches = self._batches(number, stage, stage.steps, end)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+            estimate_batch_norm(encoder, (batch.to(device).images for batch in batches))
 
     def _stage(
         self, number: int, stage: Stage, begin: int, end: int

@@ -5,6 +5,8 @@ import numpy as np
 from mobilesam.training.photometric import Random, pick, recoloured, worn
 from mobilesam.training.samples import Choice, Sample, choices, crop_and_resize, mirrored
 
+_STRETCH = 0.2  # most that a crop is widened or narrowed by, as a logarithm
+
 
 def random_view(
     sample: Sample,
@@ -29,15 +31,18 @@ def random_view(
     """
     height, width = sample.pixels.shape[:2]
     box = (0.0, 0.0, float(width), float(height))
-    if random.random() >= whole:
+    cropped = random.random() >= whole
+    if cropped:
         box = _crop(sample, random, smallest, choices(sample, min_share / 4))
     w, h = box[2] - box[0], box[3] - box[1]
+    if cropped:
+        w *= np.exp(random.uniform(-_STRETCH, _STRETCH))
     scale = image_size / max(w, h)
     size = max(1, int(h * scale + 0.5)), max(1, int(w * scale + 0.5))
     view = crop_and_resize(sample, box, size)
     if random.random() < 0.5:
         view = mirrored(view)
-    pixels = recoloured(view.pixels, random, 0.7)
+    pixels = recoloured(view.pixels, random, 0.8)
     return Sample(worn(pixels, random, 0.15), view.layers)
 
 

@@ -11,7 +11,14 @@ from torch.optim import Muon
 
 from mobilesam.model.build import build
 from mobilesam.model.layers import LayerNorm2d
-from mobilesam.training.optimisation import Optimizers, averaged, freeze_batch_norm, learning_rate
+from mobilesam.training.optimisation import (
+    Optimizers,
+    averaged,
+    channels_last,
+    estimate_batch_norm,
+    freeze_batch_norm,
+    learning_rate,
+)
 
 KINDS = ("adamw", "muon")
 UNDECAYED = (nn.LayerNorm, nn.BatchNorm2d, LayerNorm2d, nn.Embedding)
@@ -149,3 +156,30 @@ def test_frozen_batch_norms_keep_their_statistics() -> None:
     model.train()
     model(images)
     assert "norm.running_mean" in changed(model, before)
+
+
+def test_batch_norm_statistics_are_means_over_the_batches() -> None:
+    model = Small().eval()
+    for unit in (model.norm.running_mean, model.norm.running_var):
+        assert unit is not None
+        unit.fill_(7)  # of other weights
+    generator = torch.Generator().manual_seed(0)
+    batches = [torch.randn(4, 3, 8, 8, generator=generator) + shift for shift in (0, 1, 5)]
+    before = parameters(model)
+    estimate_batch_norm(model, batches)
+    kernels = [model.conv(batch).detach() for batch in batches]
+    means = torch.stack([kernel.mean(dim=(0, 2, 3)) for kernel in kernels])
+    variances = torch.stack([kernel.var(dim=(0, 2, 3)) for kernel in kernels])
+    torch.testing.assert_close(model.norm.running_mean, means.mean(dim=0))
+    torch.testing.assert_close(model.norm.running_var, variances.mean(dim=0))
+    assert not model.norm.training and model.norm.momentum == pytest.approx(0.1)
+    kept = set(dict(model.named_parameters()))
+    assert not changed(model, before) & kept
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_channels_last_changes_strides_alone() -> None:
+    model, other = Small(), Small()
+    assert channels_last(model) is model
+    assert model.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not changed(model, parameters(other))

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilesam.training import scenes
+from mobilesam.training import scenes, shapes
 from mobilesam.training.config import Data
 from mobilesam.training.library import load_library
-from mobilesam.training.samples import Sample
+from mobilesam.training.samples import Layer, Sample
 from mobilesam.training.scenes import MIN_VISIBLE, SceneMaker
 from tests.mobilesam.training.conftest import write_held_out, write_objects
 
@@ -106,3 +106,40 @@ def test_without_cutouts(objects: Path, tmp_path: Path) -> None:
     assert not maker.cutouts and len(maker.photos) == 3
     asked = [len(scene(maker, seed).layers[0].wanted) for seed in range(20)]
     assert min(asked) >= 1 and max(asked) >= 4
+
+
+def test_objects_pasted_onto_a_photo_hide_its_masks(maker: SceneMaker) -> None:
+    height, width = 96, 128
+    labels = np.zeros((height, width), np.int32)
+    labels[:, :64], labels[10:20, 100:110], labels[:, 64:70] = 1, 2, 5
+    photo = Sample(
+        np.full((height, width, 3), 90, np.uint8), (Layer(labels, {1: 3.0, 2: 3.0, 5: 1.0}),)
+    )
+    left_out = 0
+    for seed in range(40):
+        sample = maker.strewn(photo, np.random.default_rng(seed))
+        before, pasted = sample.layers
+        assert photo.layers[0].labels is labels and (photo.pixels == 90).all()
+        assert not ((before.labels > 0) & (pasted.labels > 0)).any()
+        untouched = pasted.labels == 0
+        assert np.array_equal(before.labels[untouched], labels[untouched])
+        assert (sample.pixels[pasted.labels > 0] != 90).any()
+        assert 0 not in before.wanted and 1 <= pasted.labels.max() <= 4
+        for label, weight in photo.layers[0].wanted.items():
+            seen = (before.labels == label).sum() >= MIN_VISIBLE * (labels == label).sum()
+            assert (before.wanted.get(label) == weight) == seen
+            left_out += not seen
+    assert left_out > 0
+
+
+@pytest.mark.parametrize("pattern", [shapes._clouds, shapes._grain, shapes._stripes, shapes._tiles])
+@pytest.mark.parametrize("size", [(48, 64), (4, 90), (90, 4)])
+def test_patterns_fill_their_range(pattern, size: tuple[int, int]) -> None:
+    spans = []
+    for seed in range(12):
+        first, again = (pattern(np.random.default_rng(seed), *size) for _ in range(2))
+        assert first.shape == size and first.dtype == np.float32
+        assert first.min() >= 0 and first.max() <= 1
+        assert np.array_equal(first, again)
+        spans.append(np.ptp(first))
+    assert np.median(spans) > 0.3

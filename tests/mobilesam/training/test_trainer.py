@@ -16,6 +16,7 @@ from PIL import Image
 
 from mobilesam import load_model
 from mobilesam.errors import InputError
+from mobilesam.model.build import build
 from mobilesam.training.config import (
     Data,
     Geometry,
@@ -25,8 +26,10 @@ from mobilesam.training.config import (
     load_config,
 )
 from mobilesam.training.curves import draw_curves
+from mobilesam.training.dataset import TrainingImages
 from mobilesam.training.initial import embedding_scale, initial_model, initialise
 from mobilesam.training.library import load_library
+from mobilesam.training.optimisation import estimate_batch_norm
 from mobilesam.training.run_folder import CURVES, LOG, STATE, WEIGHTS, RunFolder
 from mobilesam.training.trainer import Training, train
 from mobilesam.weights.checkpoints import load_state_dict
@@ -109,6 +112,34 @@ def test_fine_tuning_starts_from_a_checkpoint(masked: Path, tmp_path: Path) -> N
     for name in (name for name in demo if name.endswith("weight")):
         torch.testing.assert_close(tuned[name], demo[name], rtol=2e-3, atol=1e-4)
     assert any(not torch.equal(tuned[name], demo[name]) for name in demo)
+
+
+def test_batch_norms_of_the_average_are_estimated_at_the_end(masked: Path, tmp_path: Path) -> None:
+    stages = small_stage(steps=1, rounds=1), small_stage(image_size=80, steps=2, rounds=1)
+    config = small_config(masked, *stages, batch_norm_batches=3)
+    run = tmp_path / "run"
+    statistic = "image_encoder.patch_embed.seq.0.bn.running_mean"
+    moving = torch.load(train_and_state(config, run, 2), weights_only=True)["average"]
+    early = load_state_dict(run / WEIGHTS)[0]
+    assert torch.equal(early[statistic], moving[f"module.{statistic}"].half().float())
+    moving = torch.load(train_and_state(config, run, None), weights_only=True)["average"]
+    weights = load_state_dict(run / WEIGHTS)[0]
+    model = build("vit_t", 80)
+    model.load_state_dict({name.removeprefix("module."): t for name, t in moving.items()
+                           if name.startswith("module.")})  # fmt: skip
+    library = load_library(config.data, with_regions=False, cache=run)
+    images = TrainingImages(library, stages[1], config.seed, 1)
+    batches = [torch.cat([images[4 + 2 * b + i].images for i in (0, 1)]) for b in range(3)]
+    estimate_batch_norm(model.image_encoder, batches)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(weights[name], tensor, rtol=2e-3, atol=2e-3, msg=name)
+    changed = (weights[statistic] - moving[f"module.{statistic}"]).abs().max()
+    assert changed > 1e-2
+
+
+def train_and_state(config: TrainConfig, run: Path, stop_after: int | None) -> Path:
+    train(config, run, workers=0, stop_after=stop_after)
+    return run / STATE
 
 
 def write_recipe(path: Path, masks: Path, steps: int) -> Path:
@@ -245,6 +276,29 @@ def test_fresh_parameters_depend_on_the_seed_alone() -> None:
     assert all(torch.equal(first[name], again[name]) for name in first)
     kernel = "image_encoder.patch_embed.seq.0.c.weight"
     assert not torch.equal(first[kernel], other[kernel])
+
+
+def test_slow_layers_are_exchanged_in_bfloat16_alone(masked: Path, tmp_path: Path) -> None:
+    for bf16 in (False, True):
+        config = small_config(masked, small_stage(), bf16=bf16)
+        folder = RunFolder(tmp_path / f"run_{bf16}", config)
+        library = load_library(config.data, with_regions=False, cache=tmp_path)
+        model = initial_model("vit_t", "fresh", 64, 0)
+        Training(config, folder, model, library, 0)
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        exchanged = "forward" in vars(model.mask_decoder.output_upscaling[0])
+        assert exchanged == (bf16 and on_cpu)
+
+
+def test_attention_biases_start_with_variance() -> None:
+    state = initial_model("vit_t", "fresh", 64, 0).state_dict()
+    biases = [tensor for name, tensor in state.items() if name.endswith("attention_biases")]
+    assert len(biases) == 10
+    for bias in biases:
+        assert bias.std() > 0.3
+        assert bias[0, -1] < bias[-1, -1] - 2  # the first head looks near, the last one far
+    same = [tensor for name, tensor in state.items() if name.endswith("qkv.bias")]
+    assert not any(tensor.any() for tensor in same)
 
 
 def test_curves_of_a_run_whose_last_stage_has_just_begun(tmp_path: Path) -> None:
