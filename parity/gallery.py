@@ -9,7 +9,7 @@ from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.progress import Step
 from mobilesam.runtimes.base import Runner
-from parity.photos import is_readable
+from parity.photos import read_pixels
 from parity.references import PhotoReference, masks_of
 from parity.schema import GalleryPhoto, GalleryPicture
 
@@ -72,8 +72,11 @@ def _draw(runner: Runner, photo: ShippedPhoto) -> GalleryPhoto:
 def first_answers(references: Sequence[PhotoReference]) -> dict[str, str]:
     """The reference's four masks of the first prompt of a few photos, title to data URI."""
     pictures = {}
-    for reference in filter(lambda each: is_readable(each.photo), references[:FIRST_ANSWERS]):
+    for reference in references[:FIRST_ANSWERS]:
+        pixels = read_pixels(reference.photo)
+        if pixels is None:
+            continue
         first = next(iter(reference.answers()))
-        picture = draw_masks(reference.photo.pixels(), first.case.prompt, first.masks)
+        picture = draw_masks(pixels, first.case.prompt, first.masks)
         pictures[f"{first.case.image}, {first.case.name}"] = data_uri(picture)
     return pictures

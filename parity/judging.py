@@ -20,7 +20,7 @@ from parity.cases import DEGENERATE_RULE, PROMPT_TYPES
 from parity.checks import checks, equality, reasons
 from parity.findings import Findings, compare_runner
 from parity.headroom import measure_headroom
-from parity.photos import PhotoSet, is_readable
+from parity.photos import PhotoSet, read_pixels
 from parity.references import PhotoReference
 from parity.report import Report
 from parity.schema import BundleReport, Check
@@ -76,10 +76,11 @@ def judge_opened(
     try:
         with opened() as runner, shown.task(title, len(answers)) as step:
             report.engine = runner.engine
-            judge_runner(report, runner, answers, row, step)
-            readable = next((each for each in answers if is_readable(each.photo)), None)
-            if readable is not None:
-                report.headroom = measure_headroom(runner, readable)
+            findings = judge_runner(report, runner, answers, row, step)
+            judged = {metrics.image for metrics in findings.encoder}
+            first = next((each for each in answers if each.photo.name in judged), None)
+            if first is not None:
+                report.headroom = measure_headroom(runner, first)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
         report.reasons.append(f"could not be run: {error or type(error).__name__}")
@@ -108,10 +109,10 @@ def judge_runner(
     if findings.worst is not None:
         worst = findings.worst
         report.worst_case = f"{worst.case.image}, {worst.case.name}"
-        photo, masks = answers[worst.photo].photo, (worst.reference_mask, worst.exported_mask)
-        if is_readable(photo):
-            picture = draw_case(photo.pixels(), worst.case.prompt, *masks)
-            report.worst_picture = data_uri(picture)
+        pixels = read_pixels(answers[worst.photo].photo)
+        if pixels is not None:
+            masks = worst.reference_mask, worst.exported_mask
+            report.worst_picture = data_uri(draw_case(pixels, worst.case.prompt, *masks))
     return findings
 
 

@@ -41,13 +41,12 @@ UNREADABLE = (OSError, ValueError, EOFError)
 """What reading a photo from the temporary folder raises where its file was removed or cut."""
 
 
-def is_readable(photo: StoredPhoto) -> bool:
-    """Whether the photo's pixels are still in the temporary folder."""
+def read_pixels(photo: StoredPhoto) -> np.ndarray | None:
+    """The photo, HxWx3 uint8 RGB; None where it is no longer in the temporary folder."""
     try:
-        photo.pixels()
+        return photo.pixels()
     except UNREADABLE:
-        return False
-    return True
+        return None
 
 
 class PhotoSet(NamedTuple):
