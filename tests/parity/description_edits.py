@@ -94,7 +94,7 @@ def torchscript(source: str) -> FileEdit:
 
     def edit(path: Path) -> None:
         module = torch.jit.ScriptModule()
-        module.define(source)
+        module.define(source + "\n")
         if path.suffix == ".ptl":
             module._save_for_lite_interpreter(str(path))
         else:
