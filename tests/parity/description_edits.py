@@ -93,7 +93,7 @@ def torchscript(source: str) -> FileEdit:
     """Put a module of other Python code in place of both archives."""
 
     def edit(path: Path) -> None:
-        module = torch.jit.ScriptModule()
+        module = type("Planted", (torch.jit.ScriptModule,), {})()  # a type keeps its methods
         module.define(source + "\n")
         if path.suffix == ".ptl":
             module._save_for_lite_interpreter(str(path))
