@@ -13,6 +13,8 @@ from mobilesam_cli.options import (
     Points,
     ReferenceWeights,
     ThresholdsFile,
+    WeightsKey,
+    keyed,
     require_inputs,
     require_writable_folder,
     say,
@@ -33,6 +35,7 @@ def bisect(
         Literal["encoder", "decoder", "both"], typer.Option(help="Which files to look into.")
     ] = "both",
     weights: ReferenceWeights = None,
+    weights_key: WeightsKey = None,
     thresholds: ThresholdsFile = None,
     top: Annotated[int, typer.Option(min=1, help="Ops to list, the worst of each file.")] = 10,
     every: Annotated[bool, typer.Option("--all", help="List every op, in order.")] = False,
@@ -61,7 +64,7 @@ def bisect(
         point_labels=typed.labels or None,
         box=typed.box,
         components=("encoder", "decoder") if component == "both" else (component,),
-        weights=weights,
+        weights=keyed(weights, weights_key),
         thresholds=thresholds,
         progress=not as_json,
     )

@@ -12,6 +12,8 @@ from mobilesam_cli.options import (
     Json,
     SkipUnusable,
     Threads,
+    WeightsKey,
+    keyed,
     require_place,
     say,
     say_demo,
@@ -33,6 +35,7 @@ def evaluate(
         str,
         typer.Argument(help="demo, official, a checkpoint's path or a bundle's folder."),
     ] = "demo",
+    weights_key: WeightsKey = None,
     coco: Annotated[
         Path | None, typer.Option(help="COCO instances JSON that describes the images' masks.")
     ] = None,
@@ -65,7 +68,7 @@ def evaluate(
     from parity import evaluate as score
 
     result = score(
-        model,
+        keyed(model, weights_key) or model,
         images,
         coco=coco,
         names=names,

@@ -11,6 +11,8 @@ from mobilesam_cli.options import (
     ImageSize,
     Json,
     Weights,
+    WeightsKey,
+    keyed,
     listed,
     print_json,
     require_writable_folder,
@@ -31,6 +33,7 @@ def export(
         ),
     ] = None,
     weights: Weights = "demo",
+    weights_key: WeightsKey = None,
     out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports"),
     image_size: ImageSize = 1024,
     input_variant: Annotated[
@@ -105,7 +108,7 @@ def export(
         compute_units=compute_units,
     )
     results = run_export(
-        weights,
+        keyed(weights, weights_key) or DEMO,
         targets=listed(target),
         schemes=None if scheme is None else listed(scheme),
         out=out,

@@ -21,6 +21,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Weights = Annotated[
     str, typer.Option(help="demo, official (downloaded once) or the path of a checkpoint.")
 ]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(
+        help="Which weights of a checkpoint that holds several, such as ema or state_dict.student.",
+        show_default="the moving average, if there is one",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Threads a runtime may use.", show_default="its own choice"),
@@ -83,6 +90,19 @@ class Typed(NamedTuple):
 def say(kind: str, sentence: str) -> None:
     """Print ``kind: sentence`` as one line on stderr."""
     typer.echo(f"{kind}: {' '.join(sentence.split())}", err=True)
+
+
+def keyed(weights: str | None, key: str | None) -> str | None:
+    """The checkpoint that ``--weights`` names, with the key that ``--weights-key`` gives.
+
+    Raises:
+        InputError: a key without a checkpoint.
+    """
+    if key is None:
+        return weights
+    if weights is None:
+        raise InputError("--weights-key chooses within a checkpoint: give its path with --weights")
+    return f"{weights}#{key}"
 
 
 def say_demo() -> None:

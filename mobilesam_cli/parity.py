@@ -16,6 +16,8 @@ from mobilesam_cli.options import (
     SkipUnusable,
     Threads,
     ThresholdsFile,
+    WeightsKey,
+    keyed,
     require_inputs,
     require_writable_folder,
     say,
@@ -35,6 +37,7 @@ def parity(
     report: ReportFolder = None,
     thresholds: ThresholdsFile = None,
     weights: ReferenceWeights = None,
+    weights_key: WeightsKey = None,
     threads: Threads = None,
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Take load time, latency and memory.")
@@ -70,7 +73,7 @@ def parity(
         bundles,
         images=images,
         thresholds=thresholds,
-        weights=weights,
+        weights=keyed(weights, weights_key),
         threads=threads,
         measure=measure,
         progress=not as_json,

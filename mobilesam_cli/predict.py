@@ -17,6 +17,8 @@ from mobilesam_cli.options import (
     Points,
     Threads,
     Typed,
+    WeightsKey,
+    keyed,
     read_logits,
     require_place,
     say,
@@ -89,6 +91,7 @@ def predict(
         str | None,
         typer.Option(help="demo, official or the path of a checkpoint.", show_default="demo"),
     ] = None,
+    weights_key: WeightsKey = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Run the exported files of this bundle instead of PyTorch.")
     ] = None,
@@ -116,7 +119,7 @@ def predict(
     typed = typed_prompt(point, label, box)
     out = out or Path(f"{image.stem}-mask.png")
     _check_outputs(image, out, overlay, logits)
-    if bundle is not None and (weights is not None or image_size is not None):
+    if bundle is not None and any(o is not None for o in (weights, weights_key, image_size)):
         raise InputError("a bundle has weights and image size of its own: drop those options")
     if bundle is None and runtime is not None:
         raise InputError("--runtime chooses among a bundle's runtimes: give --bundle too")
@@ -131,7 +134,9 @@ def predict(
     if opened is not None:
         answer = _with_bundle(opened, runtime, threads, pixels, frame, prompt, multimask)
     else:
-        answer = _with_pytorch(weights or DEMO, size, threads, pixels, prompt, multimask)
+        answer = _with_pytorch(
+            keyed(weights, weights_key) or DEMO, size, threads, pixels, prompt, multimask
+        )
     _write(answer, out, overlay, logits)
     for note in answer.prompt.notes:
         say("note", note)

@@ -14,6 +14,8 @@ from mobilesam_cli.options import (
     SkipUnusable,
     Threads,
     Weights,
+    WeightsKey,
+    keyed,
     print_json,
     require_inputs,
     require_writable_folder,
@@ -46,6 +48,7 @@ def search(
         int | None, typer.Option(min=1, help="Search on so many at most.", show_default="all")
     ] = None,
     weights: Weights = "demo",
+    weights_key: WeightsKey = None,
     image_size: ImageSize = 1024,
     work: Annotated[
         Path, typer.Option(help="Folder for float32 files, trials and the bundle.")
@@ -89,7 +92,7 @@ def search(
         workbench(
             work,
             photos,
-            weights=weights,
+            weights=keyed(weights, weights_key) or weights,
             image_size=image_size,
             progress=progress,
             threads=threads,
@@ -106,7 +109,7 @@ def search(
     confirmed = confirm(
         out,
         work,
-        weights=weights,
+        weights=keyed(weights, weights_key) or weights,
         image_size=image_size,
         images=confirm_images,
         skip_unusable=skip_unusable,

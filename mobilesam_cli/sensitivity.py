@@ -13,6 +13,8 @@ from mobilesam_cli.options import (
     SkipUnusable,
     Threads,
     Weights,
+    WeightsKey,
+    keyed,
     listed,
     print_json,
     require_inputs,
@@ -35,6 +37,7 @@ def sensitivity(
         int | None, typer.Option(min=1, help="Use so many photos at most.", show_default="all")
     ] = None,
     weights: Weights = "demo",
+    weights_key: WeightsKey = None,
     image_size: ImageSize = 1024,
     work: Annotated[
         Path, typer.Option(help="Folder for float32 files and trials; goes on where it was.")
@@ -65,7 +68,7 @@ def sensitivity(
         workbench(
             work,
             photos,
-            weights=weights,
+            weights=keyed(weights, weights_key) or weights,
             image_size=image_size,
             progress=progress,
             threads=threads,

@@ -7,7 +7,7 @@ from mobilesam.errors import CheckpointError
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
-from mobilesam.weights.checkpoints import KEY_MARK, KNOWN_NAMES
+from mobilesam.weights.checkpoints import KEY_MARK, KNOWN_NAMES, split_key
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Origin:
         if not self.sha256:
             return load_model(self.weights, self.variant, self.image_size)
         return load_model(self.weights, self.variant, self.image_size, weights_sha256=self.sha256)
+
+    def taken(self, model: MobileSAM) -> str:
+        """The weights by name or path, with the key of those that the loaded model has."""
+        key = model.weights.key if model.weights else ""
+        return f"{split_key(self.weights)[0]}{KEY_MARK}{key}" if key else self.weights
 
 
 def _recorded(bundle: Bundle) -> str:
