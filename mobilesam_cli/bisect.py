@@ -10,6 +10,7 @@ from mobilesam_cli.options import (
     Box,
     Json,
     Labels,
+    MaxPixels,
     Points,
     ReferenceWeights,
     ThresholdsFile,
@@ -42,6 +43,7 @@ def bisect(
     report: Annotated[
         Path | None, typer.Option(help="Folder for bisect.html and bisect.json.")
     ] = None,
+    max_pixels: MaxPixels = None,
     as_json: Json = False,
 ) -> None:
     """Hold every op of a bundle's files against PyTorch, and name the first that is wrong.

@@ -10,6 +10,7 @@ from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
     COMMAND_LINE,
     Json,
+    MaxPixels,
     SkipUnusable,
     Threads,
     WeightsKey,
@@ -58,6 +59,7 @@ def evaluate(
         str | None, typer.Option(help="Which of a bundle's runtimes.", show_default="its first")
     ] = None,
     threads: Threads = None,
+    max_pixels: MaxPixels = None,
     skip_unusable: SkipUnusable = False,
     out: Annotated[Path | None, typer.Option(help="Also write the result, as JSON.")] = None,
     as_json: Json = False,

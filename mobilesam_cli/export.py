@@ -10,6 +10,7 @@ from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
     ImageSize,
     Json,
+    MaxPixels,
     Weights,
     WeightsKey,
     keyed,
@@ -91,6 +92,7 @@ def export(
         int | None,
         typer.Option(min=1, help="Bundles exported at once.", show_default="chosen here"),
     ] = None,
+    max_pixels: MaxPixels = None,
     as_json: Json = False,
 ) -> None:
     """Export encoder and decoder to bundles, one folder for each target and scheme."""

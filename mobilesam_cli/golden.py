@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mobilesam_cli.options import (
+    MaxPixels,
     ReferenceWeights,
     ThresholdsFile,
     WeightsKey,
@@ -27,6 +28,7 @@ def golden(
     ] = None,
     weights: ReferenceWeights = None,
     weights_key: WeightsKey = None,
+    max_pixels: MaxPixels = None,
     thresholds: ThresholdsFile = None,
 ) -> None:
     """Write a bundle's golden vectors: raw tensors, what PyTorch answers, and the limits.

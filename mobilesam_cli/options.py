@@ -1,6 +1,7 @@
 """What several commands share: common options, what is typed for them, notes on stderr, checks."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,38 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for ma
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Weights = Annotated[
     str, typer.Option(help="demo, official (downloaded once) or the path of a checkpoint.")
+]
+
+
+def _allow_pixels(context: typer.Context, count: int | None) -> int | None:
+    """Let photos have so many pixels until the command ends."""
+    if count is None or context.resilient_parsing:
+        return count
+    from PIL import Image
+
+    from mobilesam.inference import images
+
+    before = Image.MAX_IMAGE_PIXELS, os.environ.get(images.MAX_PIXELS_VARIABLE)
+
+    def restore() -> None:
+        Image.MAX_IMAGE_PIXELS = before[0]
+        os.environ.pop(images.MAX_PIXELS_VARIABLE, None)
+        if before[1] is not None:
+            os.environ[images.MAX_PIXELS_VARIABLE] = before[1]
+
+    context.call_on_close(restore)
+    images.allow_pixels(count)
+    return count
+
+
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        callback=_allow_pixels,
+        help="Most pixels that a photo may have.",
+        show_default="89478485, or MOBILESAM_MAX_PIXELS",
+    ),
 ]
 WeightsKey = Annotated[
     str | None,

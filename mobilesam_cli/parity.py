@@ -10,6 +10,7 @@ from mobilesam_cli.options import (
     COMMAND_LINE,
     Bundles,
     Json,
+    MaxPixels,
     Photos,
     ReferenceWeights,
     ReportFolder,
@@ -52,6 +53,7 @@ def parity(
         bool,
         typer.Option("--gallery", help="Show in the report what the weights draw on photos."),
     ] = False,
+    max_pixels: MaxPixels = None,
     skip_unusable: SkipUnusable = False,
     as_json: Json = False,
 ) -> None:

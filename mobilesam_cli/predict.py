@@ -14,6 +14,7 @@ from mobilesam_cli.options import (
     Box,
     Json,
     Labels,
+    MaxPixels,
     Points,
     Threads,
     Typed,
@@ -113,6 +114,7 @@ def predict(
     logits: Annotated[
         Path | None, typer.Option(help="Also write the mask's low-res logits, .npy.")
     ] = None,
+    max_pixels: MaxPixels = None,
     as_json: Json = False,
 ) -> None:
     """Segment what a prompt points at, and write the mask."""

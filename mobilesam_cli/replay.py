@@ -10,6 +10,7 @@ from mobilesam_cli.options import (
     COMMAND_LINE,
     Bundles,
     Json,
+    MaxPixels,
     Photos,
     Quiet,
     ReferenceWeights,
@@ -41,6 +42,7 @@ def pack(
     images: Photos = None,
     weights: ReferenceWeights = None,
     weights_key: WeightsKey = None,
+    max_pixels: MaxPixels = None,
     skip_unusable: SkipUnusable = False,
     quiet: Quiet = False,
 ) -> None:

@@ -10,6 +10,7 @@ from mobilesam.errors import InputError
 from mobilesam_cli.options import (
     ImageSize,
     Json,
+    MaxPixels,
     Photos,
     SkipUnusable,
     Threads,
@@ -57,6 +58,7 @@ def search(
         Path | None, typer.Option(help="The scheme file.", show_default="WORK/mixed.toml")
     ] = None,
     threads: Threads = None,
+    max_pixels: MaxPixels = None,
     skip_unusable: SkipUnusable = False,
     as_json: Json = False,
 ) -> None:

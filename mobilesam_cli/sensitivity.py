@@ -9,6 +9,7 @@ import typer
 from mobilesam_cli.options import (
     ImageSize,
     Json,
+    MaxPixels,
     Photos,
     SkipUnusable,
     Threads,
@@ -44,6 +45,7 @@ def sensitivity(
     ] = Path("search"),
     plot: Annotated[Path | None, typer.Option(help="Also write the plot, .svg.")] = None,
     threads: Threads = None,
+    max_pixels: MaxPixels = None,
     skip_unusable: SkipUnusable = False,
     as_json: Json = False,
 ) -> None:
