@@ -104,7 +104,13 @@ Labels = Annotated[
     ),
 ]
 Box = Annotated[
-    str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
+    list[str] | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
+]
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo; several are an object each."
+    ),
 ]
 
 
@@ -174,18 +180,39 @@ def numbers(text: str, names: str, option: str) -> list[float]:
     return values
 
 
-def typed_prompt(point: list[str] | None, label: list[str] | None, box: str | None) -> Typed:
+def typed_prompt(point: list[str] | None, label: list[str] | None, box: list[str] | None) -> Typed:
     """The numbers of ``--point``, ``--label`` and ``--box``.
 
     Raises:
-        InputError: one of them is not made of as many numbers as it takes.
+        InputError: one of them is not made of as many numbers as it takes, or there are several
+            boxes.
     """
+    if box and len(box) > 1:
+        raise InputError(f"--box was given {len(box)} times, and one prompt has one box: give one")
     labels = [part for value in label or () for part in value.split(",")]
     return Typed(
         points=[numbers(text, "x,y", "--point") for text in point or ()],
         labels=[numbers(text, "1 or 0", "--label")[0] for text in labels],
-        box=None if box is None else numbers(box, "x1,y1,x2,y2", "--box"),
+        box=numbers(box[0], "x1,y1,x2,y2", "--box") if box else None,
     )
+
+
+def typed_objects(
+    point: list[str] | None, label: list[str] | None, box: list[str] | None
+) -> list[Typed]:
+    """A prompt for each object: of several boxes each is one; else all is one prompt.
+
+    Raises:
+        InputError: as of :func:`typed_prompt`, or points beside several boxes.
+    """
+    if not box or len(box) == 1:
+        return [typed_prompt(point, label, box)]
+    if point or label:
+        raise InputError(
+            f"{len(box)} boxes are {len(box)} objects, and which of them a point is for cannot be "
+            "told: give boxes alone, or one box with its points"
+        )
+    return [typed_prompt(None, None, [each]) for each in box]
 
 
 def read_logits(path: Path | None) -> "np.ndarray | None":

@@ -61,9 +61,10 @@ def load_image(source: ImageSource) -> np.ndarray:
     `source` is a path, a PIL image, or a uint8 array of shape HxWx3 (RGB), HxW, HxWx1 or HxWx4
     (RGBA, alpha dropped). A returned array may share memory with an array given.
 
-    Raises `ImageError` for a file that is missing, a directory, empty, truncated or not an
-    image; for a HEIC photo without pillow-heif; for more pixels than ``MOBILESAM_MAX_PIXELS`` or
-    ``PIL.Image.MAX_IMAGE_PIXELS`` (89,478,485 unless changed; a decompression bomb); for a side under 2 pixels; and for an array of another dtype or shape.
+    Raises `ImageError` for a file that is missing, a directory, empty, truncated or not an image;
+    for a HEIC photo without pillow-heif; for more pixels than ``MOBILESAM_MAX_PIXELS`` or
+    ``PIL.Image.MAX_IMAGE_PIXELS`` (89,478,485 unless changed; a decompression bomb); for a side
+    under 2 pixels; and for an array of another dtype or shape.
     """
     if isinstance(source, np.ndarray):
         pixels = _from_array(source)
