@@ -16,6 +16,7 @@ What happens to each kind of image:
 import os
 import re
 import warnings
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,9 +50,7 @@ def reads_heif() -> bool:
     """Whether HEIC photos can be read: pillow-heif is installed, and is registered with Pillow."""
     if find_spec("pillow_heif") is None:
         return False
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()  # again is harmless
+    import_module("pillow_heif").register_heif_opener()  # again is harmless
     return True
 
 
