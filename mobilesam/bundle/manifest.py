@@ -91,13 +91,21 @@ class FileRecord(Record):
 
 
 class WeightsRecord(Record):
-    """Where the weights came from."""
+    """Where the weights came from.
+
+    Attributes:
+        name: "demo", "official" or the file's name.
+        source: path or address of the file.
+        sha256: of the tensors, as :func:`mobilesam.weights.checkpoints.tensors_sha256` defines it.
+        key: where in the file they lie, if it holds several complete sets.
+    """
 
     name: str
     source: str
     sha256: str
     licence: str
     description: str
+    key: str = ""
 
 
 class SchemeRecord(Record):
