@@ -33,7 +33,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type[ModuleRunner]], None]]:
     """Sets what opens in place of a runtime; the reference is loaded once for all tests."""
 
-    def load(weights: str, variant: str, image_size: int) -> MobileSAM:
+    def load(weights: str, variant: str, image_size: int, **_: object) -> MobileSAM:
         assert variant == "vit_t"
         return demo_model(image_size) if weights == "demo" else load_model(weights)
 

@@ -36,7 +36,7 @@ def test_every_field_of_a_manifest_is_compared() -> None:
 
 
 def _plan(content: bytearray) -> Any:
-    return root_of(content).tables(1)[0]
+    return root_of(bytes(content)).tables(1)[0]
 
 
 def _poke(kind: int, at: int, field: int, value: int) -> Callable[[bytearray], None]:
@@ -212,10 +212,7 @@ TFLITE: dict[str, tuple[Callable[[Any], object], str]] = {
         "shape signature",
     ),
     "quantized": (
-        lambda model: (
-            setattr(_io(model).quantization, "scale", [0.5]),
-            setattr(_io(model).quantization, "zeroPoint", [3]),
-        ),
+        lambda model: vars(_io(model).quantization).update(scale=[0.5], zeroPoint=[3]),
         "described as quantized",
     ),
     "variable": (lambda model: setattr(_io(model), "isVariable", True), "a variable"),
