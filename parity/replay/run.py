@@ -394,7 +394,9 @@ def main() -> int:
     add("--compute-units", nargs="+", type=str.upper, choices=COMPUTE_UNITS, help=units)
     add("--bundle", nargs="+", default=[], metavar="NAME", help="only these (default: all)")
     add("--threads", type=int, help="of the runtime (default: its own choice)")
-    seconds = f"seconds that a component is timed for, {MIN_RUNS} runs at least (default: {BUDGET_S})"
+    seconds = (
+        f"seconds that a component is timed for, {MIN_RUNS} runs at least (default: {BUDGET_S})"
+    )
     add("--timing", type=float, default=BUDGET_S, metavar="SECONDS", help=seconds)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the child ends too
