@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import BundleError
+from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
@@ -79,7 +80,7 @@ def compare(
         with shown.task("photos", len(given)) as step:
             sizes = sorted({origin.image_size for origin in origins.values()})
             photos = opened.enter_context(
-                stored_photos(given, sizes, skip_unusable=skip_unusable, advance=step)
+                stored_photos(given, sizes, skip_unusable=skip_unusable, strips=True, advance=step)
             )
         models = {origin: origin.load() for origin in dict.fromkeys(origins.values())}
         first = next(iter(models.values()))
@@ -94,9 +95,12 @@ def compare(
             intact = [run for run in own if not judged[run].reasons]
             if not intact:
                 continue
+            slots = max(run.bundle.manifest.contract.slots for run in intact)
             with ReferenceRunner(model) as reference, ExitStack() as kept:
                 with shown.task("PyTorch reference", len(photos.photos)) as step:
-                    answers = kept.enter_context(reference_answers(reference, photos, step))
+                    answers = kept.enter_context(
+                        reference_answers(reference, photos, step, slots=slots)
+                    )
                 if images is not None or not gallery:  # else these photos are drawn already
                     report.gallery |= first_answers(answers)
                 for run in intact:
@@ -104,7 +108,7 @@ def compare(
         report.unusable_images = photos.unusable
         report.bundles = [judged[run] for run in runs]
         if measure:
-            _measure(report, runs, next(iter(models)), threads, compute_units, shown)
+            _measure(report, runs, *next(iter(models.items())), threads, compute_units, shown)
     return report
 
 
@@ -118,6 +122,7 @@ def _measure(
     report: Report,
     runs: Sequence[BundleRun],
     origin: Origin,
+    model: MobileSAM,
     threads: int | None,
     compute_units: str | None,
     shown: Progress,
@@ -128,7 +133,7 @@ def _measure(
         step("PyTorch")
         try:
             report.reference = measure_reference(
-                origin.weights, origin.variant, origin.image_size, threads
+                origin.taken(model), origin.variant, origin.image_size, threads
             )
         except BundleError as error:  # the verdicts stand without it
             report.machine["PyTorch's latency"] = f"not measured: {error}"
