@@ -10,7 +10,7 @@ from pathlib import Path
 
 from converters.base import LICENCE, Conversion, converter_of
 from converters.calibration import calibration_record
-from converters.lookup import meaning_of
+from converters.lookup import least_tested, meaning_of
 from converters.schemes import TARGETS
 from converters.spec import ExportSpec
 from mobilesam import __version__
@@ -63,6 +63,7 @@ def export_key(spec: ExportSpec) -> str:
             "contract": [CONTRACT_VERSION, asdict(spec.contract)],
             "target": spec.target,
             "scheme": [spec.scheme, meaning_of(spec.target, spec.scheme)],
+            "least_tested": least_tested(spec.target, spec.scheme),
             "options": settings(spec),
             "calibration": _calibration(spec),
             "tools": tools(spec.target),
@@ -136,6 +137,7 @@ def build_manifest(spec: ExportSpec, files: Sequence[FileRecord]) -> Manifest:
         weights=spec.weights,
         calibration=_calibration(spec),
         options=settings(spec),
+        least_tested=least_tested(spec.target, spec.scheme),
         tools=tools(spec.target),
         export_key=export_key(spec),
         licence=LICENCE,

@@ -116,7 +116,12 @@ class SchemeRecord(Record):
 
 
 class Manifest(Record):
-    """Everything needed to run and judge the bundle without the code that made it."""
+    """Everything needed to run and judge the bundle without the code that made it.
+
+    Attributes:
+        least_tested: name of each runtime to its oldest version on which such files gave right
+            masks; empty in bundles that are older than this field.
+    """
 
     contract_version: str
     target: str
@@ -136,6 +141,7 @@ class Manifest(Record):
     weights: WeightsRecord
     calibration: dict[str, str] | None = None
     options: dict[str, str] = {}
+    least_tested: dict[str, str] = {}
     tools: dict[str, str]
     export_key: str
     licence: str
