@@ -9,6 +9,8 @@ from filelock import FileLock
 from torch import nn
 
 from converters.base import LICENCE, Conversion, TensorInfo
+from converters.kept import looked_up
+from converters.modules import DecoderModule
 from converters.onnx.half import to_half
 from converters.onnx.quantization import SCHEMES, quantize
 from converters.onnx.tables import shrink_tables
@@ -38,10 +40,18 @@ def settings(spec: ExportSpec) -> dict[str, str]:
     return {"opset": str(OPSET)}
 
 
+def prepare(module: nn.Module, scheme: str) -> nn.Module:
+    """Change a contract's module, in place, into the one that is converted."""
+    if isinstance(module, DecoderModule):
+        module.keep = looked_up
+    return module
+
+
 def convert(job: Conversion) -> None:
     """Export, quantize if the scheme says so, document, check, save."""
     import onnx
 
+    prepare(job.module, job.scheme)
     if job.scheme == "fp16":
         model = _export(job, to_half(job.module))
     else:
