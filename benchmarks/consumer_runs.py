@@ -127,7 +127,7 @@ def main():
     answers = {}
     for case in cases:
         found = run({each: arrays[f"{case}/{each}"] for each in names})
-        for output, value in zip(outputs, found):
+        for output, value in zip(outputs, found, strict=True):
             answers[f"{case}/{output}"] = np.asarray(value, np.float32)
     np.savez(answered, **answers)
 
