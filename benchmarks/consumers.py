@@ -21,7 +21,7 @@ import torch
 import typer
 
 from mobilesam.bundle.contract import COMPONENTS, Component, pack_image, pack_prompt
-from mobilesam.data.sample_photos import SAMPLE_PHOTOS
+from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.inference.predictor import Predictor
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.runtimes.bundle import Bundle
@@ -93,7 +93,7 @@ def questions(bundle: Bundle) -> dict[Component, Question]:
     """One photo for the encoder, six prompts for the decoder."""
     contract = bundle.manifest.contract
     model = Origin.of(bundle, None).load()
-    photo = SAMPLE_PHOTOS[0].load()
+    photo = PHOTOS[0].load()
     height, width = photo.shape[:2]
     predictor = Predictor(model)
     predictor.set_image(photo)

@@ -128,6 +128,30 @@ def test_files_compute_what_the_module_computes(
                     assert error <= limit, f"{runtime} {component} {spec.name}: {error}"
 
 
+@pytest.mark.parametrize(
+    ("target", "scheme"),
+    [("torchscript", "fp32"), ("onnx", "fp32"), ("tflite", "fp32"), ("executorch", "fp32")]
+    + [("onnx", "w8d"), ("tflite", "w8d")],
+)
+@pytest.mark.parametrize("left_over", [1e30, float("inf"), float("nan")])
+def test_what_lies_in_unused_inputs_reaches_no_mask(
+    target: str, scheme: str, left_over: float, tiny_bundle: GetBundle
+) -> None:
+    bundle = tiny_bundle(target, scheme)
+    contract = bundle.manifest.contract
+    signature = contract.signature("decoder")
+    inputs = example_inputs(contract, "decoder")
+    inputs["has_mask_input"][:] = 0
+    dirty = {name: tensor.clone() for name, tensor in inputs.items()}
+    dirty["mask_input"][:] = left_over
+    dirty["point_coords"][dirty["point_labels"] < 0] = left_over
+    for runtime in bundle.runtimes:
+        path = bundle.file("decoder", runtime)
+        clean = RUN[runtime](path, signature, inputs)
+        for ours, theirs in zip(RUN[runtime](path, signature, dirty), clean, strict=True):
+            assert torch.isfinite(theirs).all() and torch.equal(ours, theirs)
+
+
 @pytest.mark.parametrize("target", ["coreml", "tflite", "onnx"])
 def test_fp16_shrinks_the_files(target: str, tiny_bundle: GetBundle) -> None:
     sizes = {
