@@ -13,6 +13,7 @@ MIXED = "mixed"
 """The scheme of a bundle that was exported by a plan."""
 
 COREML = "coreml"
+ONNX = "onnx"
 FP32 = "float32 weights, computed in float32"
 
 NO_DEVICE = "none: evaluated in PyTorch, not run on a device"
@@ -207,7 +208,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             refused=_NO_PALETTES,
             seconds=50,
         ),
-        "onnx": Target(
+        ONNX: Target(
             title="ONNX",
             module="converters.onnx.convert",
             packages=("onnx", "onnxscript", "onnxruntime"),
@@ -237,7 +238,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             calibrated=("w8a8",),
             calibration_methods=("min-max", "entropy"),
             refused={
-                "w4": "the files keep to opset 20, which has no 4-bit type",
+                "w4": "ONNX has 4-bit types from opset 21 on, newer than the files' default",
                 "w8a16": "ONNX Runtime's kernels that multiply integers take 8-bit inputs alone",
                 **_NO_PALETTES,
             },

@@ -69,6 +69,7 @@ def export(
         ComputeUnits,
         typer.Option(case_sensitive=False, help="Core ML: what it is meant to run on; recorded."),
     ] = "all",
+    opset: Annotated[int, typer.Option(help="ONNX: operator set, 18 to 21.")] = 20,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -98,7 +99,8 @@ def export(
     """Export encoder and decoder to bundles, one folder for each target and scheme."""
     from converters import export as run_export
     from converters.coreml.options import CoreMLOptions
-    from converters.schemes import COREML
+    from converters.onnx.options import ONNXOptions
+    from converters.schemes import COREML, ONNX
     from mobilesam.runtimes.bundle import Bundle
 
     require_writable_folder(out)
@@ -117,7 +119,7 @@ def export(
         image_size=image_size,
         input_variant=input_variant,
         slots=slots,
-        options={COREML: coreml},
+        options={COREML: coreml, ONNX: ONNXOptions(opset=opset)},
         calibration=calibration,
         calibration_method=calibration_method,
         distilled=distilled,

@@ -8,6 +8,8 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from converters.base import Conversion, TensorInfo
+from converters.kept import bounded
+from converters.modules import DecoderModule
 from converters.spec import ExportSpec, TargetOptions
 from converters.tflite.constants import shrink_constants
 from converters.tflite.versions import stamped
@@ -41,6 +43,13 @@ Options = TargetOptions
 def settings(spec: ExportSpec) -> dict[str, str]:
     """None of the converter's settings differs from its defaults."""
     return {}
+
+
+def prepare(module: nn.Module, scheme: str) -> nn.Module:
+    """Change a contract's module, in place, into the one that is converted."""
+    if isinstance(module, DecoderModule):
+        module.keep = bounded
+    return module
 
 
 def convert(job: Conversion) -> None:
@@ -94,6 +103,7 @@ def _float_file(job: Conversion) -> Path:
         if not path.exists():
             import litert_torch
 
+            prepare(job.module, job.scheme)
             named = _Named(job.module, [spec.name for spec in job.signature.outputs]).eval()
             model = litert_torch.signature(
                 job.signature.name, named, sample_kwargs=job.example
