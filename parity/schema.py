@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
 
 from mobilesam.bundle.manifest import Record
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 
 
 def _null_is_nan(value: Any) -> Any:
@@ -124,24 +124,39 @@ class Measurement(ReportRecord):
 class OpRange(ReportRecord):
     """The largest |value| that an op of a float16 file gives; see ``parity.headroom``.
 
-    Both figures are null of integers, where a value is not finite, and where all are zero.
+    Both figures are null of integers, where a value is not finite, and ``headroom_bits`` also where
+    all are zero. ``overflow`` says what the op gave instead of numbers that float16 can hold; null
+    where it gave none, and in reports older than 1.4.
     """
 
     name: str
     largest: float | None
     headroom_bits: float | None
+    overflow: Literal["infinity", "not a number"] | None = None
 
 
 class Headroom(ReportRecord):
-    """How near the ops of one float16 file come to an overflow, on one image, in their order."""
+    """How near the ops of one float16 file come to an overflow, on one image, in their order.
+
+    The image, and of a decoder the prompt, is one whose outputs were not finite if there is such.
+    """
 
     component: Literal["encoder", "decoder"]
     image: str
+    prompt: str = ""
+    """Empty in reports older than 1.4."""
     ops: list[OpRange]
 
     @property
+    def overflowed(self) -> list[OpRange]:
+        """The ops that gave infinity or not-a-number; the first is where the overflow began."""
+        return [op for op in self.ops if op.overflow is not None]
+
+    @property
     def least(self) -> OpRange | None:
-        """The op with the least headroom."""
+        """The op with the least headroom: the first that overflowed, if any did."""
+        if self.overflowed:
+            return self.overflowed[0]
         known = [op for op in self.ops if op.headroom_bits is not None]
         return min(known, key=lambda op: op.headroom_bits or 0.0, default=None)
 
@@ -179,6 +194,7 @@ class Tradeoff(ReportRecord):
     """What one bundle on one runtime costs, and what it gives up; see ``parity.report.tradeoff``.
 
     Attributes:
+        bundle: its name; with its folder where another bundle has the same target and scheme.
         size_mb: encoder and decoder, in 10^6 bytes.
         mask_iou: mean, end to end, over all masks that are not degenerate.
         drop: 1 - mask_iou.

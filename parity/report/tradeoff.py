@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from math import isfinite
 
+from parity.naming import Named, distinct_names
 from parity.report.aggregate import spread
 from parity.schema import BundleReport, Measurement, Tradeoff
 
@@ -16,7 +17,8 @@ def tradeoffs(bundles: Sequence[BundleReport]) -> list[Tradeoff]:
     Fronts are drawn among the bundles of one model at one image size: their masks are compared
     with the same reference's, and those of another are not.
     """
-    found = [_alone(bundle, bundles) for bundle in bundles]
+    names = distinct_names([Named(bundle.bundle, bundle.path) for bundle in bundles])
+    found = [_alone(bundle, name, bundles) for bundle, name in zip(bundles, names, strict=True)]
     for family in dict.fromkeys(map(_family, bundles)):
         passing = [
             each
@@ -58,7 +60,7 @@ def _unbeaten(
     return [each for (each, _), kept in zip(known, on_front, strict=True) if kept]
 
 
-def _alone(bundle: BundleReport, bundles: Sequence[BundleReport]) -> Tradeoff:
+def _alone(bundle: BundleReport, name: str, bundles: Sequence[BundleReport]) -> Tradeoff:
     """All but the fronts."""
     end_to_end = [case for case in bundle.cases if case.stage == "end_to_end"]
     masks = spread(mask.mask_iou for case in end_to_end for mask in case.masks)
@@ -69,7 +71,7 @@ def _alone(bundle: BundleReport, bundles: Sequence[BundleReport]) -> Tradeoff:
         if case.human_iou_reference is not None and case.human_iou_export is not None
     )
     return Tradeoff(
-        bundle=bundle.bundle,
+        bundle=name,
         runtime=bundle.runtime,
         size_mb=sum(bundle.size_bytes.values()) / 1e6 if bundle.size_bytes else None,
         mask_iou=mask_iou,
