@@ -100,11 +100,20 @@ class Check(ReportRecord):
 
 
 class Timing(ReportRecord):
-    """Seconds of one component after warm-up."""
+    """Seconds of one component after warm-up.
+
+    Attributes:
+        rounds_s: median of each round, in which every component of its batch ran once in turn, so
+            that the rounds of two of a batch can be compared one by one; empty where it was timed
+            alone, and in reports older than 1.4.
+        batch: components with the same number took turns.
+    """
 
     median_s: float
     p90_s: float
     runs: int
+    rounds_s: list[float] = []
+    batch: int | None = None
 
 
 class Measurement(ReportRecord):
@@ -201,10 +210,13 @@ class Tradeoff(ReportRecord):
         human_drop: mean IoU with human-made masks of the reference's shown masks minus that of the
             export's, over the same cases, end to end; negative where the export is the nearer.
         encoder_s: median; null if it was not measured, or says nothing of a device.
-        slower: a quantized encoder's median over the fp32 one's, where it is above 1.
+        slower: a quantized encoder's median over the fp32 one's, where it is longer by more than
+            the measurement can be off.
+        slower_low, slower_high: the interval that ``slower`` lies in.
         on_size_front, on_latency_front: whether none that passes is better in one and at least
             equal in the other of cost and mask_iou. What fails is on neither, what is slower than
-            fp32 never on that of latency.
+            fp32 never on that of latency. Latencies that differ by no more than the measurement
+            can be off are equal.
     """
 
     bundle: str
@@ -215,6 +227,8 @@ class Tradeoff(ReportRecord):
     human_drop: float | None = None
     encoder_s: float | None = None
     slower: float | None = None
+    slower_low: float | None = None
+    slower_high: float | None = None
     on_size_front: bool = False
     on_latency_front: bool = False
 
@@ -269,6 +283,8 @@ class ReportData(ReportRecord):
     images: list[str]
     unusable_images: list[UnusableImage] = []
     """Photos of the folder that could not be used, so that nothing was judged on them."""
+    warnings: list[str] = []
+    """What this run cannot tell, a sentence each: faults that no photo shows, a busy machine."""
     prompt_types: list[str]
     degenerate_rule: str
     thresholds_file: str

@@ -29,6 +29,8 @@ def _suite(line: Line, report: ReportData) -> ElementTree.Element:
     for key in ("path", "target", "scheme", "engine", "weights"):
         value = printable(getattr(bundle, key))
         ElementTree.SubElement(properties, "property", name=key, value=value)
+    for sentence in report.warnings:
+        ElementTree.SubElement(properties, "property", name="warning", value=printable(sentence))
     failures = 0
     for check in bundle.checks:
         title = f"{check.stage}.{check.metric} {check.comparison} {figures.limit(check.threshold)}"

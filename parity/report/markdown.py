@@ -57,6 +57,7 @@ def markdown(report: ReportData) -> str:
     """Write the verdict, the overview, then every bundle's checks and figures by prompt type."""
     lines = summarise(report)
     parts = [f"# {headline(report)}"]
+    parts += [f"> Warning: {_escape(sentence)}" for sentence in report.warnings]
     if demo_note(report):
         parts.append(f"> {demo_note(report)}")
     parts.append(

@@ -34,7 +34,7 @@ def print_table(report: ReportData, console: Console) -> None:
             console.print(_reasons(line))
     for line in lines:
         if line.tradeoff.slower is not None:
-            speed = figures.speed(line.tradeoff.slower, "fp32")
+            speed = figures.slower(line.tradeoff)
             console.print(Text(f"{line.title}: encoder {speed}", style="red"))
     for line in lines:
         if line.bundle.headroom:
@@ -44,6 +44,8 @@ def print_table(report: ReportData, console: Console) -> None:
         console.print(Text(EMULATED_NOTE, style="dim"))
     for one in report.unusable_images:
         console.print(Text(f"left out {one.image}: {one.reason}", style="yellow"))
+    for sentence in report.warnings:
+        console.print(Text(f"warning: {sentence}", style="yellow"))
     if demo_note(report):
         console.print(Text(demo_note(report), style="dim"))
     passing, total = counts(report)
