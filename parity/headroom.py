@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,23 +25,29 @@ def headroom_bits(largest: float | None) -> float | None:
     return math.log2(HALF_MAX / largest) if largest else None
 
 
-def op_range(name: str, value: Tensor) -> OpRange:
-    """The largest |value| that an op gave, and whether it overflowed.
+def largest_of(value: Tensor) -> float | None:
+    """The largest |value| but for hidden scores; None of integers, or where one is not finite.
 
     The score of an unused slot is :data:`converters.modules.HIDDEN` by design, whatever the input,
     give or take the score itself: that says nothing of how near the model comes to an overflow.
     """
     if not value.is_floating_point() or not value.numel():
-        return OpRange(name=name, largest=None, headroom_bits=None)
+        return None
     size = value.abs()
-    if not bool(torch.isfinite(size).all()):
-        kind = "infinity" if bool(torch.isinf(size).any()) else "not a number"
-        return OpRange(name=name, largest=None, headroom_bits=None, overflow=kind)
-    largest = float(size.max())
-    if largest >= _HIDDEN_FROM:
-        largest = float(torch.where((value - HIDDEN).abs() <= -HIDDEN / 16, 0.0, size).max())
-    # A runner may hand values over before they are rounded to float16.
-    overflow = "infinity" if largest > HALF_MAX else None
+    found = float(size.max())
+    if found >= _HIDDEN_FROM:
+        found = float(torch.where((value - HIDDEN).abs() <= -HIDDEN / 16, 0.0, size).max())
+    return found if math.isfinite(found) else None
+
+
+def op_range(name: str, value: Tensor) -> OpRange:
+    """The largest |value| that an op gave, see :func:`largest_of`, and whether it overflowed."""
+    largest = largest_of(value)
+    overflow: Literal["infinity", "not a number"] | None = None
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        overflow = "infinity" if bool(torch.isinf(value).any()) else "not a number"
+    elif largest is not None and largest > HALF_MAX:
+        overflow = "infinity"  # of a runner that hands values over before they are rounded
     bits = headroom_bits(largest)
     return OpRange(name=name, largest=largest, headroom_bits=bits, overflow=overflow)
 

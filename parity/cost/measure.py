@@ -72,6 +72,45 @@ def reference_job(weights: str, variant: str, image_size: int) -> Job:
     return Job("PyTorch", facts)
 
 
+def measure_bundle(
+    bundle: Bundle,
+    runtime: str,
+    threads: int | None = None,
+    compute_units: str | None = None,
+    *,
+    budget_s: float = BUDGET_S,
+) -> list[Measurement]:
+    """What encoder and decoder of one bundle cost; arguments as of the functions above and below.
+
+    Raises:
+        BundleError: a process failed, or did not answer in time.
+    """
+    return _alone(bundle_job(bundle, runtime, compute_units), threads, budget_s)
+
+
+def measure_reference(
+    weights: str,
+    variant: str,
+    image_size: int,
+    threads: int | None = None,
+    *,
+    budget_s: float = BUDGET_S,
+) -> list[Measurement]:
+    """What encoder and decoder cost in PyTorch, measured in the same way.
+
+    Raises:
+        BundleError: as of :func:`measure_bundle`.
+    """
+    return _alone(reference_job(weights, variant, image_size), threads, budget_s)
+
+
+def _alone(job: Job, threads: int | None, budget_s: float) -> list[Measurement]:
+    (found,) = measure_in_turns([job], threads, budget_s=budget_s).found
+    if isinstance(found, BundleError):
+        raise found
+    return found
+
+
 class Costs(NamedTuple):
     """What was measured.
 
