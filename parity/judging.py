@@ -21,7 +21,7 @@ from parity.cases import DEGENERATE_RULE
 from parity.checks import checks, equality, reasons
 from parity.description import description_differences
 from parity.findings import Findings, compare_runner
-from parity.headroom import measure_headroom
+from parity.headroom import measure_headroom, telling
 from parity.photos import PhotoSet, read_pixels
 from parity.references import PhotoReference
 from parity.report import Report
@@ -79,10 +79,8 @@ def judge_opened(
         with opened() as runner, shown.task(title, len(answers)) as step:
             report.engine = runner.engine
             findings = judge_runner(report, runner, answers, row, step)
-            judged = {metrics.image for metrics in findings.encoder}
-            first = next((each for each in answers if each.photo.name in judged), None)
-            if first is not None:
-                report.headroom = measure_headroom(runner, first)
+            shown_on = telling(answers, findings.encoder, findings.cases)
+            report.headroom = measure_headroom(runner, shown_on)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
         report.reasons.append(f"could not be run: {error or type(error).__name__}")

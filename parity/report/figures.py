@@ -3,6 +3,8 @@
 import math
 import re
 
+from parity.schema import Tradeoff
+
 MISSING = "–"
 NOT_FINITE = "not finite"
 SIGNS = {">=": "≥", "<=": "≤", "==": "="}
@@ -131,6 +133,14 @@ def speed(times: float | None, other: str = "") -> str:
         text = f"{hundredths / 100:.2f}"
     amount = "" if text == "1.00" else f"{text}× "
     return f"{amount}as {word}{f' as {other}' if other else ''}"
+
+
+def slower(found: Tradeoff) -> str:
+    """Write how much slower than fp32 an encoder is, with the interval that this lies in."""
+    text = speed(found.slower, "fp32")
+    if found.slower_low is None or found.slower_high is None:
+        return text
+    return f"{text} ({significant(found.slower_low, 3)}–{significant(found.slower_high, 3)})"
 
 
 def count(value: int | None) -> str:

@@ -13,6 +13,7 @@ from mobilesam.errors import BundleError, CheckpointError, InputError, Threshold
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from parity import comparison, judging, origin
+from parity.cost.measure import Costs
 from parity.image_folder import folder_photos
 from parity.report import Report
 from parity.schema import BundleReport
@@ -299,16 +300,18 @@ def test_measuring_that_fails_is_the_bundles_fault_but_never_the_references(
     runner: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def killed(*_: object) -> list[object]:
-        raise BundleError("it was killed by signal 9")
+    killed = BundleError("it was killed by signal 9")
+
+    def measured(reference: object, own: object) -> Callable[..., Costs]:
+        return lambda *_, **__: Costs([reference, own], 1.5)  # type: ignore[list-item]
 
     bundle = write_bundle(tmp_path / "b", model)
-    monkeypatch.setattr(comparison, "measure_reference", killed)
-    monkeypatch.setattr(comparison, "measure_bundle", lambda *_: [])
+    monkeypatch.setattr(comparison, "measure_in_turns", measured(killed, []))
     report = run([bundle], photos, measure=True)
     assert report.passed and report.reference == []
     assert "signal 9" in report.machine["PyTorch's latency"]
-    monkeypatch.setattr(comparison, "measure_bundle", killed)
+    assert "other programs kept 1.5" in report.warnings[-1]
+    monkeypatch.setattr(comparison, "measure_in_turns", measured([], killed))
     (own,) = run([bundle], photos, measure=True).bundles
     assert own.verdict == "FAIL"
     assert own.reasons == ["could not be measured: it was killed by signal 9"]

@@ -289,3 +289,29 @@ def test_headroom_of_a_float16_file_is_drawn_and_its_least_stated() -> None:
     console = Console(file=io.StringIO(), width=140)
     print_report(made, console)
     assert f"coreml-fp16 on litert: {line}" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_file_that_overflows_is_told_so_first_and_never_given_bits() -> None:
+    ops = [
+        OpRange(name="image_to_fp16", largest=255.0, headroom_bits=8.0),
+        OpRange(name="neck__square", largest=None, headroom_bits=None, overflow="infinity"),
+        OpRange(name="neck__sqrt", largest=None, headroom_bits=None, overflow="not a number"),
+    ]
+    decoder = [OpRange(name="mul_3", largest=4000.0, headroom_bits=4.03)]
+    parts = [
+        Headroom(component="encoder", image="cup", ops=ops),
+        Headroom(component="decoder", image="cup", prompt="box", ops=decoder),
+    ]
+    made = report(bundle("coreml", "fp16", headroom=parts))
+    line = (
+        "float16 overflows in the encoder, first at neck__square (infinity), then in 1 more op, "
+        "on cup. Least float16 headroom: decoder 4.0 bits at mul_3."
+    )
+    page = html(made)
+    assert line in Page(page).words and "1: neck__square overflows" in page
+    assert line in markdown(made).replace("\\", "")
+    assert line in _terminal(made, 300) and "8.0 bits" not in page
+    old = made.model_dump()
+    for op in old["bundles"][0]["headroom"][0]["ops"]:
+        del op["overflow"]
+    assert "image_to_fp16" in _terminal(Report.model_validate(old), 300)
