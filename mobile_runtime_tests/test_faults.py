@@ -10,11 +10,11 @@ import pytest
 from mobile_runtime_tests import faults
 from mobile_runtime_tests.helpers import SIZE, Change, Judge, failed, failing_prompts
 from mobilesam.bundle.contract import Component
+from mobilesam.bundle.prompt_types import PROMPT_TYPES
 from mobilesam.inference.transforms import pixels_input
 from mobilesam.model.build import load_model
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.bundle import Bundle
-from parity.cases import PROMPT_TYPES
 
 Check = tuple[str, str]
 Inputs = dict[str, np.ndarray]

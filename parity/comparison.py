@@ -79,7 +79,7 @@ def compare(
         with shown.task("photos", len(given)) as step:
             sizes = sorted({origin.image_size for origin in origins.values()})
             photos = opened.enter_context(
-                stored_photos(given, sizes, skip_unusable=skip_unusable, advance=step)
+                stored_photos(given, sizes, skip_unusable=skip_unusable, strips=True, advance=step)
             )
         models = {origin: origin.load() for origin in dict.fromkeys(origins.values())}
         first = next(iter(models.values()))
@@ -94,9 +94,12 @@ def compare(
             intact = [run for run in own if not judged[run].reasons]
             if not intact:
                 continue
+            slots = max(run.bundle.manifest.contract.slots for run in intact)
             with ReferenceRunner(model) as reference, ExitStack() as kept:
                 with shown.task("PyTorch reference", len(photos.photos)) as step:
-                    answers = kept.enter_context(reference_answers(reference, photos, step))
+                    answers = kept.enter_context(
+                        reference_answers(reference, photos, step, slots=slots)
+                    )
                 if images is not None or not gallery:  # else these photos are drawn already
                     report.gallery |= first_answers(answers)
                 for run in intact:

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from mobilesam import __version__
+from mobilesam.bundle.prompt_types import PROMPT_TYPES
 from mobilesam.cores import available_cores
 from mobilesam.inference.drawing import data_uri, draw_case
 from mobilesam.progress import Progress, Step
@@ -16,7 +17,7 @@ from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import WeightsInfo
-from parity.cases import DEGENERATE_RULE, PROMPT_TYPES
+from parity.cases import DEGENERATE_RULE
 from parity.checks import checks, equality, reasons
 from parity.findings import Findings, compare_runner
 from parity.headroom import measure_headroom

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
 
 from mobilesam.bundle.manifest import Record
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 
 
 def _null_is_nan(value: Any) -> Any:
@@ -69,7 +69,8 @@ class CaseMetrics(ReportRecord):
         stage: ``decoder`` feeds the reference's embedding, ``end_to_end`` the exported encoder's.
         finite: every output value is finite.
         chosen_reference, chosen_export: which mask each of the two would show.
-        shown_iou: IoU of the mask the reference shows, same channel in both; null if degenerate.
+        shown_iou: IoU of the mask that the export shows with the one that the reference shows; null
+            if both are degenerate. Before 1.4: of the same channel in both.
         human_iou_reference, human_iou_export: IoU of the shown masks with the human-made mask.
     """
 

@@ -221,7 +221,8 @@ def _references(
             stored = _arrays(home / packed.answers[place])
             pairs = zip(stored["low_res_masks"], stored["iou_predictions"], strict=True)
             answers = iter([Decoded(low_res, iou) for low_res, iou in pairs])
-            reference = PhotoReference(photo, photo.cases(packed.image_size), Path(folder), place)
+            cases = photo.cases(packed.image_size, None)
+            reference = PhotoReference(photo, cases, Path(folder), place)
             reference.keep(stored["image_embeddings"], partial(_next, answers))
             references.append(reference)
         yield references
@@ -231,7 +232,7 @@ def _next(answers: Iterator[Decoded], _: Case) -> Decoded:
     return next(answers)
 
 
-def _cases(home: Path, about: PackedPhoto, image_size: int) -> list[Case]:
+def _cases(home: Path, about: PackedPhoto, image_size: int, _slots: int | None) -> list[Case]:
     frame = Frame((about.height, about.width), image_size)
     human = _arrays(home / about.file).get("human_mask")
     return [
@@ -247,6 +248,8 @@ def _cases(home: Path, about: PackedPhoto, image_size: int) -> list[Case]:
             frame=frame,
             human_mask=human if case.human else None,
             refines=case.refines,
+            packing=case.packing,
+            everyday=case.everyday,
         )
         for case in about.cases
     ]

@@ -85,7 +85,7 @@ def pack(
     with Progress(progress) as shown, ExitStack() as kept:
         with shown.task("photos", len(given)) as step:
             photos = kept.enter_context(
-                stored_photos(given, sides, skip_unusable=skip_unusable, advance=step)
+                stored_photos(given, sides, skip_unusable=skip_unusable, strips=True, advance=step)
             )
         models = {origin: origin.load() for origin in dict.fromkeys(origins)}
         for bundle, origin in zip(opened, origins, strict=True):
@@ -101,11 +101,12 @@ def pack(
             bundles=[],
             files={},
         )
+        slots = max(bundle.manifest.contract.slots for bundle in opened)
         for origin, model in models.items():
             with (
                 ReferenceRunner(model) as reference,
                 shown.task("PyTorch reference", len(photos.photos)) as step,
-                reference_answers(reference, photos, step) as answers,
+                reference_answers(reference, photos, step, slots=slots) as answers,
             ):
                 if not index.photos:
                     index.photos = [writer.photo(i, answer) for i, answer in enumerate(answers)]
@@ -206,9 +207,7 @@ class _Writer:
                     {
                         f"{i}.{name}": value
                         for i in cases
-                        for name, value in runner.prepare_prompt(
-                            kept.cases[i].prompt, kept.cases[i].frame
-                        ).items()
+                        for name, value in kept.cases[i].inputs(runner).items()
                     },
                 )
             files["images"].append(image)
@@ -242,6 +241,8 @@ def _packed_case(case: Case) -> PackedCase:
             "box": None if prompt.box is None else prompt.box.tolist(),
             "human": case.human_mask is not None,
             "refines": prompt.mask_input is not None,
+            "packing": case.packing,
+            "everyday": case.everyday,
         }
     )
 

@@ -18,10 +18,10 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from mobilesam.bundle.prompt_types import Packing, PromptType
 from mobilesam.errors import BundleError
 from mobilesam.validation import first_problem
 from mobilesam.weights.checkpoints import WeightsInfo
-from parity.cases import PromptType
 from parity.replay.run import INDEX, RESULT, RESULTS, SCHEMA_VERSION, sha256
 from parity.schema import Measurement, ReportRecord, UnusableImage
 
@@ -32,6 +32,8 @@ class PackedCase(ReportRecord):
     Attributes:
         human: the photo's human-made mask is of what the prompt points at.
         refines: its mask input is the best of the reference's logits of the first case.
+        packing: how it lies in the decoder's inputs.
+        everyday: judged end to end too, not of the decoder alone.
     """
 
     name: str
@@ -41,6 +43,8 @@ class PackedCase(ReportRecord):
     box: tuple[float, float, float, float] | None
     human: bool
     refines: bool
+    packing: Packing = "plain"
+    everyday: bool = True
 
 
 class PackedPhoto(ReportRecord):

@@ -165,7 +165,7 @@ _METRICS = {
     "weights_digest": "other weights",
     "finite": "all values finite",
     "not_constant": "spread against reference's",
-    "chosen_mask": "other mask chosen",
+    "shown_differs": "share of shown masks that differ visibly",
 }
 _TERMS = {"iou": "IoU", "l2": "L2", "psnr": "PSNR", "db": "dB"}
 

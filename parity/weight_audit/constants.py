@@ -29,6 +29,7 @@ class Constant:
         outermost: int8, of the shape of ``values``: -1 where a value is the least entry of a
             palette, 1 where it is the greatest, else 0. What lies beyond these entries has no
             nearer one, however far it lies. None if there is no palette.
+        folded_in_half: whether what was folded into this constant was folded in float16.
     """
 
     name: str
@@ -37,8 +38,10 @@ class Constant:
     place: int = -1
     label: str = ""
     outermost: np.ndarray | None = None
+    folded_in_half: bool = False
 
 
 def half_ulp(values: np.ndarray) -> np.ndarray:
-    """Half a unit in the last place of float16 for each value, subnormal ones among them."""
-    return np.spacing(np.abs(values).astype(np.float16)).astype(np.float32) / 2
+    """Half a unit in the last place of float16 for each value; NaN where it has none."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.spacing(np.abs(values).astype(np.float16)).astype(np.float32) / 2

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from mobilesam.bundle.contract import Component
+from mobilesam.bundle.prompt_types import Subject
 from mobilesam.runtimes.base import Arrays
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
-from parity.cases import PromptedPhoto, middle
+from parity.cases import PromptedPhoto
 from parity.headroom import headroom_bits, measure_headroom
 from parity.photos import stored_photos
 from parity.references import PhotoReference, reference_answers
 from tests.parity.fakes import SIZE, ModuleRunner, demo_model, write_bundle
 
-PHOTO = PromptedPhoto("grey", lambda: np.full((40, 60, 3), 128, np.uint8), middle)
+PHOTO = PromptedPhoto("grey", lambda: np.full((40, 60, 3), 128, np.uint8), Subject.middle)
 
 
 class Prepares(ModuleRunner):
