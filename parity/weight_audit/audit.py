@@ -151,10 +151,10 @@ def _misplaced(wanted: Expected, pairs: Pairs) -> Iterator[Finding]:
     Either by the order of the operations, in which none comes before what it needs, or by the
     names that the file gives the layers around them.
     """
-    large = [found for found in pairs.values() if found.part.values.size >= LARGE]
     held = Counter(id(found.constant) for found in pairs.values())
     # Where equal tensors are stored once, the one constant is in the places of all.
-    large = [found for found in large if held[id(found.constant)] == 1]
+    large = [found for found in pairs.values() if held[id(found.constant)] == 1]
+    large = [one for one in large if one.part.values.ndim > 1 and one.part.values.size >= LARGE]
     by_module = {found.part.module: found for found in large if found.part.module}
     for found in large:
         label = found.constant.label

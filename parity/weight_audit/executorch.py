@@ -124,7 +124,9 @@ class _Reader:
                 continue
             for number in node.inputs:
                 if number in known:
-                    self._collect(f"delegate {index}, value {number}", self._read(node, number, graph, known))
+                    self._collect(
+                        f"delegate {index}, value {number}", self._read(node, number, graph, known)
+                    )
 
     def _read(self, node: Node, number: int, graph: XNNPACKGraph, known: dict[int, Known]) -> Known:
         """What a node takes a constant for."""

@@ -148,7 +148,9 @@ def _tensor(value: _Record, quantized: bool, data: list[bytes]) -> tuple[int, Te
         if not steps.size and 0 < stored < len(data):
             steps = np.frombuffer(data[stored], np.float32)[: about.number(3)]
         axis = about.number(1, types.Int32Flags)
-        scale = steps.astype(np.float64).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        scale = steps.astype(np.float64).reshape(
+            [-1 if i == axis else 1 for i in range(len(shape))]
+        )
     elif kind == 2:
         about = value.record(2)
         scale, zero = np.float64(about.real(0)), about.number(1, types.Int32Flags)
