@@ -1,5 +1,6 @@
 """Every parameter of the model held against the constants of one exported file."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -151,6 +152,9 @@ def _misplaced(wanted: Expected, pairs: Pairs) -> Iterator[Finding]:
     names that the file gives the layers around them.
     """
     large = [found for found in pairs.values() if found.part.values.size >= LARGE]
+    held = Counter(id(found.constant) for found in pairs.values())
+    # Where equal tensors are stored once, the one constant is in the places of all.
+    large = [found for found in large if held[id(found.constant)] == 1]
     by_module = {found.part.module: found for found in large if found.part.module}
     for found in large:
         label = found.constant.label

@@ -15,6 +15,10 @@ from parity.weight_audit.constants import Constant, half_ulp
 COMPRESSED = "constexpr_"
 """Begins the type of an op that decompresses a constant."""
 
+DETOUR = 0.125
+"""Steps by which a rounded weight may be off besides: coremltools divides by the scale in float16,
+and rounds the scale to it, which at 127 steps is a sixteenth of a step and half as much again."""
+
 
 class _Known(NamedTuple):
     """A constant, the largest error of its storage, and the ends of its palette if it has one."""
@@ -110,10 +114,8 @@ def _blocks(values: np.ndarray, inputs: dict[str, np.ndarray]) -> _Known:
 def _step(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Half a step, and what float16 adds: of the scale, the weight before and the product after."""
     size = np.abs(scale)
-    steps = np.abs(values.astype(np.float32)) / np.where(size > 0, size, 1)
-    # coremltools divides, rounds and multiplies in float16.
-    slips = steps * half_ulp(scale) + size * half_ulp(steps) + 2 * half_ulp(values)
-    return np.asarray(size / 2 + slips, np.float32)
+
+    return np.asarray(size * (0.5 + DETOUR) + 2 * half_ulp(values), np.float32)
 
 
 def _palette(values: np.ndarray, inputs: dict[str, np.ndarray]) -> _Known:

@@ -61,7 +61,10 @@ class _Reader:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._opsets = model.opset_import
         self._graph = model.graph
-        self._known = {c.name: _stored(numpy_helper.to_array(c)) for c in model.graph.initializer}
+        given = {c.name: numpy_helper.to_array(c) for c in model.graph.initializer}
+        # A model made float16 has norms in float32, of parameters that were rounded before.
+        halves = any(values.dtype == np.float16 for values in given.values())
+        self._known = {name: _stored(values, halves) for name, values in given.items()}
         self._found: list[Constant] = []
         self._taken: set[str] = set()
         self._readers = {name: node for node in model.graph.node for name in node.input}
@@ -156,9 +159,16 @@ class _Reader:
         return _Known(weight * scale, np.asarray(scale / 2, np.float32))
 
 
-def _stored(values: np.ndarray) -> _Known:
-    """A constant as the file holds it: an int8 is a weight, exact to half a step."""
-    if values.dtype == np.float16:
+def _stored(values: np.ndarray, halves: bool = False) -> _Known:
+    """A constant as the file holds it: an int8 is a weight, exact to half a step.
+
+    Args:
+        values: as stored.
+        halves: whether float32 may have been float16 before, which is seen in the values.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = halves and np.array_equal(values, values.astype(np.float16))
+    if values.dtype == np.float16 or (values.dtype == np.float32 and rounded):
         return _Known(values, half_ulp(values))
     error = 0.5 if values.dtype == np.int8 else 0.0
     return _Known(values, np.full((1,) * values.ndim, error, np.float32))
