@@ -115,18 +115,18 @@ class _Reader:
         }
         for node in graph.nodes:
             self._place += 1
-            if node.multiplies and all(number in known for number in node.inputs):
-                made = _product(*(known[number] for number in node.inputs))
+            given = [known[number] for number in node.inputs if number in known]
+            if (node.multiplies or node.reshapes) and len(given) == len(node.inputs):
+                made = _product(*given) if node.multiplies else given[0]
                 known[node.output] = made
                 external = graph.tensors[node.output].external
-                if external >= 0:
+                if external >= 0:  # another call reads it
                     self._known[arguments[external]] = made
                 continue
             for number in node.inputs:
                 if number in known:
-                    self._collect(
-                        f"delegate {index}, value {number}", self._read(node, number, graph, known)
-                    )
+                    read = self._read(node, number, graph, known)
+                    self._collect(f"delegate {index}, value {number}", read)
 
     def _read(self, node: Node, number: int, graph: XNNPACKGraph, known: dict[int, Known]) -> Known:
         """What a node takes a constant for."""

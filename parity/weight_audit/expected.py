@@ -109,10 +109,32 @@ class Expected:
 
     def layer(self, path: str, *sources: str, axis: int = 0) -> str:
         """A linear layer, convolution or norm: weight, and bias where there is one."""
-        self.add([self.copied(f"{path}.weight", axis=axis)])
-        if getattr(self.model.get_submodule(path), "bias", None) is not None:
-            self.add([self.copied(f"{path}.bias")])
+        weight = self.copied(f"{path}.weight", axis=axis)
+        if getattr(self.model.get_submodule(path), "bias", None) is None:
+            self.add([weight])
+            return self.follow(path, *sources)
+        norms = [each for each in sources if self._is_norm(each) and self._is_linear(path)]
+        self.add([weight, self.copied(f"{path}.bias")], *(self._folded(path, n) for n in norms))
         return self.follow(path, *sources)
+
+    def _is_norm(self, path: str) -> bool:
+        return bool(path) and isinstance(self.model.get_submodule(path), nn.LayerNorm)
+
+    def _is_linear(self, path: str) -> bool:
+        return isinstance(self.model.get_submodule(path), nn.Linear)
+
+    def _folded(self, path: str, norm: str) -> list[Part]:
+        """A linear layer with a layer norm's scale and bias folded in, which others read too."""
+        weight, bias = self.get(f"{path}.weight"), self.get(f"{path}.bias")
+        scale, shift = self.get(f"{norm}.weight"), self.get(f"{norm}.bias")
+        folded, moved = weight * scale, bias + weight @ shift
+        size = np.abs(bias) + np.abs(weight) @ np.abs(shift)
+        kernel = (f"{path}.weight", f"{norm}.weight")
+        offset = (f"{path}.bias", f"{path}.weight", f"{norm}.bias")
+        return [
+            Part(f"{path}.weight × norm", kernel, folded, _folding(folded), 0, path),
+            Part(f"{path}.bias + norm", offset, moved, FOLDING * size, 0, path),
+        ]
 
     def conv_norm(self, path: str, *sources: str) -> str:
         """A convolution and its batch norm, folded."""
@@ -233,7 +255,15 @@ def _positions(found: Expected, module: PromptEncoder) -> None:
     turns = 2 * np.pi * found.get(name)
     reader = name.rpartition(".")[0]
     radians = Part(f"{name} in radians", (name,), turns, _folding(turns), 1, reader)
-    found.add([found.copied(name, axis=1)], [radians])
+    # Of pixels, with the half pixel that SAM adds: 2 π (2 (x + 1/2) / S - 1).
+    step = 2 / found.model.image_size
+    scaled, start = turns * step, turns.sum(axis=0) * (step / 2 - 1)
+    size = FOLDING * np.abs(turns).sum(axis=0)
+    pixels = [
+        Part(f"{name} of pixels", (name,), scaled, _folding(scaled), 1, reader),
+        Part(f"{name} of pixel 0", (name,), start, size, 0, reader),
+    ]
+    found.add([found.copied(name, axis=1)], [radians], pixels)
     grid = module.grid_size
     centres = 2 * (np.arange(grid) + 0.5) / grid - 1
     phase = turns[0][:, None, None] * centres + turns[1][:, None, None] * centres[:, None]

@@ -15,7 +15,10 @@ from flatbuffers.packer import uoffset
 from flatbuffers.table import Table
 
 _FULLY_CONNECTED, _CONVOLUTIONS = 2, (7, 13, 39)
-_MULTIPLY = 15
+_MULTIPLY, _RESHAPE = 15, 20
+_ATTRIBUTES_FIRST = {5: 2, 9: 2, 10: 3, _RESHAPE: 2, 25: 1, 29: 1, 35: 3}
+"""Operations of one input whose attributes come before it: how many."""
+
 _BINARY = (1, 8, 12, 15, 16, 26, 31, 37)
 _CONCATENATIONS = (32, 33, 34, 38)
 _DTYPES = {1: np.float32, 2: np.float16, 3: np.int8, 5: np.int32, 6: np.int8, 7: np.int32}
@@ -46,12 +49,14 @@ class Node(NamedTuple):
         output: number of the tensor that it writes.
         layer: whether it has a weight and a bias.
         multiplies: whether it multiplies its two inputs.
+        reshapes: whether it gives what it reads another shape.
     """
 
     inputs: tuple[int, ...]
     output: int
     layer: bool
     multiplies: bool
+    reshapes: bool
 
 
 class XNNPACKGraph(NamedTuple):
@@ -148,9 +153,8 @@ def _tensor(value: _Record, quantized: bool, data: list[bytes]) -> tuple[int, Te
         if not steps.size and 0 < stored < len(data):
             steps = np.frombuffer(data[stored], np.float32)[: about.number(3)]
         axis = about.number(1, types.Int32Flags)
-        scale = steps.astype(np.float64).reshape(
-            [-1 if i == axis else 1 for i in range(len(shape))]
-        )
+        sides = [-1 if each == axis else 1 for each in range(len(shape))]
+        scale = steps.astype(np.float64).reshape(sides)
     elif kind == 2:
         about = value.record(2)
         scale, zero = np.float64(about.real(0)), about.number(1, types.Int32Flags)
@@ -171,7 +175,8 @@ def _node(node: _Record) -> Node:
         slots, output = (0, 1), 2
     elif kind in _CONCATENATIONS:
         slots, output = (1, 2, 3, 4, 7), 5
-    else:  # one input, of which no constant is read
-        slots, output = (), 1
+    else:
+        slot = _ATTRIBUTES_FIRST.get(kind, 0)
+        slots, output = (slot,), slot + 1
     inputs = tuple(inside.number(slot) for slot in slots)
-    return Node(inputs, inside.number(output), layer, kind == _MULTIPLY)
+    return Node(inputs, inside.number(output), layer, kind == _MULTIPLY, kind == _RESHAPE)
