@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import BundleError
+from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
@@ -109,7 +110,7 @@ def compare(
         report.unusable_images = photos.unusable
         report.bundles = [judged[run] for run in runs]
         if measure:
-            _measure(report, runs, next(iter(models)), threads, compute_units, shown)
+            _measure(report, runs, *next(iter(models.items())), threads, compute_units, shown)
     return report
 
 
@@ -123,6 +124,7 @@ def _measure(
     report: Report,
     runs: Sequence[BundleRun],
     origin: Origin,
+    model: MobileSAM,
     threads: int | None,
     compute_units: str | None,
     shown: Progress,
@@ -133,7 +135,7 @@ def _measure(
         step("PyTorch")
         try:
             report.reference = measure_reference(
-                origin.weights, origin.variant, origin.image_size, threads
+                origin.taken(model), origin.variant, origin.image_size, threads
             )
         except BundleError as error:  # the verdicts stand without it
             report.machine["PyTorch's latency"] = f"not measured: {error}"

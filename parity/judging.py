@@ -19,6 +19,7 @@ from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity.cases import DEGENERATE_RULE
 from parity.checks import checks, equality, reasons
+from parity.description import description_differences
 from parity.findings import Findings, compare_runner
 from parity.headroom import measure_headroom
 from parity.photos import PhotoSet, read_pixels
@@ -128,7 +129,9 @@ def _integrity(run: BundleRun, model: Weighted) -> list[Check]:
     stated = bundle.manifest.weights.sha256
     actual = model.weights.sha256 if model.weights else ""
     other = "" if stated == actual else f"exported from {stated[:12]}…, reference is {actual[:12]}…"
-    return [*made, equality("weights_digest", "integrity", int(stated != actual), 0, other)]
+    made.append(equality("weights_digest", "integrity", int(stated != actual), 0, other))
+    said = [*description_differences(bundle, run.runtime, altered)]
+    return [*made, equality("description", "integrity", len(said), 0, "; ".join(said))]
 
 
 def _empty_bundle_report(run: BundleRun) -> BundleReport:

@@ -189,7 +189,10 @@ def asked(job: Job, photo: int) -> Iterator[tuple[str, Arrays]]:
 
 
 def checked(run: Run, signature: Job) -> Run:
-    """The same with inputs and outputs as the manifest has them, in its order, float32."""
+    """The same with inputs and outputs as the manifest has them, in its order, float32.
+
+    An output of another dtype than the manifest says is an error, not cast.
+    """
     inputs, outputs = ([spec["name"] for spec in signature[way]] for way in ("inputs", "outputs"))
 
     def run_checked(given: Arrays) -> Arrays:
@@ -197,6 +200,10 @@ def checked(run: Run, signature: Job) -> Run:
         missing = [name for name in outputs if name not in found]
         if missing:
             raise ReplayError(f"there is no output '{missing[0]}', only {', '.join(found)}")
+        for spec in signature["outputs"]:
+            dtype = np.asarray(found[spec["name"]]).dtype.name
+            if dtype != spec["dtype"]:
+                raise ReplayError(f"the output '{spec['name']}' is {dtype}, not {spec['dtype']}")
         # Copies: some runtimes write their next answer to the same memory.
         return {name: np.array(found[name], np.float32) for name in outputs}
 

@@ -18,7 +18,7 @@ from parity.report.junit import junit_xml
 from parity.report.markdown import markdown
 from parity.report.strips import strip_chart, strips
 from parity.report.summary import counts, headline, summarise
-from parity.schema import Headroom, OpRange
+from parity.schema import SCHEMA_VERSION, Headroom, OpRange
 from tests.parity.report_samples import (
     PIXEL,
     altered,
@@ -87,7 +87,7 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     back = Report.model_validate_json(text)
     assert back.model_dump_json() == mixed().model_dump_json()
     values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert values["schema_version"] == "1.3"
+    assert values["schema_version"] == SCHEMA_VERSION
     assert values["bundles"][1]["encoder"][0]["relative_l2"] is None
     assert "NaN" not in text
 
