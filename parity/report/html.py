@@ -19,6 +19,7 @@ from parity.report.summary import (
     overflows,
     reference_line,
     summarise,
+    weights_line,
 )
 from parity.report.svg import PALETTE, require_charts
 from parity.schema import CaseMetrics, Headroom, Measurement, ReportData
@@ -132,6 +133,7 @@ def _details(line: Line) -> dict[str, Any]:
             (case for case in bundle.cases if case.stage == "end_to_end"), key=_worst_iou
         )[:WORST_CASES],
         "least": _least,
+        "weights": weights_line(bundle),
         "headroom": headroom_line(bundle),
         "overflows": overflows(bundle),
         "profiles": [(part, _profile(part, bundle.path)) for part in bundle.headroom],

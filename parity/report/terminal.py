@@ -17,6 +17,7 @@ from parity.report.summary import (
     overflows,
     reference_line,
     summarise,
+    weights_line,
 )
 from parity.schema import ReportData
 
@@ -40,6 +41,10 @@ def print_table(report: ReportData, console: Console) -> None:
         if line.bundle.headroom:
             text = f"{line.title}: {headroom_line(line.bundle)}"
             console.print(Text(text, style="red" if overflows(line.bundle) else "dim"))
+    for line in lines:
+        if weights_line(line.bundle):
+            text = f"{line.title}: {weights_line(line.bundle)}"
+            console.print(Text(text, style="dim"))
     if any(line.emulated for line in lines):
         console.print(Text(EMULATED_NOTE, style="dim"))
     for one in report.unusable_images:
