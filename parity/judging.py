@@ -22,6 +22,7 @@ from parity.checks import checks, equality, reasons
 from parity.description import description_differences
 from parity.findings import Findings, compare_runner
 from parity.headroom import measure_headroom, telling
+from parity.hidden_faults import hidden_faults
 from parity.photos import PhotoSet, read_pixels
 from parity.references import PhotoReference
 from parity.report import Report
@@ -167,6 +168,7 @@ def empty_report(
         weights=dict(vars(model.weights)) if model.weights else {},
         images=[photo.name for photo in photos.photos],
         unusable_images=photos.unusable,
+        warnings=hidden_faults(photos.photos),
         prompt_types=list(PROMPT_TYPES),
         degenerate_rule=DEGENERATE_RULE,
         thresholds_file=str(limits.path),

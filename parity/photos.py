@@ -211,6 +211,13 @@ STRIP = 12
 
 STRIP_PROMPTS = ("one_point", "box")
 
+STRIP_NAMES = {"wide": "wide strip", "tall": "tall strip"}
+
+
+def is_strip(name: str) -> bool:
+    """Whether a photo of that name was cut from another by :func:`stored_photos`."""
+    return name.endswith(tuple(f", {strip}" for strip in STRIP_NAMES.values()))
+
 
 def _strips(
     usable: Sequence[tuple[PromptedPhoto, _Kept]], folder: Path, image_sizes: Sequence[int]
@@ -223,7 +230,7 @@ def _strips(
         width = min(side, max(1, round(length / STRIP)))
         start = (side - width) // 2
         strip = np.take(pixels, range(start, start + width), axis)
-        name = f"{photo.name}, {kind} strip"
+        name = f"{photo.name}, {STRIP_NAMES[kind]}"
         size, subject = strip.shape[:2], Subject.middle(strip.shape[:2])
         try:
             for image_size in image_sizes:
