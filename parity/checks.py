@@ -9,15 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from parity.findings import Findings
+from parity.metrics import SAME_TO_THE_EYE
 from parity.report.figures import exact, limit
 from parity.schema import CaseMetrics, Check, MaskMetrics, Stage
 from parity.thresholds import MaskLimits, Row
 
 MIN_SPREAD = 0.1
 """An output whose standard deviation falls below this share of the reference's is a constant."""
-
-SAME_TO_THE_EYE = 0.9
-"""Two masks of a lower IoU are seen to differ."""
 
 MASK_STAGES: tuple[Stage, ...] = ("decoder", "end_to_end")
 

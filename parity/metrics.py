@@ -14,6 +14,9 @@ Bools = npt.NDArray[np.bool_]
 BOUNDARY_WIDTH = 0.02
 """Width of the boundary band of :func:`boundary`, as a share of the image's diagonal."""
 
+SAME_TO_THE_EYE = 0.9
+"""Two masks of a lower IoU are seen to differ."""
+
 
 def is_finite(*arrays: Array) -> bool:
     """Whether every value of every array is finite."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from parity.metrics import SAME_TO_THE_EYE
 from parity.schema import CaseMetrics, MaskMetrics, Stage
 
 
@@ -48,6 +49,8 @@ class MaskRow(NamedTuple):
         cases: how many.
         degenerate: how many masks have no IoU.
         agreement: share of cases in which both choose the same mask; None without cases.
+        shown_iou: of the masks that the export shows with those that the reference shows.
+        shown_differs: share of the cases whose shown masks are seen to differ; None without any.
         human_reference, human_export: mean IoU with human-made masks over the cases that have both.
     """
 
@@ -60,6 +63,8 @@ class MaskRow(NamedTuple):
     logit_relative_l2: Spread | None
     iou_prediction_error: Spread | None
     agreement: float | None
+    shown_iou: Spread | None
+    shown_differs: float | None
     human_reference: float | None
     human_export: float | None
 
@@ -89,6 +94,8 @@ def mask_row(
         logit_relative_l2=spread(mask.logit_relative_l2 for mask in masks),
         iou_prediction_error=spread(abs(mask.iou_prediction_error) for mask in masks),
         agreement=agreement(chosen),
+        shown_iou=shown_spread(chosen),
+        shown_differs=shown_differs(chosen),
         human_reference=reference.mean if reference else None,
         human_export=export.mean if export else None,
     )
@@ -99,6 +106,19 @@ def agreement(cases: Sequence[CaseMetrics]) -> float | None:
     if not cases:
         return None
     return sum(case.chosen_reference == case.chosen_export for case in cases) / len(cases)
+
+
+def shown_spread(cases: Sequence[CaseMetrics]) -> Spread | None:
+    """IoU of the shown masks, those that are degenerate left out."""
+    return spread(case.shown_iou for case in cases)
+
+
+def shown_differs(cases: Sequence[CaseMetrics]) -> float | None:
+    """Share of the cases whose shown masks are seen to differ; None where none has an IoU."""
+    found = [case.shown_iou for case in cases if case.shown_iou is not None]
+    if not found:
+        return None
+    return sum(not value >= SAME_TO_THE_EYE for value in found) / len(found)
 
 
 def prompt_rows(cases: Sequence[CaseMetrics], stage: Stage) -> list[MaskRow]:

@@ -93,6 +93,13 @@ def percent(value: float | None) -> str:
     return f"{math.floor(value * 1000 + 1e-9) / 10:g} %"
 
 
+def percent_lost(value: float | None) -> str:
+    """Write a share of cases that should be none, rounded up, so that 0 % means none of them."""
+    if value is None:
+        return MISSING
+    return f"{math.ceil(value * 1000 - 1e-9) / 10:g} %"
+
+
 def megabytes(value: float | None) -> str:
     """Write megabytes: one decimal below 100, none above."""
     if value is None:

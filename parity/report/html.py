@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilesam.errors import MissingDependencyError
+from parity.metrics import SAME_TO_THE_EYE
 from parity.report import figures
 from parity.report.aggregate import channel_rows, prompt_rows, spread
 from parity.report.profile import Chart, Ops, headroom_profile
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 FILTERS = (
     *("share", "error", "exact", "limit", "percent", "speed", "count", "decibels"),
-    "drop",
+    *("drop", "percent_lost"),
     *("megabytes", "milliseconds", "seconds", "words", "metric", "bits"),
 )
 """Functions of ``parity.report.figures`` that templates use by name."""
@@ -100,7 +101,7 @@ def environment() -> "Environment":
         lstrip_blocks=True,
     )
     made.filters.update({name: getattr(figures, name) for name in FILTERS})
-    made.globals["palette"] = PALETTE
+    made.globals |= {"palette": PALETTE, "eye": SAME_TO_THE_EYE}
     made.filters["sign"] = figures.SIGNS.__getitem__
     return made
 

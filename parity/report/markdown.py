@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from parity.metrics import SAME_TO_THE_EYE
 from parity.report import figures
 from parity.report.aggregate import MaskRow, Spread, prompt_rows
 from parity.report.summary import (
@@ -28,7 +29,9 @@ _OVERVIEW = (
     "mean",
     "drop",
     "drop to human",
-    "same mask",
+    "shown mask IoU worst",
+    "mean",
+    "differ",
     "encoder ms (p90)",
     "against PyTorch",
     "partitions",
@@ -45,6 +48,9 @@ _PROMPTS = (
     "mask IoU worst",
     "5th pct.",
     "mean",
+    "shown mask IoU worst",
+    "mean",
+    "differ",
     "boundary IoU worst",
     "mean",
     "logits rel. L2 max",
@@ -69,7 +75,9 @@ def markdown(report: ReportData) -> str:
     parts.append(
         "Sizes are encoder + decoder in megabytes (10^6 bytes); mask IoU is end to end over every "
         "mask that is not degenerate, its drop 1 - the mean; the drop to human is PyTorch's mean "
-        "IoU with human-made masks - the export's, over the same cases; latency is the median "
+        "IoU with human-made masks - the export's, over the same cases; shown masks are those "
+        "that an app would show, the export's against PyTorch's, and they differ where their IoU "
+        f"is below {SAME_TO_THE_EYE}; latency is the median "
         "with the 90th percentile, and how slow beside fp32 where a quantized encoder takes longer "
         "than the fp32 one of the same target and runtime in this run; partitions are those of the "
         "delegate; load time is encoder / decoder; memory is the larger peak over the process's "
@@ -96,7 +104,7 @@ def markdown(report: ReportData) -> str:
 def _overview(report: ReportData, lines: list[Line]) -> Iterable[list[str]]:
     reference = reference_line(report)
     if reference is not None:
-        yield ["PyTorch (reference)", *[""] * 10, *_costs(*reference)]
+        yield ["PyTorch (reference)", *[""] * 12, *_costs(*reference)]
     for line in lines:
         sizes = [figures.megabytes(part.size_mb) for part in (line.encoder, line.decoder)]
         yield [
@@ -108,7 +116,7 @@ def _overview(report: ReportData, lines: list[Line]) -> Iterable[list[str]]:
             *_spread(line.mask_iou),
             figures.drop(line.tradeoff.drop),
             figures.drop(line.tradeoff.human_drop),
-            figures.percent(line.agreement),
+            *_shown(line.shown_iou, line.shown_differs),
             *_costs(line.encoder, line.decoder, line.tradeoff.slower),
         ]
 
@@ -171,6 +179,7 @@ def _prompt(row: MaskRow) -> list[str]:
         "decoder alone" if row.stage == "decoder" else figures.words(row.stage),
         str(row.cases),
         *_spread(row.mask_iou),
+        *_shown(row.shown_iou, row.shown_differs),
         figures.share(boundary.minimum if boundary else None),
         figures.share(boundary.mean if boundary else None),
         figures.error(logits.maximum if logits else None),
@@ -184,6 +193,11 @@ def _spread(found: Spread | None) -> list[str]:
     if found is None:
         return [figures.MISSING] * 3
     return [figures.share(value) for value in (found.minimum, found.p5, found.mean)]
+
+
+def _shown(found: Spread | None, differs: float | None) -> list[str]:
+    least, mean = (found.minimum, found.mean) if found else (None, None)
+    return [figures.share(least), figures.share(mean), figures.percent_lost(differs)]
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mobilesam.weights.demo import DEMO, DEMO_NOTE
 from parity.report import figures
-from parity.report.aggregate import Spread, agreement, spread
+from parity.report.aggregate import Spread, shown_differs, shown_spread, spread
 from parity.report.tradeoff import tradeoffs
 from parity.schema import BundleReport, Headroom, Measurement, ReportData, Tradeoff
 
@@ -38,7 +38,8 @@ class Line:
         alone: it is run on no other runtime.
         encoder_l2: the largest relative L2 over the images.
         mask_iou: end to end, of every mask that is not degenerate.
-        agreement: share of cases, end to end, in which both choose the same mask.
+        shown_iou: end to end, of the mask that the export shows with the one PyTorch shows.
+        shown_differs: share of cases, end to end, in which those two are seen to differ.
         tradeoff: what it gives up, and whether its encoder is slower than fp32.
         emulated: a figure was left out because this machine emulates the runtime.
     """
@@ -50,7 +51,8 @@ class Line:
     decoder: Cost
     encoder_l2: float | None
     mask_iou: Spread | None
-    agreement: float | None
+    shown_iou: Spread | None
+    shown_differs: float | None
     tradeoff: Tradeoff
     emulated: bool
 
@@ -170,7 +172,8 @@ def _line(
         decoder=_cost("decoder", bundle.size_bytes, bundle.measurements, reference),
         encoder_l2=errors.maximum if errors else None,
         mask_iou=spread(mask.mask_iou for case in end_to_end for mask in case.masks),
-        agreement=agreement(end_to_end),
+        shown_iou=shown_spread(end_to_end),
+        shown_differs=shown_differs(end_to_end),
         tradeoff=tradeoff,
         emulated=any(not taken.representative for taken in bundle.measurements),
     )

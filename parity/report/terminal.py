@@ -67,7 +67,7 @@ def _table(report: ReportData, lines: list[Line], *, wide: bool) -> Table:
     titles += ["5th\npct."] if wide else []
     titles += ["mean\ndrop"]
     titles += ["human\ndrop"] if human else []
-    titles += ["same\nmask"] if wide else []
+    titles += ["shown\nworst"] if wide else []
     blank = [""] * len(titles)
     titles += ["enc.\nms", "against\nPyTorch", "parts"] if wide else ["enc.\nms"]
     titles += ["dec.\nms", "against\nPyTorch", "memory\nMB"] if wide else ["dec.\nms"]
@@ -86,7 +86,8 @@ def _table(report: ReportData, lines: list[Line], *, wide: bool) -> Table:
             cells += [figures.share(masks.p5 if masks else None)]
         cells += [figures.drop(line.tradeoff.drop)]
         cells += [figures.drop(line.tradeoff.human_drop)] if human else []
-        cells += [figures.percent(line.agreement)] if wide else []
+        shown = line.shown_iou
+        cells += [figures.share(shown.minimum if shown else None)] if wide else []
         costs = _costs(line.encoder, line.decoder, line.tradeoff.slower, wide=wide)
         table.add_row(_name(line), verdict, *cells, *costs)
     return table

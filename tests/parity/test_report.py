@@ -23,6 +23,7 @@ from tests.parity.report_samples import (
     PIXEL,
     altered,
     bundle,
+    cases,
     emulated,
     failing,
     measurements,
@@ -181,6 +182,28 @@ def test_passing_page_has_no_warnings() -> None:
     assert "1 of 1 bundle passes" in words
     for absent in ("demo weights", "FAIL", "missed", "emulates"):
         assert absent not in words
+
+
+def test_shown_masks_are_in_every_output() -> None:
+    own = cases(1e-4)
+    for case in own[-2:]:  # of 15 end to end
+        case.shown_iou = 0.42161
+    written = report(bundle(cases=own))
+    page = Page(html(written)).words
+    assert "0.4216 0.92" in page and "13.4 %" in page  # rounded up: never less than there is
+    text = markdown(written)
+    assert "0.4216 | 0.92" in text and "13.4 %" in text and "below 0.9" in text
+    assert "shown" in _terminal(written, 132) and "0.4216" in _terminal(written, 132)
+
+
+def test_warnings_are_in_every_output() -> None:
+    sentence = "No photo can show red and blue exchanged: all are gray."
+    written = report(bundle(), warnings=[sentence])
+    assert sentence in Page(html(written)).words
+    assert f"> Warning: {sentence}" in markdown(written)
+    assert f"warning: {sentence}" in _terminal(written, 132)
+    found = ElementTree.fromstring(junit_xml(written)).find(".//property[@name='warning']")
+    assert found is not None and found.get("value") == sentence
 
 
 def test_notes_of_a_bundle_are_shown() -> None:

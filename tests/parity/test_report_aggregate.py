@@ -12,6 +12,7 @@ from parity.report.aggregate import (
     channel_rows,
     mask_row,
     prompt_rows,
+    shown_differs,
     spread,
 )
 from parity.schema import CaseMetrics, MaskMetrics
@@ -109,3 +110,12 @@ def test_channels_are_told_apart() -> None:
 
 def test_agreement_of_nothing_is_unknown() -> None:
     assert agreement([]) is None
+
+
+def test_shown_masks_are_summed_up_apart_from_the_four() -> None:
+    row = mask_row("all", "end_to_end", CASES)
+    assert row.shown_iou is not None and row.shown_iou.minimum == 0.7 and row.shown_iou.n == 3
+    assert row.shown_differs == pytest.approx(1 / 3)  # 0.9 itself is the same to the eye
+    none = mask_row("all", "end_to_end", [_case("point", "end_to_end", [None] * 4)])
+    assert none.shown_iou is None and none.shown_differs is None
+    assert shown_differs([_case("point", "decoder", [float("nan")] * 4)]) == 1
