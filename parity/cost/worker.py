@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-TURN_S = 0.15
+TURN_S = 0.1
 """Seconds that a turn lasts at least."""
 
 

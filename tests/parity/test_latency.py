@@ -72,7 +72,9 @@ def test_the_reference_is_measured_in_processes_of_its_own() -> None:
 
 @pytest.mark.slow
 def test_a_process_that_fails_gives_its_reason(tmp_path: Path) -> None:
-    bundle = Bundle(write_bundle(tmp_path / "b", demo_model()))
+    folder = write_bundle(tmp_path / "b", demo_model())
+    (folder / "encoder.pt").write_bytes(b"not a program")
+    bundle = Bundle(folder)
     (found,) = measure_in_turns([bundle_job(bundle, "torchscript")], 1).found
     assert isinstance(found, BundleError)
     assert re.match("the encoder on torchscript stopped with status 1: .*", str(found))
