@@ -20,7 +20,8 @@ Keep = Callable[[Tensor, Tensor], Tensor]
 
 def selected(values: Tensor, wanted: Tensor) -> Tensor:
     """By a selection: not a number and infinity are kept out on every runtime that selects."""
-    return torch.where(wanted.unsqueeze(-1) > 0.5, values, 0.0)
+    # Zeros as a tensor: coremltools knows no selection of a scalar.
+    return torch.where(wanted.unsqueeze(-1) > 0.5, values, torch.zeros_like(values))
 
 
 def bounded(values: Tensor, wanted: Tensor) -> Tensor:
