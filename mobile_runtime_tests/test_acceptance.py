@@ -9,8 +9,8 @@ import pytest
 from conftest import THREADS, shared_folder
 from converters import export
 from converters.lookup import combinations
+from mobilesam.bundle.prompt_types import PROMPT_TYPES
 from parity import compare
-from parity.cases import PROMPT_TYPES
 from parity.report import Report
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds

@@ -10,7 +10,10 @@ from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
     ImageSize,
     Json,
+    MaxPixels,
     Weights,
+    WeightsKey,
+    keyed,
     listed,
     print_json,
     require_writable_folder,
@@ -31,6 +34,7 @@ def export(
         ),
     ] = None,
     weights: Weights = "demo",
+    weights_key: WeightsKey = None,
     out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports"),
     image_size: ImageSize = 1024,
     input_variant: Annotated[
@@ -89,6 +93,7 @@ def export(
         int | None,
         typer.Option(min=1, help="Bundles exported at once.", show_default="chosen here"),
     ] = None,
+    max_pixels: MaxPixels = None,
     as_json: Json = False,
 ) -> None:
     """Export encoder and decoder to bundles, one folder for each target and scheme."""
@@ -107,7 +112,7 @@ def export(
         compute_units=compute_units,
     )
     results = run_export(
-        weights,
+        keyed(weights, weights_key) or DEMO,
         targets=listed(target),
         schemes=None if scheme is None else listed(scheme),
         out=out,

@@ -16,6 +16,9 @@ from parity.thresholds import MaskLimits, Row
 MIN_SPREAD = 0.1
 """An output whose standard deviation falls below this share of the reference's is a constant."""
 
+SAME_TO_THE_EYE = 0.9
+"""Two masks of a lower IoU are seen to differ."""
+
 MASK_STAGES: tuple[Stage, ...] = ("decoder", "end_to_end")
 
 
@@ -111,13 +114,14 @@ def _mask_checks(findings: Findings, stage: Stage, limits: MaskLimits) -> list[C
             samples(lambda m: m.boundary_iou),
             limits.boundary_iou_mean,
         ),
+        _worst_mean_at_least("mask_iou_type_mean", stage, mask_iou, limits.prompt_type_iou_mean),
         at_most(
             "iou_prediction",
             stage,
             per_case(lambda m: m.iou_prediction_error),
             limits.iou_prediction,
         ),
-        _chosen(findings, stage, limits.iou_prediction),
+        *_shown_checks(cases, stage, limits),
     ]
 
 
@@ -160,6 +164,65 @@ def _mean_at_least(
     return _check(metric, stage, mean, ">=", limit, mean >= limit, f"over {len(samples)} masks")
 
 
+def _worst_mean_at_least(
+    metric: str, stage: Stage, samples: Sequence[MeasuredValue], limit: float, *, spare: int = 0
+) -> Check:
+    """The mean of every group must be at least the limit, or a kind of prompt could hide.
+
+    Args:
+        metric, stage, samples, limit: as of :func:`at_least`.
+        spare: so many of each group's lowest values do not count.
+    """
+    if not samples:
+        return _unmeasured(metric, stage, ">=", limit)
+    means = []
+    for group in dict.fromkeys(sample.group for sample in samples):
+        values = sorted((s.value for s in samples if s.group == group), key=_nan_first)[spare:]
+        if values:
+            title = f"{group}, mean over {len(values)}"
+            means.append(MeasuredValue(float(np.mean(values)), title, group))
+    if not means:
+        return _check(metric, stage, 1.0, ">=", limit, True, "one case of each kind")
+    return at_least(metric, stage, means, limit)
+
+
+def _shown_checks(cases: Sequence[CaseMetrics], stage: Stage, limits: MaskLimits) -> list[Check]:
+    """The masks that a user sees: what the export shows against what the reference shows."""
+    shown = [
+        MeasuredValue(case.shown_iou, _where(case), case.prompt_type)
+        for case in cases
+        if case.shown_iou is not None
+    ]
+    values = [sample.value for sample in shown]
+    if not values:
+        # Where every case is degenerate on both sides, the masks' own checks have failed already.
+        return [_unmeasured("shown_iou_mean", stage, ">=", limits.shown_iou_mean)]
+    p5 = float(np.percentile(values, 5))
+    differing = [sample for sample in shown if not sample.value >= SAME_TO_THE_EYE]
+    # One case may differ in any run: two masks may be as good to PyTorch as to the export.
+    share = max(0, len(differing) - 1) / len(shown)
+    where = "; ".join(sample.where for sample in differing[:3])
+    over = f"over {len(shown)} masks"
+    return [
+        _mean_at_least("shown_iou_mean", stage, shown, limits.shown_iou_mean),
+        _check(
+            "shown_iou_p5", stage, p5, ">=", limits.shown_iou_p5, p5 >= limits.shown_iou_p5, over
+        ),
+        _worst_mean_at_least(
+            "shown_iou_type_mean", stage, shown, limits.prompt_type_iou_mean, spare=1
+        ),
+        _check(
+            "shown_differs",
+            stage,
+            share,
+            "<=",
+            limits.shown_differs,
+            share <= limits.shown_differs,
+            where,
+        ),
+    ]
+
+
 def _all_finite(stage: Stage, rows: Sequence[tuple[bool, str, str]]) -> Check:
     samples = [MeasuredValue(float(finite), where, group) for finite, where, group in rows]
     return at_least("finite", stage, samples, 1.0)
@@ -170,15 +233,9 @@ def _spread(findings: Findings, stage: Stage) -> Check:
     return at_least("not_constant", stage, samples, MIN_SPREAD)
 
 
-def _chosen(findings: Findings, stage: Stage, tolerance: float) -> Check:
-    # Both predictions may be off by the tolerance, so that a tie of twice that may fall either way.
-    flips = [
-        (where, margin)
-        for s, where, margin in findings.flip_margins
-        if s == stage and not margin <= 2 * tolerance
-    ]
-    where = "; ".join(where for where, _ in flips[:3])
-    return equality("chosen_mask", stage, len(flips), 0, where)
+def _nan_first(value: float) -> float:
+    """The value, or minus infinity in place of not-a-number, so that it sorts as the worst."""
+    return float("-inf") if np.isnan(value) else value
 
 
 def _where(case: CaseMetrics) -> str:

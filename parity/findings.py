@@ -17,6 +17,9 @@ from parity.schema import CaseMetrics, EncoderMetrics, MaskMetrics, Stage
 
 Bools = npt.NDArray[np.bool_]
 
+NEGLIGIBLE = 0.01
+"""Share of an image's pixels: a degenerate mask that differs in fewer has no IoU."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -34,15 +37,12 @@ class Findings:
 
     Attributes:
         spreads: standard deviation of each output over the reference's, with where; 0 if constant.
-        flip_margins: of each case where another mask was chosen, how far apart the reference
-            predicted the two masks' IoU.
         worst: the end-to-end case whose shown mask is furthest from the reference's.
     """
 
     encoder: list[EncoderMetrics] = field(default_factory=list)
     cases: list[CaseMetrics] = field(default_factory=list)
     spreads: list[tuple[Stage, str, float]] = field(default_factory=list)
-    flip_margins: list[tuple[Stage, str, float]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     worst: Drawn | None = None
     _worst_key: tuple[float, ...] | None = None
@@ -81,16 +81,18 @@ def compare_runner(
         for answer in reference.answers():
             case = answer.case
             if case.slots > runner.contract.slots:
-                findings.skipped.append(
-                    f"'{case.name}' needs {case.slots} slots, this decoder has "
-                    f"{runner.contract.slots}: not judged"
-                )
+                if case.everyday:  # others are made for the largest decoder of the run
+                    findings.skipped.append(
+                        f"'{case.name}' needs {case.slots} slots, this decoder has "
+                        f"{runner.contract.slots}: not judged"
+                    )
                 continue
-            prompt = runner.prepare_prompt(case.prompt, case.frame)
+            prompt = case.inputs(runner)
             alone = runner.decode_prepared(given, prompt)
             _compare_masks(findings, "decoder", index, answer, alone)
-            together = runner.decode_prepared(own, prompt)
-            _compare_masks(findings, "end_to_end", index, answer, together)
+            if case.everyday:
+                together = runner.decode_prepared(own, prompt)
+                _compare_masks(findings, "end_to_end", index, answer, together)
     findings.skipped = list(dict.fromkeys(findings.skipped))
     return findings
 
@@ -132,20 +134,17 @@ def _compare_masks(
             masks=rows,
             chosen_reference=shown,
             chosen_export=chosen,
-            shown_iou=rows[shown].mask_iou,
+            shown_iou=_shown_iou(answer, masks[chosen]),
             human_iou_reference=None if human is None else metrics.iou(answer.masks[shown], human),
             human_iou_export=None if human is None else metrics.iou(masks[chosen], human),
         )
     )
     findings.spreads.append((stage, where, metrics.spread_ratio(answer.low_res, export.low_res)))
-    if chosen != shown:
-        margin = float(answer.iou[shown] - answer.iou[chosen])
-        findings.flip_margins.append((stage, where, margin))
     if stage == "end_to_end":
         error = max((row.logit_relative_l2 for row in rows), key=_nan_last)
-        similarity = rows[shown].mask_iou
+        similarity = findings.cases[-1].shown_iou
         key = (2.0 if similarity is None else similarity, -_nan_last(error))
-        findings.offer_worst(key, Drawn(photo, case, answer.masks[shown], masks[shown]))
+        findings.offer_worst(key, Drawn(photo, case, answer.masks[shown], masks[chosen]))
 
 
 def _compare_mask(answer: Answer, export: Decoded, masks: Bools, channel: int) -> MaskMetrics:
@@ -168,6 +167,18 @@ def _compare_mask(answer: Answer, export: Decoded, masks: Bools, channel: int) -
             answer.iou[channel : channel + 1], export.iou[channel : channel + 1]
         ),
     )
+
+
+def _shown_iou(answer: Answer, mask: Bools) -> float | None:
+    """IoU of the mask [H, W] that the export shows with the one that the reference shows.
+
+    None where the reference shows next to nothing, or all of the image, and so does the export.
+    """
+    reference = answer.masks[answer.chosen]
+    differing = np.count_nonzero(reference != mask) / mask.size
+    if answer.degenerate[answer.chosen] and differing < NEGLIGIBLE:
+        return None
+    return metrics.iou(reference, mask)
 
 
 def _nan_last(value: float) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mobilesam.bundle.contract import CONTRACT_VERSION, InputVariant
 from mobilesam.bundle.manifest import Record
+from mobilesam.bundle.prompt_types import PromptType, Subject
 from mobilesam.errors import BundleError, InputError
 from mobilesam.files import new_folder, require_new
 from mobilesam.inference.images import load_image
@@ -20,7 +21,7 @@ from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
-from parity.cases import PromptedPhoto, PromptType, default_photos, middle
+from parity.cases import PromptedPhoto, default_photos
 from parity.origin import Origin
 from parity.photos import stored_photos
 from parity.references import Answer, PhotoReference, reference_answers
@@ -190,7 +191,7 @@ def _case(folder: Path, place: str, runner: BundleRunner, answer: Answer) -> Gol
         name=case.name,
         prompt_type=case.prompt_type,
         ambiguous=case.prompt.is_ambiguous,
-        inputs=_save(folder, place, runner.prepare_prompt(case.prompt, case.frame)),
+        inputs=_save(folder, place, case.inputs(runner)),
         outputs=_save(folder, place, outputs),
         chosen=answer.chosen,
         degenerate=answer.degenerate,
@@ -209,4 +210,4 @@ def _save(folder: Path, place: str, arrays: Mapping[str, np.ndarray]) -> tuple[T
 
 def _photo(path: Path) -> PromptedPhoto:
     pixels = load_image(path)  # refused before a model is loaded
-    return PromptedPhoto(path.name, lambda: pixels, middle)
+    return PromptedPhoto(path.name, lambda: pixels, Subject.middle)

@@ -3,10 +3,11 @@
 from functools import partial
 from pathlib import Path
 
+from mobilesam.bundle.prompt_types import Subject
 from mobilesam.data.image_files import image_files, require_folder
 from mobilesam.data.masked_images import MANIFEST, ImageManifest, read_manifest
 from mobilesam.inference.images import load_image
-from parity.cases import PromptedPhoto, label_subject, middle
+from parity.cases import PromptedPhoto, label_subject
 
 
 def folder_photos(folder: Path) -> list[PromptedPhoto]:
@@ -23,7 +24,7 @@ def folder_photos(folder: Path) -> list[PromptedPhoto]:
     if (folder / MANIFEST).is_file():
         return _described(folder, read_manifest(folder, require_files=False))
     return [
-        PromptedPhoto(path.name, partial(load_image, path), middle, turn)
+        PromptedPhoto(path.name, partial(load_image, path), Subject.middle, turn)
         for turn, path in enumerate(image_files(folder))
     ]
 
@@ -35,7 +36,7 @@ def _described(folder: Path, manifest: ImageManifest) -> list[PromptedPhoto]:
         good = [segment for segment in entry.segments if segment.is_good]
         name = path.name
         if entry.mask is None or not good:
-            photos.append(PromptedPhoto(name, partial(load_image, path), middle, turn))
+            photos.append(PromptedPhoto(name, partial(load_image, path), Subject.middle, turn))
             continue
         segment = max(good, key=lambda segment: segment.area)
         subject = partial(label_subject, folder / entry.mask, segment)

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mobilesam.bundle.prompt_types import Subject
 from mobilesam.errors import InputError
 from mobilesam.progress import Step
-from parity.cases import Case, PromptedPhoto, Subject, cases_of
+from parity.cases import Case, PromptedPhoto, Share, everyday_cases, further_cases
 from parity.schema import UnusableImage
 
 
@@ -29,12 +30,13 @@ class StoredPhoto:
     Attributes:
         name: in the report.
         pixels: reads the image from the temporary folder, HxWx3 uint8 RGB.
-        cases: makes the photo's cases for a frame of that side; ``one_point`` comes first.
+        cases: makes the photo's cases for a frame of side S and decoders of up to K slots;
+            ``one_point`` comes first. Without slots only those that every photo has.
     """
 
     name: str
     pixels: Callable[[], np.ndarray]
-    cases: Callable[[int], list[Case]]
+    cases: Callable[[int, int | None], list[Case]]
 
 
 UNREADABLE = (OSError, ValueError, EOFError)
@@ -62,6 +64,7 @@ def stored_photos(
     image_sizes: Sequence[int],
     *,
     skip_unusable: bool = False,
+    strips: bool = False,
     advance: Step = lambda _: None,
 ) -> Iterator[PhotoSet]:
     """Decode and check every photo; what is kept on disk goes when the block ends.
@@ -70,6 +73,8 @@ def stored_photos(
         photos: of the run.
         image_sizes: sides of the frames that the photos must fit.
         skip_unusable: go on without photos that cannot be used, as long as one is left.
+        strips: also cut a wide strip from the first photo and a tall one from the last: nearly all
+            of their frames is padding.
         advance: called with each photo's name before it is decoded.
 
     Raises:
@@ -77,17 +82,23 @@ def stored_photos(
         OSError: the temporary folder cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="mobilesam-photos-") as folder:
-        stored: list[StoredPhoto] = []
+        usable: list[tuple[PromptedPhoto, _Kept]] = []
         unusable: list[UnusableImage] = []
         for index, photo in enumerate(photos):
             advance(photo.name)
             try:
                 pixels, subject = _checked(photo, image_sizes)
+                usable.append((photo, _Kept.write(Path(folder) / str(index), pixels, subject)))
             except (InputError, OSError) as error:
                 unusable.append(unusable_image(photo.name, error))
-                continue
-            stored.append(_stored(photo, pixels, subject, Path(folder) / str(index)))
         refuse_unusable(unusable, len(photos), skip_unusable=skip_unusable)
+        shares = [Share(index, len(usable)) for index in range(len(usable))]
+        stored = [
+            StoredPhoto(photo.name, kept.pixels, partial(_cases, photo, kept, share))
+            for share, (photo, kept) in zip(shares, usable, strict=True)
+        ]
+        if strips:
+            stored += _strips(usable, Path(folder), image_sizes)
         yield PhotoSet(stored, unusable)
 
 
@@ -117,7 +128,7 @@ def _checked(photo: PromptedPhoto, image_sizes: Sequence[int]) -> tuple[np.ndarr
     size = pixels.shape[:2]
     subject = photo.subject(size)
     for image_size in image_sizes:
-        cases_of(photo.name, subject, size, image_size, photo.turn)
+        everyday_cases(photo.name, subject, size, image_size)
     return pixels, subject
 
 
@@ -150,29 +161,80 @@ def refuse_unusable(unusable: Sequence[UnusableImage], total: int, *, skip_unusa
     )
 
 
-def _stored(photo: PromptedPhoto, pixels: np.ndarray, subject: Subject, place: Path) -> StoredPhoto:
-    file, mask_file = place.with_suffix(".npy"), place.with_suffix(".mask.npy")
-    np.save(file, pixels)
-    if subject.mask is not None:
+@dataclass(frozen=True)
+class _Kept:
+    """A photo in the temporary folder.
+
+    Attributes:
+        subject: what to point at, without its mask.
+        size: H, W in pixels.
+        mask_file: of the subject's mask, or None.
+    """
+
+    file: Path
+    subject: Subject
+    size: tuple[int, int]
+    mask_file: Path | None
+
+    @classmethod
+    def write(cls, place: Path, pixels: np.ndarray, subject: Subject) -> "_Kept":
+        file, mask_file = place.with_suffix(".npy"), place.with_suffix(".mask.npy")
+        np.save(file, pixels)
+        if subject.mask is None:
+            return cls(file, subject, pixels.shape[:2], None)
         np.save(mask_file, np.packbits(subject.mask, axis=-1))
-    make = partial(
-        _cases,
-        photo,
-        replace(subject, mask=None),
-        pixels.shape[:2],
-        mask_file if subject.mask is not None else None,
-    )
-    return StoredPhoto(photo.name, partial(np.load, file), make)
+        return cls(file, replace(subject, mask=None), pixels.shape[:2], mask_file)
+
+    def pixels(self) -> np.ndarray:
+        array: np.ndarray = np.load(self.file)
+        return array
+
+    def masked_subject(self) -> Subject:
+        if self.mask_file is None:
+            return self.subject
+        mask = np.unpackbits(np.load(self.mask_file), axis=-1, count=self.size[1]).view(np.bool_)
+        return replace(self.subject, mask=mask)
 
 
 def _cases(
-    photo: PromptedPhoto,
-    subject: Subject,
-    size: tuple[int, int],
-    mask_file: Path | None,
-    image_size: int,
+    photo: PromptedPhoto, kept: _Kept, share: Share, image_size: int, slots: int | None
 ) -> list[Case]:
-    if mask_file is not None:
-        mask = np.unpackbits(np.load(mask_file), axis=-1, count=size[1]).view(np.bool_)
-        subject = replace(subject, mask=mask)
-    return cases_of(photo.name, subject, size, image_size, photo.turn)
+    subject = kept.masked_subject()
+    made = everyday_cases(photo.name, subject, kept.size, image_size, photo.turn)
+    if slots is not None:
+        made += further_cases(photo.name, subject, kept.size, image_size, slots, share)
+    return made
+
+
+STRIP = 12
+"""How many times as long as it is wide a strip is."""
+
+STRIP_PROMPTS = ("one_point", "box")
+
+
+def _strips(
+    usable: Sequence[tuple[PromptedPhoto, _Kept]], folder: Path, image_sizes: Sequence[int]
+) -> list[StoredPhoto]:
+    """A wide strip from the middle of the first photo, and a tall one from that of the last."""
+    made = []
+    for (photo, kept), axis, kind in ((usable[0], 0, "wide"), (usable[-1], 1, "tall")):
+        pixels = kept.pixels()
+        length, side = pixels.shape[1 - axis], pixels.shape[axis]
+        width = min(side, max(1, round(length / STRIP)))
+        start = (side - width) // 2
+        strip = np.take(pixels, range(start, start + width), axis)
+        name = f"{photo.name}, {kind} strip"
+        size, subject = strip.shape[:2], Subject.middle(strip.shape[:2])
+        try:
+            for image_size in image_sizes:
+                everyday_cases(name, subject, size, image_size)
+        except InputError:  # of a photo that is a few pixels wide nothing is left to cut
+            continue
+        stored = _Kept.write(folder / kind, strip, subject)
+        made.append(StoredPhoto(name, stored.pixels, partial(_strip_cases, name, stored)))
+    return made
+
+
+def _strip_cases(name: str, kept: _Kept, image_size: int, _slots: int | None) -> list[Case]:
+    made = everyday_cases(name, kept.subject, kept.size, image_size)
+    return [case for case in made if case.prompt_type in STRIP_PROMPTS]

@@ -140,13 +140,19 @@ def _unpacked(bits: npt.NDArray[np.uint8], frame: Frame) -> Bools:
 
 @contextmanager
 def reference_answers(
-    runner: Runner, photos: PhotoSet, advance: Step = lambda _: None
+    runner: Runner,
+    photos: PhotoSet,
+    advance: Step = lambda _: None,
+    *,
+    slots: int | None = None,
 ) -> Iterator[list[PhotoReference]]:
     """Every photo answered by the reference; what is kept on disk goes when the block ends.
 
     Args:
         runner: the reference, opened.
         photos: of the run; one that cannot be read any more joins the unusable ones.
+        slots: the most slots of any decoder that is asked all that its contract allows; None asks
+            only what every photo is asked.
         advance: called with each photo's name before it is computed.
     """
     with tempfile.TemporaryDirectory(prefix="mobilesam-parity-") as folder:
@@ -154,7 +160,7 @@ def reference_answers(
         for index, photo in enumerate(photos.photos):
             advance(photo.name)
             try:
-                rgb, cases = photo.pixels(), photo.cases(runner.image_size)
+                rgb, cases = photo.pixels(), photo.cases(runner.image_size, slots)
             except UNREADABLE as error:
                 lost = unusable_image(photo.name, error)
                 if lost not in photos.unusable:

@@ -39,6 +39,10 @@ class MaskLimits(Limits):
     mask_iou_min: Share
     mask_iou_mean: Share
     boundary_iou_mean: Share
+    prompt_type_iou_mean: Share
+    shown_iou_mean: Share
+    shown_iou_p5: Share
+    shown_differs: Share
     iou_prediction: Positive
 
 

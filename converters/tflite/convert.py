@@ -12,6 +12,7 @@ from converters.kept import bounded
 from converters.modules import DecoderModule
 from converters.spec import ExportSpec, TargetOptions
 from converters.tflite.constants import shrink_constants
+from converters.tflite.versions import stamped
 from mobilesam.errors import ExportError
 from mobilesam.files import written_whole
 from mobilesam.model.prompt_encoder import PositionEncoding
@@ -64,7 +65,7 @@ def convert(job: Conversion) -> None:
         if job.calibration is not None:
             samples = job.calibration.samples(job.component)
             ranges = calibrated(content, samples, job.signature.name, job.calibration.method)
-        content = quantized(content, job.spec.plan or PLANS[job.scheme], ranges)
+        content = stamped(quantized(content, job.spec.plan or PLANS[job.scheme], ranges))
     path.write_bytes(content)
 
 

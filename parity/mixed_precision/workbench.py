@@ -10,6 +10,7 @@ from converters.calibration import Calibration
 from converters.tflite.constants import shrink_constants
 from converters.tflite.quantization import Ranges, calibrated
 from mobilesam.bundle.contract import COMPONENTS, Component
+from mobilesam.bundle.prompt_types import Subject
 from mobilesam.data.sample_photos import PHOTOS, Box
 from mobilesam.errors import InputError
 from mobilesam.model.build import load_model
@@ -17,7 +18,7 @@ from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
-from parity.cases import PromptedPhoto, Subject
+from parity.cases import PromptedPhoto
 from parity.image_folder import folder_photos
 from parity.mixed_precision.sensitivity import TARGET
 from parity.mixed_precision.trials import Trials

@@ -98,7 +98,8 @@ def merge(
     photos = PhotoSet([_photo(home, packed) for packed in index.photos], index.unusable_images)
     report = empty_report(photos, limits, index.references[0], command)
     report.machine["judged"] = f"from a replay folder packed {index.created}"
-    unrun = [name for name in bundles if name not in {each.result.bundle for each in found}]
+    ran = {each.result.bundle for each in found}
+    unrun = [each.title or name for name, each in bundles.items() if name not in ran]
     if unrun:
         report.machine["not run anywhere"] = ", ".join(unrun)
     labels = _labels(found)
@@ -118,7 +119,7 @@ def merge(
                     bundle = Bundle(home / packed.folder)
                     row = limits.row(bundle.manifest.target, bundle.manifest.scheme.name)
                     judged = check_run(BundleRun(bundle, answered.result.runtime, row), reference)
-                    judged.bundle, judged.runtime = packed.name, label
+                    judged.bundle, judged.runtime = packed.title or packed.name, label
                     judged.engine = answered.engine
                     judged.measurements = answered.result.measurements
                     report.bundles.append(judged)
@@ -221,7 +222,8 @@ def _references(
             stored = _arrays(home / packed.answers[place])
             pairs = zip(stored["low_res_masks"], stored["iou_predictions"], strict=True)
             answers = iter([Decoded(low_res, iou) for low_res, iou in pairs])
-            reference = PhotoReference(photo, photo.cases(packed.image_size), Path(folder), place)
+            cases = photo.cases(packed.image_size, None)
+            reference = PhotoReference(photo, cases, Path(folder), place)
             reference.keep(stored["image_embeddings"], partial(_next, answers))
             references.append(reference)
         yield references
@@ -231,7 +233,7 @@ def _next(answers: Iterator[Decoded], _: Case) -> Decoded:
     return next(answers)
 
 
-def _cases(home: Path, about: PackedPhoto, image_size: int) -> list[Case]:
+def _cases(home: Path, about: PackedPhoto, image_size: int, _slots: int | None) -> list[Case]:
     frame = Frame((about.height, about.width), image_size)
     human = _arrays(home / about.file).get("human_mask")
     return [
@@ -247,6 +249,8 @@ def _cases(home: Path, about: PackedPhoto, image_size: int) -> list[Case]:
             frame=frame,
             human_mask=human if case.human else None,
             refines=case.refines,
+            packing=case.packing,
+            everyday=case.everyday,
         )
         for case in about.cases
     ]

@@ -21,6 +21,7 @@ from mobilesam.runtimes.reference import ReferenceRunner
 from parity.bundles import BundleSource, open_bundles
 from parity.cases import Case, default_photos
 from parity.image_folder import folder_photos
+from parity.naming import Named, distinct_names
 from parity.origin import Origin
 from parity.photos import stored_photos
 from parity.references import PhotoReference, reference_answers
@@ -78,6 +79,7 @@ def pack(
         InputError: ``out`` has something in it or cannot be written, or the images cannot be used.
     """
     opened = open_bundles(bundles)
+    titles = distinct_names([Named(bundle.name, str(bundle.path)) for bundle in opened])
     runtimes = [_replayable(bundle) for bundle in opened]
     origins = [Origin.of(bundle, weights) for bundle in opened]
     given = default_photos() if images is None else folder_photos(images)
@@ -85,7 +87,7 @@ def pack(
     with Progress(progress) as shown, ExitStack() as kept:
         with shown.task("photos", len(given)) as step:
             photos = kept.enter_context(
-                stored_photos(given, sides, skip_unusable=skip_unusable, advance=step)
+                stored_photos(given, sides, skip_unusable=skip_unusable, strips=True, advance=step)
             )
         models = {origin: origin.load() for origin in dict.fromkeys(origins)}
         for bundle, origin in zip(opened, origins, strict=True):
@@ -101,11 +103,12 @@ def pack(
             bundles=[],
             files={},
         )
+        slots = max(bundle.manifest.contract.slots for bundle in opened)
         for origin, model in models.items():
             with (
                 ReferenceRunner(model) as reference,
                 shown.task("PyTorch reference", len(photos.photos)) as step,
-                reference_answers(reference, photos, step) as answers,
+                reference_answers(reference, photos, step, slots=slots) as answers,
             ):
                 if not index.photos:
                     index.photos = [writer.photo(i, answer) for i, answer in enumerate(answers)]
@@ -114,8 +117,10 @@ def pack(
                 place = len(index.references)
                 index.references.append(writer.reference(place, origin, model, answers))
                 index.bundles += [
-                    writer.bundle(bundle, runtime, place, answers)
-                    for bundle, runtime, own in zip(opened, runtimes, origins, strict=True)
+                    writer.bundle(bundle, title, runtime, place, answers)
+                    for bundle, title, runtime, own in zip(
+                        opened, titles, runtimes, origins, strict=True
+                    )
                     if own == origin
                 ]
         index.unusable_images = photos.unusable
@@ -172,7 +177,12 @@ class _Writer:
         )
 
     def bundle(
-        self, bundle: Bundle, runtimes: list[str], reference: int, answers: Sequence[PhotoReference]
+        self,
+        bundle: Bundle,
+        title: str,
+        runtimes: list[str],
+        reference: int,
+        answers: Sequence[PhotoReference],
     ) -> PackedBundle:
         name = _unused(bundle.name, self._names)
         self._names.add(name)
@@ -206,15 +216,14 @@ class _Writer:
                     {
                         f"{i}.{name}": value
                         for i in cases
-                        for name, value in runner.prepare_prompt(
-                            kept.cases[i].prompt, kept.cases[i].frame
-                        ).items()
+                        for name, value in kept.cases[i].inputs(runner).items()
                     },
                 )
             files["images"].append(image)
             files["prompts"].append(prompt)
         return PackedBundle(
             name=name,
+            title=title,
             folder=f"bundles/{name}",
             runtimes=runtimes,
             reference=reference,
@@ -242,6 +251,8 @@ def _packed_case(case: Case) -> PackedCase:
             "box": None if prompt.box is None else prompt.box.tolist(),
             "human": case.human_mask is not None,
             "refines": prompt.mask_input is not None,
+            "packing": case.packing,
+            "everyday": case.everyday,
         }
     )
 

@@ -18,10 +18,10 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from mobilesam.bundle.prompt_types import Packing, PromptType
 from mobilesam.errors import BundleError
 from mobilesam.validation import first_problem
 from mobilesam.weights.checkpoints import WeightsInfo
-from parity.cases import PromptType
 from parity.replay.run import INDEX, RESULT, RESULTS, SCHEMA_VERSION, sha256
 from parity.schema import Measurement, ReportRecord, UnusableImage
 
@@ -32,6 +32,8 @@ class PackedCase(ReportRecord):
     Attributes:
         human: the photo's human-made mask is of what the prompt points at.
         refines: its mask input is the best of the reference's logits of the first case.
+        packing: how it lies in the decoder's inputs.
+        everyday: judged end to end too, not of the decoder alone.
     """
 
     name: str
@@ -41,6 +43,8 @@ class PackedCase(ReportRecord):
     box: tuple[float, float, float, float] | None
     human: bool
     refines: bool
+    packing: Packing = "plain"
+    everyday: bool = True
 
 
 class PackedPhoto(ReportRecord):
@@ -67,6 +71,7 @@ class PackedBundle(ReportRecord):
 
     Attributes:
         name: unique in the folder.
+        title: what the report calls it; empty in packs older than this field, which have the name.
         folder: relative to the replay folder.
         runtimes: those of the bundle that ``run.py`` knows.
         reference: place in :attr:`PackIndex.references`.
@@ -75,6 +80,7 @@ class PackedBundle(ReportRecord):
     """
 
     name: str
+    title: str = ""
     folder: str
     runtimes: list[str]
     reference: int

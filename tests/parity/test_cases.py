@@ -8,18 +8,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilesam.bundle.prompt_types import Subject, everyday_prompts
 from mobilesam.errors import InputError
-from parity import cases
 from parity.cases import (
-    PROMPT_TYPES,
+    Case,
     PromptedPhoto,
-    default_cases,
+    Share,
     default_photos,
+    everyday_cases,
+    further_cases,
     is_degenerate,
-    middle,
 )
 from parity.image_folder import folder_photos
 from parity.photos import require_usable
+
+EVERYDAY = {row.prompt_type for row in everyday_prompts(Subject.middle((60, 80)), (60, 80))}
+
+
+def _asked(photo: PromptedPhoto, size: tuple[int, int] | None = None) -> list[Case]:
+    """Everyday cases of a photo of that (H, W)."""
+    size = size or photo.load().shape[:2]
+    return everyday_cases(photo.name, photo.subject(size), size, 1024, photo.turn)
+
+
+def default_cases() -> list[Case]:
+    return [case for photo in default_photos() for case in _asked(photo)]
 
 
 def test_built_in_photos_cover_aspect_ratios_and_sizes() -> None:
@@ -35,7 +48,7 @@ def test_every_prompt_type_on_every_photo_within_eight_slots() -> None:
     made = default_cases()
     for photo in default_photos():
         own = [case for case in made if case.image == photo.name]
-        assert {case.prompt_type for case in own} == set(PROMPT_TYPES)
+        assert {case.prompt_type for case in own} == EVERYDAY
         assert own[0].prompt_type == "one_point"
         assert len({case.name for case in own}) == len(own)
     assert max(case.slots for case in made) <= 8
@@ -72,7 +85,7 @@ def test_border_points_lie_within_two_pixels_of_each_edge_and_in_each_corner() -
 
 
 def test_cases_are_the_same_every_time() -> None:
-    def described(case: cases.Case) -> str:
+    def described(case: Case) -> str:
         prompt = case.prompt
         return f"{case.image} {case.name} {prompt.point_coords} {prompt.point_labels} {prompt.box}"
 
@@ -139,13 +152,13 @@ def test_a_segment_without_a_pixel_is_one_sentence(tmp_path: Path) -> None:
     Image.new("L", (80, 60)).save(folder / "a_mask.png")
     (photo,) = folder_photos(folder)
     with pytest.raises(InputError, match=r"a_mask\.png has no pixel of label 3"):
-        photo.cases((60, 80), 1024)
+        _asked(photo, (60, 80))
 
 
 def test_a_described_folder_gives_prompts_inside_the_best_human_mask(tmp_path: Path) -> None:
     (photo,) = folder_photos(_manifest(tmp_path / "described"))
     assert photo.name == "a.png (cup)"
-    made = photo.cases((60, 80), 1024)
+    made = _asked(photo, (60, 80))
     mask = made[0].human_mask
     assert mask is not None and mask.sum() == 1600
     for case in made:
@@ -165,16 +178,32 @@ def test_a_bare_folder_is_taken_in_order_and_pointed_at_in_the_middle(tmp_path: 
         Image.new("RGB", (80, 60)).save(tmp_path / name, "png")
     photos = folder_photos(tmp_path)
     assert [photo.name for photo in photos] == ["a.jpg", "b.png"]
-    made = photos[0].cases((60, 80), 1024)
+    made = _asked(photos[0], (60, 80))
     assert made[0].prompt.point_coords.tolist() == [[40, 30]]
     assert all(case.human_mask is None for case in made)
 
 
 @pytest.mark.parametrize("size", [(1, 500), (500, 1), (2, 2), (3, 40)])
 def test_every_prompt_of_a_tiny_image_lies_inside_it(size: tuple[int, int]) -> None:
-    photo = PromptedPhoto("tiny", lambda: np.zeros((*size, 3), np.uint8), middle)
+    photo = PromptedPhoto("tiny", lambda: np.zeros((*size, 3), np.uint8), Subject.middle)
     for turn in range(4):
-        assert len(replace(photo, turn=turn).cases(size, 1024)) == 8
+        assert len(_asked(replace(photo, turn=turn), size)) == 8
+    for slots in (2, 8, 16):
+        made = further_cases("tiny", Subject.middle(size), size, 1024, slots, Share(0, 1))
+        assert {case.slots <= slots for case in made} == {True}
+
+
+@pytest.mark.parametrize("photos", [1, 3, 4, 29, 90])
+def test_every_further_prompt_is_asked_of_some_photo_and_every_photo_has_one(photos: int) -> None:
+    size = (60, 80)
+    shares = [
+        further_cases("a", Subject.middle(size), size, 1024, 8, Share(place, photos))
+        for place in range(photos)
+    ]
+    every = further_cases("a", Subject.middle(size), size, 1024, 8, Share(0, 1))
+    assert all(shares)
+    assert {case.name for own in shares for case in own} == {case.name for case in every}
+    assert sum(map(len, shares)) == max(len(every), photos)
 
 
 def test_folders_that_cannot_be_used_are_named(tmp_path: Path) -> None:
@@ -198,11 +227,11 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     Image.new("L", (10, 10)).save(folder / "a_mask.png")
     (photo,) = folder_photos(folder)
     with pytest.raises(InputError, match="is 10 x 10, but its image is 80 x 60"):
-        photo.cases((60, 80), 1024)
+        _asked(photo, (60, 80))
 
 
 def test_shared_photos_with_human_masks(shared_data: Path) -> None:
     photos = folder_photos(shared_data / "masked")
     assert len(photos) == 90
-    made = [photo.cases(photo.load().shape[:2], 1024) for photo in photos]
+    made = [_asked(photo) for photo in photos]
     assert sum(cases[0].human_mask is not None for cases in made) > 60

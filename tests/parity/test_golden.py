@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilesam.bundle.prompt_types import Subject, everyday_prompts
 from mobilesam.errors import InputError
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.bundle import Bundle
-from parity.cases import PROMPT_TYPES, PromptedPhoto, middle
+from parity.cases import PromptedPhoto
 from parity.golden import INDEX_NAME, Golden, write_golden
 from parity.metrics import cosine, iou, relative_l2
 from parity.references import masks_of
@@ -23,7 +24,7 @@ from tests.tiny_bundles import SIZE, tiny_model
 def photo() -> PromptedPhoto:
     rows, columns = np.mgrid[0:70, 0:101]
     pixels = np.stack([rows * 3, columns * 2, (rows * columns) % 256], axis=-1).astype(np.uint8)
-    return PromptedPhoto("slopes", lambda: pixels, middle)
+    return PromptedPhoto("slopes", lambda: pixels, Subject.middle)
 
 
 def tensors(folder: Path, records: Any) -> dict[str, np.ndarray]:
@@ -56,7 +57,9 @@ def test_index_says_what_is_there(folder: Path, bundle: Bundle) -> None:
     assert golden.original_size == (70, 101)
     assert golden.files == {record.path: record.sha256 for record in bundle.manifest.files}
     assert golden.limits == Thresholds().row("coreml", "fp32")
-    assert {case.prompt_type for case in golden.cases} == set(PROMPT_TYPES)
+    assert {case.prompt_type for case in golden.cases} == {
+        row.prompt_type for row in everyday_prompts(Subject.middle((SIZE, SIZE)), (SIZE, SIZE))
+    }
     calls = [golden.encoder, *golden.cases]
     listed = {record.file for call in calls for record in (*call.inputs, *call.outputs)}
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.bin")}
