@@ -46,7 +46,8 @@ def looked_up(values: Tensor, wanted: Tensor) -> Tensor:
     row = (4 * (wanted - 1)).reshape(1, 1, -1, 1).expand(1, 1, rows, 1)
     found = functional.grid_sample(
         values.transpose(1, 2).unsqueeze(2),
-        torch.cat([column, row], dim=-1),
+        # Of a single row both coordinates are the same; ncnn has no constant of one number.
+        torch.cat([row if rows == 1 else column, row], dim=-1),
         mode="nearest",
         padding_mode="zeros",
         align_corners=False,
