@@ -76,7 +76,9 @@ def mnn(path: str, names: list[str], outputs: list[str]) -> Run:
 
 def ncnn(path: str, names: list[str], outputs: list[str]) -> Run:
     library = import_module("ncnn")
-    pnnx = Path(distribution("pnnx").locate_file("pnnx/pnnx"))  # the package itself imports torch
+    pnnx = Path(
+        str(distribution("pnnx").locate_file("pnnx/pnnx"))
+    )  # the package itself imports torch
     subprocess.run([pnnx, path], check=True, capture_output=True, cwd=Path(path).parent)
     net = library.Net()
     net.opt.use_vulkan_compute = False
