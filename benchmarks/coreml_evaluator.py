@@ -26,10 +26,10 @@ from rich.table import Table
 from converters.modules import example_inputs
 from coreml_evaluator import CoreMLProgram
 from mobilesam.bundle.contract import Contract
+from mobilesam.cores import available_cores
 from mobilesam.errors import MobileSAMError
 from mobilesam.model.build import load_model
 from mobilesam.runtimes.bundle import Bundle
-from parity.cost.measure import available_cores
 from parity.cost.worker import peak_memory_mb
 
 TIME_LIMIT, MEMORY_LIMIT = 1.2, 1.5

@@ -62,7 +62,7 @@ def calibration_photos(folder: Path | None) -> list[CalibrationPhoto]:
     if folder is not None:
         return [
             CalibrationPhoto(path.name, sha256_of(path), partial(load_image, path))
-            for path in image_files(folder)
+            for path in image_files(folder, readable=True)
         ]
     found = []
     for photo in PHOTOS:

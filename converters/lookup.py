@@ -67,6 +67,11 @@ def meaning_of(target: str, scheme: str) -> str:
     return row.by_plan if scheme == MIXED else row.schemes[scheme]
 
 
+def least_tested(target: str, scheme: str) -> dict[str, str]:
+    """The oldest version of each runtime on which a scheme's files gave right masks."""
+    return {a.runtime: a.least_tested[scheme] for a in known_target(target).artefacts}
+
+
 def is_calibrated(target: str, scheme: str, plan: Plan | None = None) -> bool:
     """Whether a scheme's ranges come from photos."""
     calibrated = known_target(target).calibrated
@@ -106,14 +111,19 @@ def require(target: str) -> None:
 
 def markdown_table() -> str:
     """Targets and schemes with what they mean, as ``docs/targets.md`` shows them."""
-    lines = ["| target | scheme | files | runtime | what it means |", "|---|---|---|---|---|"]
+    lines = [
+        "| target | scheme | files | runtime | least tested runtime | what it means |",
+        "|---|---|---|---|---|---|",
+    ]
     for target, scheme in combinations():
         row = TARGETS[target]
         files = ", ".join(f"`{a.suffix}`" for a in row.artefacts)
         runtimes = ", ".join(
             a.runtime + (f" ({a.note.partition(':')[0]})" if a.note else "") for a in row.artefacts
         )
-        lines.append(f"| `{target}` | `{scheme}` | {files} | {runtimes} | {row.schemes[scheme]} |")
+        least = ", ".join(dict.fromkeys(least_tested(target, scheme).values()))
+        cells = [f"`{target}`", f"`{scheme}`", files, runtimes, least, row.schemes[scheme]]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -126,6 +136,18 @@ def tick_table() -> str:
     for target, row in TARGETS.items():
         ticks = " | ".join("✓" if name in row.schemes else "" for name in names)
         lines.append(f"| {row.title}, `{target}` | {ticks} |")
+    return "\n".join(lines) + "\n"
+
+
+def least_tested_table() -> str:
+    """The least tested runtime of every target and its schemes, as the README shows it."""
+    lines = ["| target | schemes | least tested runtime |", "|---|---|---|"]
+    for target, row in TARGETS.items():
+        by_runtime: dict[str, list[str]] = {}
+        for scheme in (*row.schemes, *([MIXED] if row.by_plan else [])):
+            said = ", ".join(dict.fromkeys(least_tested(target, scheme).values()))
+            by_runtime.setdefault(said, []).append(f"`{scheme}`")
+        lines += [f"| `{target}` | {', '.join(s)} | {said} |" for said, s in by_runtime.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from converters.kept import Keep, selected
 from mobilesam.bundle.contract import Component, Contract
 from mobilesam.errors import ExportError
 from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
@@ -42,19 +43,35 @@ class EncoderModule(nn.Module):
             if valid_size is None:
                 raise ExportError("the encoder of variant 'pixels' needs valid_size")
             # SAM pads after normalising: the padding must be exact zeros, not black normalised.
-            inside_rows = torch.clamp(valid_size[0:1] - self.position, 0, 1).reshape(1, 1, -1, 1)
-            inside_columns = torch.clamp(valid_size[1:2] - self.position, 0, 1).reshape(1, 1, 1, -1)
-            image = (image - self.mean) / self.std * (inside_rows * inside_columns)
+            rows = self._inside(valid_size[0:1]).reshape(1, 1, -1, 1)
+            columns = self._inside(valid_size[1:2]).reshape(1, 1, 1, -1)
+            image = (image - self.mean) / self.std * (rows * columns)
         return self.image_encoder(image)
+
+    def _inside(self, side: Tensor) -> Tensor:
+        """[1], a number of pixels, to [S]: exactly one for each pixel inside, zero for others.
+
+        GPU delegates take a difference of two ReLUs where they refuse a clamp.
+        """
+        left = side - self.position
+        return torch.relu(left) - torch.relu(left - 1)
 
 
 class DecoderModule(nn.Module):
-    """Prompt encoder and mask decoder as ``decode``, with K slots of which any may be unused."""
+    """Prompt encoder and mask decoder as ``decode``, with K slots of which any may be unused.
+
+    What lies in an unused slot's coordinates, or in a mask input that does not count, reaches no
+    layer: it is replaced by zeros first.
+
+    Attributes:
+        keep: how; a converter may choose another way of :mod:`converters.kept`.
+    """
 
     image_position: Tensor
 
     def __init__(self, model: MobileSAM, contract: Contract) -> None:
         super().__init__()
+        self.keep: Keep = selected
         self.prompt_encoder = copy.deepcopy(model.prompt_encoder)
         self.mask_decoder = copy.deepcopy(model.mask_decoder)
         with torch.no_grad():
@@ -72,14 +89,20 @@ class DecoderModule(nn.Module):
         has_mask_input: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """[1, 256, S/16, S/16], [1, K, 2], [1, K], [1, 1, S/4, S/4], [1] to masks and IoUs."""
-        sparse = self.prompt_encoder.embed_points(point_coords, point_labels)
-        dense = torch.where(
-            has_mask_input.reshape(1, 1, 1, 1) > 0.5,
-            self.prompt_encoder.embed_mask(mask_input),
-            self.prompt_encoder.embed_no_mask(),
-        )
-        # One for label -2, zero for every other label, without a boolean in the graph.
+        # Without a boolean in the graph: one from label 0 on, zero for -1 and -2, ...
+        placed = torch.relu(point_labels + 1) - torch.relu(point_labels)
+        # ... and one for label -2, zero for every other one.
         unused = torch.relu(PADDING_POINT - point_labels)
+        coords = self.keep(point_coords, placed)
+        tokens = self.prompt_encoder.embed_points(coords, point_labels)
+        sparse = tokens * (1 - unused).unsqueeze(-1)
+
+        logits = self.keep(mask_input.reshape(1, 1, -1), has_mask_input.reshape(1, 1))
+        given = has_mask_input.reshape(1, 1, 1, 1)
+        dense = (
+            given * self.prompt_encoder.embed_mask(logits.reshape(mask_input.shape))
+            + (1 - given) * self.prompt_encoder.embed_no_mask()
+        )
         return self.mask_decoder(
             image_embeddings, self.image_position, sparse, dense, unused * HIDDEN
         )

@@ -10,22 +10,21 @@ from pathlib import Path
 
 from converters.base import LICENCE, Conversion, converter_of
 from converters.calibration import calibration_record
-from converters.lookup import meaning_of
+from converters.lookup import least_tested, meaning_of
 from converters.schemes import TARGETS
 from converters.spec import ExportSpec
 from mobilesam import __version__
-from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
+from mobilesam.bundle.contract import CONTRACT_VERSION
 from mobilesam.bundle.manifest import (
     FileRecord,
     Manifest,
     SchemeRecord,
-    SignatureRecord,
     WeightsRecord,
     key_of,
     size_on_disk,
 )
+from mobilesam.bundle.prescribed import prescribed
 from mobilesam.files import sha256_of
-from mobilesam.inference.transforms import MASK_THRESHOLD, PIXEL_MEAN, PIXEL_STD
 from mobilesam.model.sam import MobileSAM
 from mobilesam.weights.checkpoints import tensors_sha256
 
@@ -64,6 +63,7 @@ def export_key(spec: ExportSpec) -> str:
             "contract": [CONTRACT_VERSION, asdict(spec.contract)],
             "target": spec.target,
             "scheme": [spec.scheme, meaning_of(spec.target, spec.scheme)],
+            "least_tested": least_tested(spec.target, spec.scheme),
             "options": settings(spec),
             "calibration": _calibration(spec),
             "tools": tools(spec.target),
@@ -128,29 +128,16 @@ def file_records(job: Conversion) -> list[FileRecord]:
 
 def build_manifest(spec: ExportSpec, files: Sequence[FileRecord]) -> Manifest:
     """The manifest of a bundle whose files are written."""
-    contract, size = spec.contract, spec.contract.image_size
     return Manifest(
-        contract_version=CONTRACT_VERSION,
+        **prescribed(spec.contract),
         target=spec.target,
         scheme=SchemeRecord(name=spec.scheme, meaning=meaning_of(spec.target, spec.scheme)),
         variant=spec.variant,
-        **asdict(contract),
-        signatures={c: SignatureRecord.of(contract.signature(c)) for c in COMPONENTS},
         files=tuple(files),
-        preprocessing=_preprocessing(contract),
-        postprocessing={
-            "upscale": f"low-res logits to {size} x {size}, bilinear, align_corners false",
-            "crop": "to the valid size, top-left",
-            "resize": "to the photo's size, bilinear, align_corners false",
-            "threshold": MASK_THRESHOLD,
-            "mask": "logit greater than the threshold",
-            "choice": "one point, no box, no mask input: the best iou_predictions of masks 1 to 3; "
-            "otherwise mask 0",
-        },
-        labels=LABELS,
         weights=spec.weights,
         calibration=_calibration(spec),
         options=settings(spec),
+        least_tested=least_tested(spec.target, spec.scheme),
         tools=tools(spec.target),
         export_key=export_key(spec),
         licence=LICENCE,
@@ -169,23 +156,3 @@ def settings(spec: ExportSpec) -> dict[str, str]:
 def _calibration(spec: ExportSpec) -> dict[str, str] | None:
     """What a bundle is calibrated on; None for one that is not."""
     return calibration_record(spec.contract, spec.calibration) if spec.calibrated else None
-
-
-def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:
-    size = contract.image_size
-    by_graph = contract.input_variant == "pixels"
-    return {
-        "colour": "RGB",
-        "resize": f"longest side to {size}: factor = {size} / max(height, width), each side "
-        "int(side * factor + 0.5), bilinear with antialiasing (Pillow's BILINEAR)",
-        "place": "top-left",
-        "pad": "right and bottom, with zeros; the graph normalises and makes padding exact zeros"
-        if by_graph
-        else "right and bottom, with zeros, after normalising",
-        "values": "0 to 255" if by_graph else "(value - mean) / std",
-        "normalised_by": "graph" if by_graph else "app",
-        "mean": list(PIXEL_MEAN),
-        "std": list(PIXEL_STD),
-        "points": "multiplied per axis by scaled side / original side; the graph adds the half "
-        "pixel",
-    }

@@ -13,7 +13,10 @@ MIXED = "mixed"
 """The scheme of a bundle that was exported by a plan."""
 
 COREML = "coreml"
+ONNX = "onnx"
 FP32 = "float32 weights, computed in float32"
+
+NO_DEVICE = "none: evaluated in PyTorch, not run on a device"
 
 SMALL = 2048
 """Constants of at most so many elements are never quantized: together they are 1 to 2 % of a file.
@@ -30,10 +33,16 @@ _NO_PALETTES = dict.fromkeys(
 
 @dataclass(frozen=True, kw_only=True)
 class Artefact:
-    """One file a target writes for each component, ``<component><suffix>``."""
+    """One file a target writes for each component, ``<component><suffix>``.
+
+    Attributes:
+        least_tested: name of each scheme to the oldest version of the runtime that gave right masks
+            when its files were run on it (:mod:`benchmarks.old_runtimes`).
+    """
 
     suffix: str
     runtime: str
+    least_tested: Mapping[str, str]
     note: str = ""
 
 
@@ -76,10 +85,15 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             module="converters.torchscript",
             packages=("torch",),
             artefacts=(
-                Artefact(suffix=".pt", runtime="torchscript"),
+                Artefact(
+                    suffix=".pt",
+                    runtime="torchscript",
+                    least_tested=dict.fromkeys(("fp32", "w8d"), "PyTorch 2.13.0"),
+                ),
                 Artefact(
                     suffix=".ptl",
                     runtime="lite_interpreter",
+                    least_tested=dict.fromkeys(("fp32", "w8d"), "PyTorch 2.13.0"),
                     note="legacy: PyTorch no longer actively supports the lite interpreter",
                 ),
             ),
@@ -106,7 +120,16 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             module="converters.coreml.convert",
             packages=("coremltools",),
             extra="coreml",
-            artefacts=(Artefact(suffix=".mlpackage", runtime="coreml"),),
+            artefacts=(
+                Artefact(
+                    suffix=".mlpackage",
+                    runtime="coreml",
+                    # No device was there: the programs were evaluated in PyTorch.
+                    least_tested=dict.fromkeys(
+                        ("fp32", "fp16", "w8", "w4", "p8", "p6", "p4", "w8a8"), NO_DEVICE
+                    ),
+                ),
+            ),
             schemes={
                 "fp32": FP32,
                 "fp16": "float16 weights, computed in float16; coordinates, their positional "
@@ -146,7 +169,20 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             module="converters.tflite.convert",
             packages=("litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer"),
             extra="tflite",
-            artefacts=(Artefact(suffix=".tflite", runtime="litert"),),
+            artefacts=(
+                Artefact(
+                    suffix=".tflite",
+                    runtime="litert",
+                    least_tested={
+                        **dict.fromkeys(("fp32", "fp16", "w8", "w8a8"), "tflite-runtime 2.14.0"),
+                        "w8d": "LiteRT 1.0.1",
+                        "w8a16": "LiteRT 1.1.2",
+                        "w4": "LiteRT 2.1.0",
+                        # A plan may have any precision: that of the newest.
+                        MIXED: "LiteRT 2.1.0",
+                    },
+                ),
+            ),
             schemes={
                 "fp32": FP32,
                 "fp16": "float16 weights; computed in float32 on the CPU, in float16 where a "
@@ -172,12 +208,20 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             refused=_NO_PALETTES,
             seconds=50,
         ),
-        "onnx": Target(
+        ONNX: Target(
             title="ONNX",
             module="converters.onnx.convert",
             packages=("onnx", "onnxscript", "onnxruntime"),
             extra="onnx",
-            artefacts=(Artefact(suffix=".onnx", runtime="onnxruntime"),),
+            artefacts=(
+                Artefact(
+                    suffix=".onnx",
+                    runtime="onnxruntime",
+                    least_tested=dict.fromkeys(
+                        ("fp32", "fp16", "w8", "w8d", "w8a8"), "ONNX Runtime 1.31.1"
+                    ),
+                ),
+            ),
             schemes={
                 "fp32": FP32,
                 "fp16": "float16 weights, computed in float16; the prompt encoder, the image's "
@@ -194,7 +238,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             calibrated=("w8a8",),
             calibration_methods=("min-max", "entropy"),
             refused={
-                "w4": "the files keep to opset 20, which has no 4-bit type",
+                "w4": "ONNX has 4-bit types from opset 21 on, newer than the files' default",
                 "w8a16": "ONNX Runtime's kernels that multiply integers take 8-bit inputs alone",
                 **_NO_PALETTES,
             },
@@ -207,7 +251,10 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             extra="executorch",
             artefacts=(
                 Artefact(
-                    suffix=".pte", runtime="executorch", note="lowered to XNNPACK, for the CPU"
+                    suffix=".pte",
+                    runtime="executorch",
+                    least_tested=dict.fromkeys(("fp32", "w8d", "w8a8"), "ExecuTorch 1.5.1"),
+                    note="lowered to XNNPACK, for the CPU",
                 ),
             ),
             schemes={

@@ -5,6 +5,7 @@ and ``import mobilesam`` loads no converter.
 """
 
 import errno
+import logging
 import shlex
 from typing import Annotated, Any
 
@@ -38,6 +39,21 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+class Notes(logging.Handler):
+    """Prints what the library has to say as notes on stderr, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        sentence = record.getMessage()
+        if sentence not in self._said:
+            self._said.add(sentence)
+            say("note", sentence)
+
+
 class FrontDoor(TyperGroup):
     """Turns errors that a user can act on into one line on stderr and an exit status.
 
@@ -52,6 +68,8 @@ class FrontDoor(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
+        notes, library = Notes(), logging.getLogger("mobilesam")
+        library.addHandler(notes)
         try:
             return super().invoke(ctx)
         except MobileSAMError as error:
@@ -66,6 +84,8 @@ class FrontDoor(TyperGroup):
                 raise
             say("error", sentence)
             raise typer.Exit(BAD_INPUT) from None
+        finally:
+            library.removeHandler(notes)
 
 
 def _storage_problem(error: OSError) -> str | None:

@@ -10,9 +10,12 @@ from mobilesam_cli.options import (
     Box,
     Json,
     Labels,
+    MaxPixels,
     Points,
     ReferenceWeights,
     ThresholdsFile,
+    WeightsKey,
+    keyed,
     require_inputs,
     require_writable_folder,
     say,
@@ -33,12 +36,14 @@ def bisect(
         Literal["encoder", "decoder", "both"], typer.Option(help="Which files to look into.")
     ] = "both",
     weights: ReferenceWeights = None,
+    weights_key: WeightsKey = None,
     thresholds: ThresholdsFile = None,
     top: Annotated[int, typer.Option(min=1, help="Ops to list, the worst of each file.")] = 10,
     every: Annotated[bool, typer.Option("--all", help="List every op, in order.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="Folder for bisect.html and bisect.json.")
     ] = None,
+    max_pixels: MaxPixels = None,
     as_json: Json = False,
 ) -> None:
     """Hold every op of a bundle's files against PyTorch, and name the first that is wrong.
@@ -61,7 +66,7 @@ def bisect(
         point_labels=typed.labels or None,
         box=typed.box,
         components=("encoder", "decoder") if component == "both" else (component,),
-        weights=weights,
+        weights=keyed(weights, weights_key),
         thresholds=thresholds,
         progress=not as_json,
     )

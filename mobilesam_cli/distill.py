@@ -5,7 +5,11 @@ from pathlib import Path
 
 import typer
 
-from mobilesam_cli.options import Quiet, require_writable_folder
+from mobilesam_cli.options import (
+    MaxPixels,
+    Quiet,
+    require_writable_folder,
+)
 from mobilesam_cli.train import Recipe, RunFolderOption, StopAfter
 
 
@@ -13,6 +17,7 @@ def distill(
     recipe: Recipe,
     out: RunFolderOption = Path("runs/distill"),
     stop_after: StopAfter = None,
+    max_pixels: MaxPixels = None,
     quiet: Quiet = False,
 ) -> None:
     """Distil a teacher's image encoder into a fresh one, or into its own quantized self.

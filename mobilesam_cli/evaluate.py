@@ -10,8 +10,11 @@ from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
     COMMAND_LINE,
     Json,
+    MaxPixels,
     SkipUnusable,
     Threads,
+    WeightsKey,
+    keyed,
     require_place,
     say,
     say_demo,
@@ -33,6 +36,7 @@ def evaluate(
         str,
         typer.Argument(help="demo, official, a checkpoint's path or a bundle's folder."),
     ] = "demo",
+    weights_key: WeightsKey = None,
     coco: Annotated[
         Path | None, typer.Option(help="COCO instances JSON that describes the images' masks.")
     ] = None,
@@ -55,6 +59,7 @@ def evaluate(
         str | None, typer.Option(help="Which of a bundle's runtimes.", show_default="its first")
     ] = None,
     threads: Threads = None,
+    max_pixels: MaxPixels = None,
     skip_unusable: SkipUnusable = False,
     out: Annotated[Path | None, typer.Option(help="Also write the result, as JSON.")] = None,
     as_json: Json = False,
@@ -65,7 +70,7 @@ def evaluate(
     from parity import evaluate as score
 
     result = score(
-        model,
+        keyed(model, weights_key) or model,
         images,
         coco=coco,
         names=names,

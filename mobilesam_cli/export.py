@@ -10,7 +10,10 @@ from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
     ImageSize,
     Json,
+    MaxPixels,
     Weights,
+    WeightsKey,
+    keyed,
     listed,
     print_json,
     require_writable_folder,
@@ -31,6 +34,7 @@ def export(
         ),
     ] = None,
     weights: Weights = "demo",
+    weights_key: WeightsKey = None,
     out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports"),
     image_size: ImageSize = 1024,
     input_variant: Annotated[
@@ -65,6 +69,7 @@ def export(
         ComputeUnits,
         typer.Option(case_sensitive=False, help="Core ML: what it is meant to run on; recorded."),
     ] = "all",
+    opset: Annotated[int, typer.Option(help="ONNX: operator set, 18 to 21.")] = 20,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -88,12 +93,14 @@ def export(
         int | None,
         typer.Option(min=1, help="Bundles exported at once.", show_default="chosen here"),
     ] = None,
+    max_pixels: MaxPixels = None,
     as_json: Json = False,
 ) -> None:
     """Export encoder and decoder to bundles, one folder for each target and scheme."""
     from converters import export as run_export
     from converters.coreml.options import CoreMLOptions
-    from converters.schemes import COREML
+    from converters.onnx.options import ONNXOptions
+    from converters.schemes import COREML, ONNX
     from mobilesam.runtimes.bundle import Bundle
 
     require_writable_folder(out)
@@ -105,14 +112,14 @@ def export(
         compute_units=compute_units,
     )
     results = run_export(
-        weights,
+        keyed(weights, weights_key) or DEMO,
         targets=listed(target),
         schemes=None if scheme is None else listed(scheme),
         out=out,
         image_size=image_size,
         input_variant=input_variant,
         slots=slots,
-        options={COREML: coreml},
+        options={COREML: coreml, ONNX: ONNXOptions(opset=opset)},
         calibration=calibration,
         calibration_method=calibration_method,
         distilled=distilled,

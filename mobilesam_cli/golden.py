@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from mobilesam_cli.options import ReferenceWeights, ThresholdsFile, require_writable_folder
+from mobilesam_cli.options import (
+    MaxPixels,
+    ReferenceWeights,
+    ThresholdsFile,
+    WeightsKey,
+    keyed,
+    require_writable_folder,
+)
 
 
 def golden(
@@ -20,6 +27,8 @@ def golden(
         ),
     ] = None,
     weights: ReferenceWeights = None,
+    weights_key: WeightsKey = None,
+    max_pixels: MaxPixels = None,
     thresholds: ThresholdsFile = None,
 ) -> None:
     """Write a bundle's golden vectors: raw tensors, what PyTorch answers, and the limits.
@@ -30,5 +39,7 @@ def golden(
 
     from parity.golden import golden_vectors
 
-    made = golden_vectors(bundle, out, image=image, weights=weights, thresholds=thresholds)
+    made = golden_vectors(
+        bundle, out, image=image, weights=keyed(weights, weights_key), thresholds=thresholds
+    )
     typer.echo(f"{out}: {len(made.cases)} prompts on {made.image}, for {made.bundle}")

@@ -52,6 +52,7 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
         "licence": f"{manifest.licence}; weights: {weights.licence}",
         "calibration": _pairs(manifest.calibration or {}) or "none",
         "options": _pairs(manifest.options) or "none",
+        "least tested runtime": _runtimes(manifest.least_tested),
         "tools": _pairs(manifest.tools),
         "contract": manifest.contract_version,
     }
@@ -61,6 +62,11 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
     for name, value in facts.items():
         table.add_row(name, value)
     console.print(table)
+
+
+def _runtimes(least_tested: dict[str, str]) -> str:
+    stated = ", ".join(f"{name}: {version}" for name, version in least_tested.items())
+    return stated or "not stated by this bundle: export it again"
 
 
 def _pairs(values: dict[str, str]) -> str:

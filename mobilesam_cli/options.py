@@ -1,6 +1,7 @@
 """What several commands share: common options, what is typed for them, notes on stderr, checks."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,45 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for ma
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Weights = Annotated[
     str, typer.Option(help="demo, official (downloaded once) or the path of a checkpoint.")
+]
+
+
+def _allow_pixels(context: typer.Context, count: int | None) -> int | None:
+    """Let photos have so many pixels until the command ends."""
+    if count is None or context.resilient_parsing:
+        return count
+    from PIL import Image
+
+    from mobilesam.inference import images
+
+    before = Image.MAX_IMAGE_PIXELS, os.environ.get(images.MAX_PIXELS_VARIABLE)
+
+    def restore() -> None:
+        Image.MAX_IMAGE_PIXELS = before[0]
+        os.environ.pop(images.MAX_PIXELS_VARIABLE, None)
+        if before[1] is not None:
+            os.environ[images.MAX_PIXELS_VARIABLE] = before[1]
+
+    context.call_on_close(restore)
+    images.allow_pixels(count)
+    return count
+
+
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        callback=_allow_pixels,
+        help="Most pixels that a photo may have.",
+        show_default="89478485, or MOBILESAM_MAX_PIXELS",
+    ),
+]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(
+        help="Which weights of a checkpoint that holds several, such as ema or state_dict.student.",
+        show_default="the moving average, if there is one",
+    ),
 ]
 Threads = Annotated[
     int | None,
@@ -64,7 +104,13 @@ Labels = Annotated[
     ),
 ]
 Box = Annotated[
-    str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
+    list[str] | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
+]
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo; several are an object each."
+    ),
 ]
 
 
@@ -83,6 +129,19 @@ class Typed(NamedTuple):
 def say(kind: str, sentence: str) -> None:
     """Print ``kind: sentence`` as one line on stderr."""
     typer.echo(f"{kind}: {' '.join(sentence.split())}", err=True)
+
+
+def keyed(weights: str | None, key: str | None) -> str | None:
+    """The checkpoint that ``--weights`` names, with the key that ``--weights-key`` gives.
+
+    Raises:
+        InputError: a key without a checkpoint.
+    """
+    if key is None:
+        return weights
+    if weights is None:
+        raise InputError("--weights-key chooses within a checkpoint: give its path with --weights")
+    return f"{weights}#{key}"
 
 
 def say_demo() -> None:
@@ -121,18 +180,39 @@ def numbers(text: str, names: str, option: str) -> list[float]:
     return values
 
 
-def typed_prompt(point: list[str] | None, label: list[str] | None, box: str | None) -> Typed:
+def typed_prompt(point: list[str] | None, label: list[str] | None, box: list[str] | None) -> Typed:
     """The numbers of ``--point``, ``--label`` and ``--box``.
 
     Raises:
-        InputError: one of them is not made of as many numbers as it takes.
+        InputError: one of them is not made of as many numbers as it takes, or there are several
+            boxes.
     """
+    if box and len(box) > 1:
+        raise InputError(f"--box was given {len(box)} times, and one prompt has one box: give one")
     labels = [part for value in label or () for part in value.split(",")]
     return Typed(
         points=[numbers(text, "x,y", "--point") for text in point or ()],
         labels=[numbers(text, "1 or 0", "--label")[0] for text in labels],
-        box=None if box is None else numbers(box, "x1,y1,x2,y2", "--box"),
+        box=numbers(box[0], "x1,y1,x2,y2", "--box") if box else None,
     )
+
+
+def typed_objects(
+    point: list[str] | None, label: list[str] | None, box: list[str] | None
+) -> list[Typed]:
+    """A prompt for each object: of several boxes each is one; else all is one prompt.
+
+    Raises:
+        InputError: as of :func:`typed_prompt`, or points beside several boxes.
+    """
+    if not box or len(box) == 1:
+        return [typed_prompt(point, label, box)]
+    if point or label:
+        raise InputError(
+            f"{len(box)} boxes are {len(box)} objects, and which of them a point is for cannot be "
+            "told: give boxes alone, or one box with its points"
+        )
+    return [typed_prompt(None, None, [each]) for each in box]
 
 
 def read_logits(path: Path | None) -> "np.ndarray | None":

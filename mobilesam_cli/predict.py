@@ -1,6 +1,5 @@
 """`mobilesam predict`: one photo, one prompt, one mask; from PyTorch or from exported files."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,21 @@ import typer
 from mobilesam.errors import InputError, MissingDependencyError
 from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
-    Box,
+    Boxes,
     Json,
     Labels,
+    MaxPixels,
     Points,
     Threads,
     Typed,
+    WeightsKey,
+    keyed,
+    print_json,
     read_logits,
     require_place,
     say,
     say_demo,
-    typed_prompt,
+    typed_objects,
     written_atomically,
 )
 
@@ -73,7 +76,7 @@ def predict(
     image: Annotated[Path, typer.Argument(help="The photo.", show_default=False)],
     point: Points = None,
     label: Labels = None,
-    box: Box = None,
+    box: Boxes = None,
     mask_input: Annotated[
         Path | None, typer.Option(help="Low-res logits that --logits wrote, to be refined.")
     ] = None,
@@ -89,6 +92,7 @@ def predict(
         str | None,
         typer.Option(help="demo, official or the path of a checkpoint.", show_default="demo"),
     ] = None,
+    weights_key: WeightsKey = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Run the exported files of this bundle instead of PyTorch.")
     ] = None,
@@ -110,13 +114,18 @@ def predict(
     logits: Annotated[
         Path | None, typer.Option(help="Also write the mask's low-res logits, .npy.")
     ] = None,
+    max_pixels: MaxPixels = None,
     as_json: Json = False,
 ) -> None:
     """Segment what a prompt points at, and write the mask."""
-    typed = typed_prompt(point, label, box)
-    out = out or Path(f"{image.stem}-mask.png")
-    _check_outputs(image, out, overlay, logits)
-    if bundle is not None and (weights is not None or image_size is not None):
+    typed = typed_objects(point, label, box)
+    if len(typed) > 1 and mask_input is not None:
+        raise InputError("--mask-input refines one object's mask: give one box with it")
+    outs = _numbered(out or Path(f"{image.stem}-mask.png"), len(typed))
+    several = [None] * len(typed) if logits is None else _numbered(logits, len(typed))
+    for mask_file, logits_file in zip(outs, several, strict=True):
+        _check_outputs(image, mask_file, overlay, logits_file)
+    if bundle is not None and any(o is not None for o in (weights, weights_key, image_size)):
         raise InputError("a bundle has weights and image size of its own: drop those options")
     if bundle is None and runtime is not None:
         raise InputError("--runtime chooses among a bundle's runtimes: give --bundle too")
@@ -127,28 +136,46 @@ def predict(
 
     opened = None if bundle is None else Bundle(bundle)
     size = opened.manifest.image_size if opened is not None else image_size or 1024
-    pixels, frame, prompt = _checked(image, typed, mask_input, size)
+    pixels, frame, prompts = _checked(image, typed, mask_input, size)
     if opened is not None:
-        answer = _with_bundle(opened, runtime, threads, pixels, frame, prompt, multimask)
+        answers = _with_bundle(opened, runtime, threads, pixels, frame, prompts, multimask)
     else:
-        answer = _with_pytorch(weights or DEMO, size, threads, pixels, prompt, multimask)
-    _write(answer, out, overlay, logits)
-    for note in answer.prompt.notes:
-        say("note", note)
-    if answer.weights == DEMO:
+        chosen = keyed(weights, weights_key) or DEMO
+        answers = _with_pytorch(chosen, size, threads, pixels, prompts, multimask)
+    picture = None if overlay is None else _overlay(answers)
+    for answer, mask_file, logits_file in zip(answers, outs, several, strict=True):
+        _write(answer, mask_file, logits_file)
+        for note in answer.prompt.notes:
+            say("note", note)
+    if overlay is not None and picture is not None:
+        with written_atomically(overlay) as temporary:
+            picture.save(temporary)
+    if answers[0].weights == DEMO:
         say_demo()
-    named = {"mask": out, "overlay": overlay, "logits": logits}
-    files = {name: str(path) for name, path in named.items() if path is not None}
+    described = []
+    for answer, mask_file, logits_file in zip(answers, outs, several, strict=True):
+        named = {"mask": mask_file, "overlay": overlay, "logits": logits_file}
+        files = {name: str(path) for name, path in named.items() if path is not None}
+        if as_json:
+            described.append(_described(image, answer, files))
+            continue
+        typer.echo(
+            f"{mask_file}: mask {answer.chosen}, predicted IoU {answer.iou[answer.chosen]:.3f}, "
+            f"{answer.area} pixels ({100 * answer.area / answer.mask.size:.1f} %), {answer.engine}"
+        )
+        if logits_file is not None:
+            typer.echo(f"{logits_file}: logits")
     if as_json:
-        typer.echo(_as_json(image, answer, files))
-        return
-    typer.echo(
-        f"{out}: mask {answer.chosen}, predicted IoU {answer.iou[answer.chosen]:.3f}, "
-        f"{answer.area} pixels ({100 * answer.area / answer.mask.size:.1f} %), {answer.engine}"
-    )
-    for name, path in files.items():
-        if name != "mask":
-            typer.echo(f"{path}: {name}")
+        print_json(described[0] if len(described) == 1 else {"objects": described})
+    elif overlay is not None:
+        typer.echo(f"{overlay}: overlay")
+
+
+def _numbered(path: Path, count: int) -> list[Path]:
+    """The path, or for several objects one each: ``mask-1.png``, ``mask-2.png``, …"""
+    if count == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{n + 1}{path.suffix}") for n in range(count)]
 
 
 def _check_outputs(image: Path, out: Path, overlay: Path | None, logits: Path | None) -> None:
@@ -172,16 +199,16 @@ def _with_pytorch(
     image_size: int,
     threads: int | None,
     pixels: "np.ndarray",
-    prompt: "Prompt",
+    prompts: "list[Prompt]",
     multimask: bool | None,
-) -> _Answer:
+) -> list[_Answer]:
     from mobilesam import Predictor, load_model
     from mobilesam.runtimes.checked import torch_threads
 
     model = load_model(weights, image_size=image_size)
     name = weights if model.weights is None else model.weights.name
     with torch_threads(threads), Predictor(model) as predictor:
-        return _ask(predictor, pixels, prompt, multimask, name)
+        return _ask(predictor, pixels, prompts, multimask, name)
 
 
 def _with_bundle(
@@ -190,21 +217,22 @@ def _with_bundle(
     threads: int | None,
     pixels: "np.ndarray",
     frame: "Frame",
-    prompt: "Prompt",
+    prompts: "list[Prompt]",
     multimask: bool | None,
-) -> _Answer:
+) -> list[_Answer]:
     from mobilesam.bundle.contract import pack_prompt
 
     # Too many points are an error before any file is loaded.
-    pack_prompt(prompt, frame, bundle.manifest.contract)
+    for prompt in prompts:
+        pack_prompt(prompt, frame, bundle.manifest.contract)
     with bundle.predictor(runtime, threads) as predictor:
-        return _ask(predictor, pixels, prompt, multimask, bundle.manifest.weights.name)
+        return _ask(predictor, pixels, prompts, multimask, bundle.manifest.weights.name)
 
 
 def _checked(
-    image: Path, typed: Typed, mask_input: Path | None, image_size: int
-) -> "tuple[np.ndarray, Frame, Prompt]":
-    """Photo, geometry and prompt, all checked before anything slow begins."""
+    image: Path, objects: Sequence[Typed], mask_input: Path | None, image_size: int
+) -> "tuple[np.ndarray, Frame, list[Prompt]]":
+    """Photo, geometry and prompts, all checked before anything slow begins."""
     from mobilesam.inference.images import load_image
     from mobilesam.inference.prompts import make_prompt
     from mobilesam.inference.transforms import Frame
@@ -212,21 +240,34 @@ def _checked(
     pixels = load_image(image)
     height, width = pixels.shape[:2]
     frame = Frame((height, width), image_size)
-    labels: Sequence[float] | None = typed.labels or None
-    if typed.points and labels is None:
-        labels = [1.0] * len(typed.points)
-    prompt = make_prompt(
-        typed.points or None,
-        labels,
-        typed.box,
-        read_logits(mask_input),
-        original_size=frame.original_size,
-        low_res_size=image_size // 4,
-    )
-    return pixels, frame, prompt
+    earlier = read_logits(mask_input)
+    prompts = [
+        make_prompt(
+            typed.points or None,
+            typed.labels or [1.0] * len(typed.points) or None,
+            typed.box,
+            earlier,
+            original_size=frame.original_size,
+            low_res_size=image_size // 4,
+        )
+        for typed in objects
+    ]
+    return pixels, frame, prompts
 
 
 def _ask(
+    predictor: "ImagePredictor",
+    pixels: "np.ndarray",
+    prompts: "list[Prompt]",
+    multimask: bool | None,
+    weights: str,
+) -> list[_Answer]:
+    """The answers, the photo encoded once."""
+    predictor.set_image(pixels)
+    return [_answer(predictor, pixels, prompt, multimask, weights) for prompt in prompts]
+
+
+def _answer(
     predictor: "ImagePredictor",
     pixels: "np.ndarray",
     prompt: "Prompt",
@@ -236,7 +277,6 @@ def _ask(
     from mobilesam.inference.predictor import choose_mask
     from mobilesam.inference.transforms import MASK_THRESHOLD, upscale_logits
 
-    predictor.set_image(pixels)
     low_res, iou = predictor.decode(prompt)
     chosen = choose_mask(prompt, iou[0].numpy())
     if multimask is not None:
@@ -255,14 +295,14 @@ def _ask(
     )
 
 
-def _as_json(image: Path, answer: _Answer, files: dict[str, str]) -> str:
+def _described(image: Path, answer: _Answer, files: dict[str, str]) -> dict:
     """Everything but the pixels; the mask as COCO's compressed run-length encoding."""
     import numpy as np
     from pycocotools import mask as coco
 
     rle = coco.encode(np.asfortranarray(answer.mask.astype(np.uint8)))
     prompt = answer.prompt
-    described = {
+    return {
         "image": str(image),
         "size": list(answer.mask.shape),
         "prompt": {
@@ -282,7 +322,6 @@ def _as_json(image: Path, answer: _Answer, files: dict[str, str]) -> str:
         "rle": {"size": list(answer.mask.shape), "counts": rle["counts"].decode("ascii")},
         "files": files,
     }
-    return json.dumps(described, indent=2, ensure_ascii=False)
 
 
 def _require_coco() -> None:
@@ -292,31 +331,39 @@ def _require_coco() -> None:
         raise _missing("--json encodes the mask", "pycocotools")
 
 
-def _write(answer: _Answer, out: Path, overlay: Path | None, logits: Path | None) -> None:
+def _write(answer: _Answer, out: Path, logits: Path | None) -> None:
     import numpy as np
     from PIL import Image
 
-    picture = None if overlay is None else _overlay(answer)
     with written_atomically(out) as temporary:
         Image.fromarray(answer.mask.astype(np.uint8) * 255).save(temporary)
-    if overlay is not None and picture is not None:
-        with written_atomically(overlay) as temporary:
-            picture.save(temporary)
     if logits is not None:
         with written_atomically(logits) as temporary:
             np.save(temporary, answer.low_res[answer.chosen][None])
 
 
-def _overlay(answer: _Answer) -> "Picture":
+def _overlay(answers: Sequence[_Answer]) -> "Picture":
+    """One object: prompt and mask side by side. Several: all of them on the photo."""
     try:
-        from mobilesam.inference.drawing import draw_masks
+        from mobilesam.inference.drawing import draw_answer, draw_masks
     except ImportError as error:
         raise _missing("--overlay draws as the report does", error.name or "a library") from None
+    import numpy as np
+    from PIL import Image
 
+    first = answers[0]
+    if len(answers) > 1:
+        pixels = first.pixels
+        for answer in answers:
+            side = max(pixels.shape[:2])
+            drawn = draw_answer(pixels, answer.prompt, answer.mask, max_side=side)
+            pixels = np.asarray(drawn)
+        return Image.fromarray(pixels)
     smallest, largest = OVERLAY_SIDES
-    side = min(largest, max(smallest, *answer.mask.shape))
-    masks = [answer.mask]
-    return draw_masks(answer.pixels, answer.prompt, masks, titles=[answer.engine], max_side=side)
+    side = min(largest, max(smallest, *first.mask.shape))
+    return draw_masks(
+        first.pixels, first.prompt, [first.mask], titles=[first.engine], max_side=side
+    )
 
 
 def _missing(what: str, library: str) -> MissingDependencyError:

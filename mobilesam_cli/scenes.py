@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
-from mobilesam_cli.options import Quiet, require_writable_folder
+from mobilesam_cli.options import (
+    MaxPixels,
+    Quiet,
+    require_writable_folder,
+)
 
 
 def scenes(
@@ -21,6 +25,7 @@ def scenes(
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other scenes.")] = 0,
     side: Annotated[int, typer.Option(min=64, help="Longer side in pixels.")] = 1024,
+    max_pixels: MaxPixels = None,
     quiet: Quiet = False,
 ) -> None:
     """Compose photos of pasted shapes and cut-out objects, with their masks.

@@ -10,10 +10,13 @@ from mobilesam.errors import InputError
 from mobilesam_cli.options import (
     ImageSize,
     Json,
+    MaxPixels,
     Photos,
     SkipUnusable,
     Threads,
     Weights,
+    WeightsKey,
+    keyed,
     print_json,
     require_inputs,
     require_writable_folder,
@@ -46,6 +49,7 @@ def search(
         int | None, typer.Option(min=1, help="Search on so many at most.", show_default="all")
     ] = None,
     weights: Weights = "demo",
+    weights_key: WeightsKey = None,
     image_size: ImageSize = 1024,
     work: Annotated[
         Path, typer.Option(help="Folder for float32 files, trials and the bundle.")
@@ -54,6 +58,7 @@ def search(
         Path | None, typer.Option(help="The scheme file.", show_default="WORK/mixed.toml")
     ] = None,
     threads: Threads = None,
+    max_pixels: MaxPixels = None,
     skip_unusable: SkipUnusable = False,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +94,7 @@ def search(
         workbench(
             work,
             photos,
-            weights=weights,
+            weights=keyed(weights, weights_key) or weights,
             image_size=image_size,
             progress=progress,
             threads=threads,
@@ -106,7 +111,7 @@ def search(
     confirmed = confirm(
         out,
         work,
-        weights=weights,
+        weights=keyed(weights, weights_key) or weights,
         image_size=image_size,
         images=confirm_images,
         skip_unusable=skip_unusable,

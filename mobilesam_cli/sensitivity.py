@@ -9,10 +9,13 @@ import typer
 from mobilesam_cli.options import (
     ImageSize,
     Json,
+    MaxPixels,
     Photos,
     SkipUnusable,
     Threads,
     Weights,
+    WeightsKey,
+    keyed,
     listed,
     print_json,
     require_inputs,
@@ -35,12 +38,14 @@ def sensitivity(
         int | None, typer.Option(min=1, help="Use so many photos at most.", show_default="all")
     ] = None,
     weights: Weights = "demo",
+    weights_key: WeightsKey = None,
     image_size: ImageSize = 1024,
     work: Annotated[
         Path, typer.Option(help="Folder for float32 files and trials; goes on where it was.")
     ] = Path("search"),
     plot: Annotated[Path | None, typer.Option(help="Also write the plot, .svg.")] = None,
     threads: Threads = None,
+    max_pixels: MaxPixels = None,
     skip_unusable: SkipUnusable = False,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +70,7 @@ def sensitivity(
         workbench(
             work,
             photos,
-            weights=weights,
+            weights=keyed(weights, weights_key) or weights,
             image_size=image_size,
             progress=progress,
             threads=threads,

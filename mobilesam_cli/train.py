@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
-from mobilesam_cli.options import Quiet, require_writable_folder
+from mobilesam_cli.options import (
+    MaxPixels,
+    Quiet,
+    require_writable_folder,
+)
 
 Recipe = Annotated[Path, typer.Argument(help="TOML file of the run.", show_default=False)]
 RunFolderOption = Annotated[
@@ -25,6 +29,7 @@ def train(
     out: RunFolderOption = Path("runs/train"),
     workers: Workers = 1,
     stop_after: StopAfter = None,
+    max_pixels: MaxPixels = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a model from masks, and write its weights.

@@ -6,21 +6,25 @@ from pathlib import Path
 
 from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import BundleError
+from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.bundles import BundleSource, open_bundles
 from parity.cases import default_photos
-from parity.cost.measure import measure_bundle, measure_reference
+from parity.cost.load import BUSY_CORES
+from parity.cost.measure import bundle_job, measure_in_turns, reference_job, steps
 from parity.gallery import draw_gallery, first_answers
 from parity.image_folder import folder_photos
 from parity.judging import BundleRun, check_run, empty_report, judge_run
+from parity.naming import Named, distinct_names
 from parity.origin import Origin
 from parity.photos import stored_photos
 from parity.references import reference_answers
 from parity.report import Report
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
+from parity.weight_audit.run import audit_bundle
 
 
 def compare(
@@ -104,10 +108,11 @@ def compare(
                     report.gallery |= first_answers(answers)
                 for run in intact:
                     judge_run(judged[run], run, answers, threads, compute_units, shown)
+                    audit_bundle(judged[run], run.bundle, run.runtime, model)
         report.unusable_images = photos.unusable
         report.bundles = [judged[run] for run in runs]
         if measure:
-            _measure(report, runs, next(iter(models)), threads, compute_units, shown)
+            _measure(report, runs, *next(iter(models.items())), threads, compute_units, shown)
     return report
 
 
@@ -121,24 +126,34 @@ def _measure(
     report: Report,
     runs: Sequence[BundleRun],
     origin: Origin,
+    model: MobileSAM,
     threads: int | None,
     compute_units: str | None,
     shown: Progress,
 ) -> None:
     """Add what loading and running costs, where a bundle could be run at all."""
-    runnable = [(run, own) for run, own in zip(runs, report.bundles, strict=True) if own.cases]
-    with shown.task("latency and memory", 1 + len(runnable)) as step:
-        step("PyTorch")
-        try:
-            report.reference = measure_reference(
-                origin.weights, origin.variant, origin.image_size, threads
-            )
-        except BundleError as error:  # the verdicts stand without it
-            report.machine["PyTorch's latency"] = f"not measured: {error}"
-        for run, own in runnable:
-            step(f"{run.bundle.name} on {run.runtime}")
-            try:
-                own.measurements = measure_bundle(run.bundle, run.runtime, threads, compute_units)
-            except BundleError as error:
-                own.verdict = "FAIL"
-                own.reasons.append(f"could not be measured: {error}")
+    names = distinct_names([Named(own.bundle, own.path) for own in report.bundles])
+    runnable = [
+        (own, bundle_job(run.bundle, run.runtime, compute_units, f"{name} on {run.runtime}"))
+        for run, own, name in zip(runs, report.bundles, names, strict=True)
+        if own.cases
+    ]
+    reference = reference_job(origin.taken(model), origin.variant, origin.image_size)
+    jobs = [reference, *(job for _, job in runnable)]
+    with shown.task("latency and memory", steps(len(jobs))) as step:
+        costs = measure_in_turns(jobs, threads, step=step)
+    if isinstance(costs.found[0], BundleError):  # the verdicts stand without it
+        report.machine["PyTorch's latency"] = f"not measured: {costs.found[0]}"
+    else:
+        report.reference = costs.found[0]
+    for (own, _), taken in zip(runnable, costs.found[1:], strict=True):
+        if isinstance(taken, BundleError):
+            own.verdict = "FAIL"
+            own.reasons.append(f"could not be measured: {taken}")
+        else:
+            own.measurements = taken
+    if costs.others is not None and costs.others > BUSY_CORES:
+        report.warnings.append(
+            f"While latencies were measured, other programs kept {costs.others:.1f} of this "
+            "machine's cores busy: the times are longer and less certain than on an idle one."
+        )

@@ -69,10 +69,19 @@ def _draw(runner: Runner, photo: ShippedPhoto) -> GalleryPhoto:
     )
 
 
+def _is_strip(reference: PhotoReference) -> bool:
+    sides = reference.cases[0].frame.original_size
+    return max(sides) > 6 * min(sides)
+
+
 def first_answers(references: Sequence[PhotoReference]) -> dict[str, str]:
-    """The reference's four masks of the first prompt of a few photos, title to data URI."""
+    """The reference's four masks of the first prompt of a few photos, title to data URI.
+
+    Strips are left out where there is anything else: they show nothing at the size of a picture.
+    """
     pictures = {}
-    for reference in references[:FIRST_ANSWERS]:
+    drawn = [reference for reference in references if not _is_strip(reference)]
+    for reference in (drawn or references)[:FIRST_ANSWERS]:
         pixels = read_pixels(reference.photo)
         if pixels is None:
             continue

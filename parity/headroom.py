@@ -1,14 +1,18 @@
 """How near the values inside a float16 program come to an overflow."""
 
 import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from converters.modules import HIDDEN
 from mobilesam.runtimes.base import Arrays, BundleRunner
+from parity.cases import Case
 from parity.references import PhotoReference
-from parity.schema import Headroom, OpRange
+from parity.schema import CaseMetrics, EncoderMetrics, Headroom, OpRange
 
 HALF_MAX = 65504.0
 """The largest float16."""
@@ -36,33 +40,89 @@ def largest_of(value: Tensor) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def measure_headroom(runner: BundleRunner, reference: PhotoReference) -> list[Headroom]:
-    """The largest values of each op on one photo with its first prompt.
+def op_range(name: str, value: Tensor) -> OpRange:
+    """The largest |value| that an op gave, see :func:`largest_of`, and whether it overflowed."""
+    largest = largest_of(value)
+    overflow: Literal["infinity", "not a number"] | None = None
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        overflow = "infinity" if bool(torch.isinf(value).any()) else "not a number"
+    elif largest is not None and largest > HALF_MAX:
+        overflow = "infinity"  # of a runner that hands values over before they are rounded
+    bits = headroom_bits(largest)
+    return OpRange(name=name, largest=largest, headroom_bits=bits, overflow=overflow)
+
+
+class Asked(NamedTuple):
+    """What a component is watched on: a photo, and the place of the case the decoder is given."""
+
+    reference: PhotoReference
+    case: int = 0
+
+
+def telling(
+    answers: Sequence[PhotoReference],
+    encoder: Sequence[EncoderMetrics],
+    cases: Sequence[CaseMetrics],
+) -> dict[str, Asked]:
+    """What shows an overflow, by component: where outputs were not finite, else the first photo.
 
     Args:
-        runner: opened, with both components.
-        reference: the photo; the decoder is fed PyTorch's embedding.
+        answers: the photos.
+        encoder, cases: what the bundle's outputs were found to be.
+
+    Returns:
+        Nothing where no photo was judged.
+    """
+    judged = {each.image: each.finite for each in encoder}
+    photos = [each for each in answers if each.photo.name in judged]
+    if not photos:
+        return {}
+    broken = {(each.image, each.prompt) for each in cases if each.stage == "decoder"} - {
+        (each.image, each.prompt) for each in cases if each.stage == "decoder" and each.finite
+    }
+    decoded = [
+        Asked(each, place)
+        for each in photos
+        for place, case in enumerate(each.cases)
+        if (case.image, case.name) in broken
+    ]
+    encoded = [Asked(each) for each in photos if not judged[each.photo.name]]
+    first = Asked(photos[0])
+    return {"encoder": (encoded or [first])[0], "decoder": (decoded or [first])[0]}
+
+
+def measure_headroom(runner: BundleRunner, asked: Mapping[str, Asked]) -> list[Headroom]:
+    """The largest values of each op, and which overflow, on one photo and one prompt.
+
+    Args:
+        runner: opened.
+        asked: by component, see :func:`telling`; the decoder is fed PyTorch's embedding.
 
     Returns:
         One entry a component; none where the runner cannot look inside, or nothing is float16.
     """
-    case = reference.cases[0]
-
-    def image() -> Arrays:
-        return runner.prepare_image(reference.photo.pixels())
-
-    def prompt() -> Arrays:
-        packed = runner.prepare_prompt(case.prompt, case.frame)
-        return {"image_embeddings": reference.embedding(), **packed}
-
     found = []
     for component in runner.components:
+        if component not in asked:
+            continue
+        reference, place = asked[component]
+        case = reference.cases[place]
         ops: list[OpRange] = []
 
         def note(name: str, value: Tensor, ops: list[OpRange] = ops) -> None:
-            largest = largest_of(value)
-            ops.append(OpRange(name=name, largest=largest, headroom_bits=headroom_bits(largest)))
+            ops.append(op_range(name, value))
 
-        if runner.watch_half(component, image if component == "encoder" else prompt, note):
-            found.append(Headroom(component=component, image=case.image, ops=ops))
+        prepare = partial(_image if component == "encoder" else _prompt, runner, reference, case)
+        if runner.watch_half(component, prepare, note):
+            own = Headroom(component=component, image=case.image, prompt=case.name, ops=ops)
+            found.append(own)
     return found
+
+
+def _image(runner: BundleRunner, reference: PhotoReference, _: Case) -> Arrays:
+    return runner.prepare_image(reference.photo.pixels())
+
+
+def _prompt(runner: BundleRunner, reference: PhotoReference, case: Case) -> Arrays:
+    packed = runner.prepare_prompt(case.prompt, case.frame)
+    return {"image_embeddings": reference.embedding(), **packed}

@@ -19,8 +19,9 @@ from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity.cases import DEGENERATE_RULE
 from parity.checks import checks, equality, reasons
+from parity.description import description_differences
 from parity.findings import Findings, compare_runner
-from parity.headroom import measure_headroom
+from parity.headroom import measure_headroom, telling
 from parity.photos import PhotoSet, read_pixels
 from parity.references import PhotoReference
 from parity.report import Report
@@ -78,10 +79,8 @@ def judge_opened(
         with opened() as runner, shown.task(title, len(answers)) as step:
             report.engine = runner.engine
             findings = judge_runner(report, runner, answers, row, step)
-            judged = {metrics.image for metrics in findings.encoder}
-            first = next((each for each in answers if each.photo.name in judged), None)
-            if first is not None:
-                report.headroom = measure_headroom(runner, first)
+            shown_on = telling(answers, findings.encoder, findings.cases)
+            report.headroom = measure_headroom(runner, shown_on)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
         report.reasons.append(f"could not be run: {error or type(error).__name__}")
@@ -128,7 +127,9 @@ def _integrity(run: BundleRun, model: Weighted) -> list[Check]:
     stated = bundle.manifest.weights.sha256
     actual = model.weights.sha256 if model.weights else ""
     other = "" if stated == actual else f"exported from {stated[:12]}…, reference is {actual[:12]}…"
-    return [*made, equality("weights_digest", "integrity", int(stated != actual), 0, other)]
+    made.append(equality("weights_digest", "integrity", int(stated != actual), 0, other))
+    said = [*description_differences(bundle, run.runtime, altered)]
+    return [*made, equality("description", "integrity", len(said), 0, "; ".join(said))]
 
 
 def _empty_bundle_report(run: BundleRun) -> BundleReport:

@@ -101,11 +101,20 @@ class Check(ReportRecord):
 
 
 class Timing(ReportRecord):
-    """Seconds of one component after warm-up."""
+    """Seconds of one component after warm-up.
+
+    Attributes:
+        rounds_s: median of each round, in which every component of its batch ran once in turn, so
+            that the rounds of two of a batch can be compared one by one; empty where it was timed
+            alone, and in reports older than 1.4.
+        batch: components with the same number took turns.
+    """
 
     median_s: float
     p90_s: float
     runs: int
+    rounds_s: list[float] = []
+    batch: int | None = None
 
 
 class Measurement(ReportRecord):
@@ -125,26 +134,64 @@ class Measurement(ReportRecord):
 class OpRange(ReportRecord):
     """The largest |value| that an op of a float16 file gives; see ``parity.headroom``.
 
-    Both figures are null of integers, where a value is not finite, and where all are zero.
+    Both figures are null of integers, where a value is not finite, and ``headroom_bits`` also where
+    all are zero. ``overflow`` says what the op gave instead of numbers that float16 can hold; null
+    where it gave none, and in reports older than 1.4.
     """
 
     name: str
     largest: float | None
     headroom_bits: float | None
+    overflow: Literal["infinity", "not a number"] | None = None
 
 
 class Headroom(ReportRecord):
-    """How near the ops of one float16 file come to an overflow, on one image, in their order."""
+    """How near the ops of one float16 file come to an overflow, on one image, in their order.
+
+    The image, and of a decoder the prompt, is one whose outputs were not finite if there is such.
+    """
 
     component: Literal["encoder", "decoder"]
     image: str
+    prompt: str = ""
+    """Empty in reports older than 1.4."""
     ops: list[OpRange]
 
     @property
+    def overflowed(self) -> list[OpRange]:
+        """The ops that gave infinity or not-a-number; the first is where the overflow began."""
+        return [op for op in self.ops if op.overflow is not None]
+
+    @property
     def least(self) -> OpRange | None:
-        """The op with the least headroom."""
+        """The op with the least headroom: the first that overflowed, if any did."""
+        if self.overflowed:
+            return self.overflowed[0]
         known = [op for op in self.ops if op.headroom_bits is not None]
         return min(known, key=lambda op: op.headroom_bits or 0.0, default=None)
+
+
+class WeightAudit(ReportRecord):
+    """The constants of one component's file held against PyTorch's parameters.
+
+    Attributes:
+        parameters: elements of all parameters that act on the answer.
+        accounted: of those whose constants were found in the file.
+        missing: what was not found, by name.
+        wrong: a sentence for each tensor that is not within what its storage may round.
+        excess: the largest error over what is allowed, at most 1 where all is right.
+        where: the tensor with it.
+        left_out: why nothing was audited; empty where it was.
+    """
+
+    component: Literal["encoder", "decoder"]
+    parameters: int = 0
+    accounted: int = 0
+    missing: list[str] = []
+    wrong: list[str] = []
+    excess: Number = 0.0
+    where: str = ""
+    left_out: str = ""
 
 
 class BundleReport(ReportRecord):
@@ -171,6 +218,8 @@ class BundleReport(ReportRecord):
     measurements: list[Measurement] = []
     headroom: list[Headroom] = []
     """Of float16 files, where the runtime can be looked into."""
+    weight_audits: list[WeightAudit] = []
+    """Of each component; empty in a report of answers that came from another machine."""
     worst_case: str | None = None
     worst_picture: str | None = None
     """The worst case drawn, as a data URI: photo with prompt, reference mask, exported mask."""
@@ -180,16 +229,20 @@ class Tradeoff(ReportRecord):
     """What one bundle on one runtime costs, and what it gives up; see ``parity.report.tradeoff``.
 
     Attributes:
+        bundle: its name; with its folder where another bundle has the same target and scheme.
         size_mb: encoder and decoder, in 10^6 bytes.
         mask_iou: mean, end to end, over all masks that are not degenerate.
         drop: 1 - mask_iou.
         human_drop: mean IoU with human-made masks of the reference's shown masks minus that of the
             export's, over the same cases, end to end; negative where the export is the nearer.
         encoder_s: median; null if it was not measured, or says nothing of a device.
-        slower: a quantized encoder's median over the fp32 one's, where it is above 1.
+        slower: a quantized encoder's median over the fp32 one's, where it is longer by more than
+            the measurement can be off.
+        slower_low, slower_high: the interval that ``slower`` lies in.
         on_size_front, on_latency_front: whether none that passes is better in one and at least
             equal in the other of cost and mask_iou. What fails is on neither, what is slower than
-            fp32 never on that of latency.
+            fp32 never on that of latency. Latencies that differ by no more than the measurement
+            can be off are equal.
     """
 
     bundle: str
@@ -200,6 +253,8 @@ class Tradeoff(ReportRecord):
     human_drop: float | None = None
     encoder_s: float | None = None
     slower: float | None = None
+    slower_low: float | None = None
+    slower_high: float | None = None
     on_size_front: bool = False
     on_latency_front: bool = False
 
@@ -254,6 +309,8 @@ class ReportData(ReportRecord):
     images: list[str]
     unusable_images: list[UnusableImage] = []
     """Photos of the folder that could not be used, so that nothing was judged on them."""
+    warnings: list[str] = []
+    """What this run cannot tell, a sentence each: faults that no photo shows, a busy machine."""
     prompt_types: list[str]
     degenerate_rule: str
     thresholds_file: str

@@ -13,7 +13,7 @@ import torch
 import typer.main
 from PIL import Image
 
-from converters.lookup import markdown_table, refused_table, tick_table
+from converters.lookup import least_tested_table, markdown_table, refused_table, tick_table
 from mobilesam.bundle.contract import COMPONENTS, Contract, TensorSpec, pack_prompt
 from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import make_prompt
@@ -39,6 +39,7 @@ def python_snippets(path: Path) -> list[str]:
     ("document", "name", "table"),
     [
         ("README.md", "ticks", tick_table),
+        ("README.md", "least tested", least_tested_table),
         ("docs/targets.md", "schemes", markdown_table),
         ("docs/quantization.md", "refused", refused_table),
     ],

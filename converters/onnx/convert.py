@@ -9,19 +9,20 @@ from filelock import FileLock
 from torch import nn
 
 from converters.base import LICENCE, Conversion, TensorInfo
+from converters.kept import looked_up
+from converters.modules import DecoderModule
+from converters.onnx.folding import fold
 from converters.onnx.half import to_half
+from converters.onnx.options import ONNXOptions, onnx_options
 from converters.onnx.quantization import SCHEMES, quantize
-from converters.onnx.tables import shrink_tables
-from converters.spec import ExportSpec, TargetOptions
+from converters.onnx.tables import IMAGE_POSITION, shrink_tables
+from converters.spec import ExportSpec
 from mobilesam import __version__
 from mobilesam.errors import ExportError
 from mobilesam.files import write_whole
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
-
-OPSET = 20
-"""The first with a Gelu operation of its own."""
 
 NOTES = ("pkg.torch.onnx.name_scopes",)
 """What is kept of the exporter's notes on each node: the layer it comes from. Its stack traces
@@ -30,23 +31,34 @@ would be a 20th of a quantized file, and tell the paths of the machine it was ma
 ALLOWED_DOMAINS = ("", "ai.onnx")
 
 
-Options = TargetOptions
+Options = ONNXOptions
 
 
 def settings(spec: ExportSpec) -> dict[str, str]:
     """The operator set."""
-    return {"opset": str(OPSET)}
+    return {"opset": str(onnx_options(spec).opset)}
+
+
+def prepare(module: nn.Module, scheme: str) -> nn.Module:
+    """Change a contract's module, in place, into the one that is converted."""
+    if isinstance(module, DecoderModule):
+        module.keep = looked_up
+    return module
 
 
 def convert(job: Conversion) -> None:
     """Export, quantize if the scheme says so, document, check, save."""
     import onnx
 
+    prepare(job.module, job.scheme)
     if job.scheme == "fp16":
         model = _export(job, to_half(job.module))
     else:
         model = onnx.load(str(_float_file(job)))
-    if job.scheme in SCHEMES:
+    quantized = job.scheme in SCHEMES
+    # There the table is written as what it is computed from.
+    fold(model, kept=(IMAGE_POSITION,) if quantized else ())
+    if quantized:
         shrink_tables(model, job)
         model = quantize(model, job)
     _document(model, job)
@@ -69,7 +81,7 @@ def _export(job: Conversion, module: nn.Module) -> "ModelProto":
         job.inputs,
         input_names=[spec.name for spec in job.signature.inputs],
         output_names=[spec.name for spec in job.signature.outputs],
-        opset_version=OPSET,
+        opset_version=onnx_options(job.spec).opset,
         dynamo=True,
         optimize=True,
         external_data=False,
@@ -99,7 +111,9 @@ def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence
 
 
 def _document(model: "ModelProto", job: Conversion) -> None:
-    """Descriptions, names of axes, provenance; of the exporter's notes only :data:`NOTES`."""
+    """Descriptions, names of axes, versions, provenance; of the exporter's notes :data:`NOTES`."""
+    from onnx.helper import find_min_ir_version_for
+
     for node in model.graph.node:
         notes = [entry for entry in node.metadata_props if entry.key in NOTES]
         del node.metadata_props[:]
@@ -108,6 +122,7 @@ def _document(model: "ModelProto", job: Conversion) -> None:
     opsets = [o for o in model.opset_import if o.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(opsets)
+    model.ir_version = find_min_ir_version_for(opsets)
     model.producer_name = "mobilesam-export"
     model.producer_version = __version__
     model.doc_string = f"{job.title}. Licence of the weights: {job.spec.weights.licence}."

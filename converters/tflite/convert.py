@@ -8,8 +8,11 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from converters.base import Conversion, TensorInfo
+from converters.kept import bounded
+from converters.modules import DecoderModule
 from converters.spec import ExportSpec, TargetOptions
 from converters.tflite.constants import shrink_constants
+from converters.tflite.versions import stamped
 from mobilesam.errors import ExportError
 from mobilesam.files import written_whole
 from mobilesam.model.prompt_encoder import PositionEncoding
@@ -42,6 +45,13 @@ def settings(spec: ExportSpec) -> dict[str, str]:
     return {}
 
 
+def prepare(module: nn.Module, scheme: str) -> nn.Module:
+    """Change a contract's module, in place, into the one that is converted."""
+    if isinstance(module, DecoderModule):
+        module.keep = bounded
+    return module
+
+
 def convert(job: Conversion) -> None:
     """Convert to float32; then store weights as float16, or quantize."""
     from converters.tflite.quantization import PLANS, calibrated, quantized
@@ -55,7 +65,7 @@ def convert(job: Conversion) -> None:
         if job.calibration is not None:
             samples = job.calibration.samples(job.component)
             ranges = calibrated(content, samples, job.signature.name, job.calibration.method)
-        content = quantized(content, job.spec.plan or PLANS[job.scheme], ranges)
+        content = stamped(quantized(content, job.spec.plan or PLANS[job.scheme], ranges))
     path.write_bytes(content)
 
 
@@ -93,6 +103,7 @@ def _float_file(job: Conversion) -> Path:
         if not path.exists():
             import litert_torch
 
+            prepare(job.module, job.scheme)
             named = _Named(job.module, [spec.name for spec in job.signature.outputs]).eval()
             model = litert_torch.signature(
                 job.signature.name, named, sample_kwargs=job.example

@@ -17,8 +17,9 @@ from mobilesam.model.point_labels import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 if TYPE_CHECKING:  # a process that runs exported files has no need of torch
     from mobilesam.model.sam import MobileSAM
 
-CONTRACT_VERSION = "1.0"
-"""Major version changes break readers; a reader accepts its own major version only."""
+CONTRACT_VERSION = "1.1"
+"""Major version changes break readers; a reader accepts its own major version only. Minor ones are
+of what a manifest says: since 1.1 a scheme's meaning is word for word that of the table."""
 
 InputVariant = Literal["pixels", "normalized"]
 INPUT_VARIANTS: tuple[InputVariant, ...] = ("pixels", "normalized")

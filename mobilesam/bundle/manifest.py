@@ -15,6 +15,7 @@ from mobilesam.bundle.contract import (
     Signature,
     shapes_of,
 )
+from mobilesam.bundle.paths import require_inside
 from mobilesam.errors import BundleError
 from mobilesam.files import sha256_of
 from mobilesam.validation import first_problem
@@ -90,13 +91,21 @@ class FileRecord(Record):
 
 
 class WeightsRecord(Record):
-    """Where the weights came from."""
+    """Where the weights came from.
+
+    Attributes:
+        name: "demo", "official" or the file's name.
+        source: path or address of the file.
+        sha256: of the tensors, as :func:`mobilesam.weights.checkpoints.tensors_sha256` defines it.
+        key: where in the file they lie, if it holds several complete sets.
+    """
 
     name: str
     source: str
     sha256: str
     licence: str
     description: str
+    key: str = ""
 
 
 class SchemeRecord(Record):
@@ -107,7 +116,12 @@ class SchemeRecord(Record):
 
 
 class Manifest(Record):
-    """Everything needed to run and judge the bundle without the code that made it."""
+    """Everything needed to run and judge the bundle without the code that made it.
+
+    Attributes:
+        least_tested: name of each runtime to its oldest version on which such files gave right
+            masks; empty in bundles that are older than this field.
+    """
 
     contract_version: str
     target: str
@@ -127,6 +141,7 @@ class Manifest(Record):
     weights: WeightsRecord
     calibration: dict[str, str] | None = None
     options: dict[str, str] = {}
+    least_tested: dict[str, str] = {}
     tools: dict[str, str]
     export_key: str
     licence: str
@@ -151,7 +166,8 @@ class BundleFolder:
         path: the folder that holds ``manifest.json``.
 
     Raises:
-        BundleError: no manifest, a malformed one, or one of a newer contract.
+        BundleError: no manifest, a malformed one, one of a newer contract, or one with a file path
+            that leaves the folder.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -172,7 +188,8 @@ class BundleFolder:
         """Path of the artefact of a component for a runtime.
 
         Raises:
-            BundleError: the manifest has none, or it is missing.
+            BundleError: the manifest has none, it is missing, or is a symbolic link out of the
+                bundle.
         """
         return self._existing(self.record(component, runtime))
 
@@ -237,7 +254,7 @@ class BundleFolder:
         ]
 
     def _existing(self, record: FileRecord) -> Path:
-        path = self.path / record.path
+        path = require_inside(self.path, record.path)
         if not path.exists():
             raise BundleError(f"'{path}' is missing, export the bundle again")
         return path
@@ -261,7 +278,8 @@ def _read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_NAME}")
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        raw = json.loads(text, object_pairs_hook=_without_repetition)
         version = str(raw["contract_version"])
         major = int(version.split(".")[0])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -272,9 +290,26 @@ def _read_manifest(folder: Path) -> Manifest:
             + ("update mobilesam-export" if major > 1 else "export the bundle again")
         )
     try:
-        return Manifest.model_validate(raw)
+        manifest = Manifest.model_validate_json(text, strict=True)
     except ValidationError as error:
         where, said = first_problem(error)
         raise BundleError(
             f"{path} is malformed at '{where}': {said.lower()}; export the bundle again"
         ) from None
+    for record in manifest.files:
+        require_inside(folder, record.path)
+    return manifest
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of a JSON file; one reader would take the first of two equal keys, one the last.
+
+    Raises:
+        ValueError: a key occurs twice.
+    """
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"'{key}' is in it twice")
+        found[key] = value
+    return found

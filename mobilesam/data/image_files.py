@@ -1,11 +1,17 @@
 """Folders of images, and text files that name some of them."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from mobilesam.errors import InputError
+from mobilesam.inference.images import HEIF_SUFFIXES, reads_heif
+
+_LOG = logging.getLogger(__name__)
+_SIDE_FILES = ("manifest.json", "thumbs.db", "desktop.ini")
+_FEW = 5  # files named in a note before "and N more"
 
 
 def require_folder(folder: Path) -> None:
@@ -14,18 +20,61 @@ def require_folder(folder: Path) -> None:
         raise InputError(f"{folder} is not a folder of images")
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Files of a folder that Pillow can open by their extension, sorted.
+def image_files(folder: Path, *, readable: bool = False) -> list[Path]:
+    """Photos of a folder, by their extension, sorted; what else lies there is logged.
+
+    HEIC photos are among them even where they cannot be read, so that a run says so.
+
+    Args:
+        folder: of photos.
+        readable: leave out, and log, files that Pillow cannot open; they are not decoded.
 
     Raises:
-        InputError: there is no such folder, or no image in it.
+        InputError: there is no such folder, or no such image in it.
     """
     require_folder(folder)
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in known)
+    known |= set(HEIF_SUFFIXES)
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    files = [path for path in files if path.name.lower() not in _SIDE_FILES]
+    paths = [path for path in files if path.suffix.lower() in known]
+    if readable:
+        heif = reads_heif()
+        paths = [path for path in paths if _opens(path, heif=heif)]
+    others = [path.name for path in files if path not in paths]
     if not paths:
-        raise InputError(f"{folder} has no image files in it")
+        which = f": {_some(others)} cannot be read" if others and readable else ""
+        raise InputError(f"{folder} has no image files in it{which}{_about_heif(others)}")
+    if others:
+        _LOG.warning(
+            "left out %d of %d files in '%s', which are no photos that can be read: %s%s",
+            len(others), len(files), folder, _some(others), _about_heif(others) if readable else "",
+        )  # fmt: skip
     return paths
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
+
+
+def _about_heif(names: list[str]) -> str:
+    if not any(name.lower().endswith(HEIF_SUFFIXES) for name in names) or reads_heif():
+        return ""
+    return '; HEIC photos need pillow-heif: pip install "mobilesam-export[heif]"'
+
+
+def _opens(path: Path, *, heif: bool) -> bool:
+    """Whether Pillow recognises a file; one that is too large is for whoever reads it to refuse."""
+    if path.suffix.lower() in HEIF_SUFFIXES and not heif:
+        return False
+    try:
+        with Image.open(path):
+            return True
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return True
+    except Exception:  # a parser may fail in any way on a damaged header
+        return False
 
 
 def read_names(path: Path) -> list[str]:

@@ -14,13 +14,24 @@ What happens to each kind of image:
 """
 
 import os
+import re
 import warnings
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mobilesam.errors import ImageError
+
+MAX_PIXELS_VARIABLE = "MOBILESAM_MAX_PIXELS"
+"""Environment variable with the most pixels that a photo may have; processes inherit it."""
+
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+"""Of photos as iPhones take them, which Pillow reads with pillow-heif alone."""
+
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 MIN_SIDE = 2
 """The smallest side in pixels: below it, there is nothing to segment."""
@@ -32,15 +43,30 @@ ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray
 """What `load_image` accepts."""
 
 
+def allow_pixels(count: int) -> None:
+    """Let photos have so many pixels, here and in processes started from here."""
+    os.environ[MAX_PIXELS_VARIABLE] = str(count)
+    Image.MAX_IMAGE_PIXELS = count
+
+
+def reads_heif() -> bool:
+    """Whether HEIC photos can be read: pillow-heif is installed, and is registered with Pillow."""
+    if find_spec("pillow_heif") is None:
+        return False
+    import_module("pillow_heif").register_heif_opener()  # again is harmless
+    return True
+
+
 def load_image(source: ImageSource) -> np.ndarray:
     """Read an image as a contiguous HxWx3 uint8 array, RGB, 0-255, upright.
 
     `source` is a path, a PIL image, or a uint8 array of shape HxWx3 (RGB), HxW, HxWx1 or HxWx4
     (RGBA, alpha dropped). A returned array may share memory with an array given.
 
-    Raises `ImageError` for a file that is missing, a directory, empty, truncated or not an
-    image; for more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (89,478,485 unless changed; a
-    decompression bomb); for a side under 2 pixels; and for an array of another dtype or shape.
+    Raises `ImageError` for a file that is missing, a directory, empty, truncated or not an image;
+    for a HEIC photo without pillow-heif; for more pixels than ``MOBILESAM_MAX_PIXELS`` or
+    ``PIL.Image.MAX_IMAGE_PIXELS`` (89,478,485 unless changed; a decompression bomb); for a side
+    under 2 pixels; and for an array of another dtype or shape.
     """
     if isinstance(source, np.ndarray):
         pixels = _from_array(source)
@@ -89,12 +115,17 @@ def _from_file(path: Path, name: str) -> np.ndarray:
             raise ImageError(
                 f"The image file {name} is empty (0 bytes); give a JPEG, PNG or other image."
             )
+        if _is_heif(path) and not reads_heif():
+            raise ImageError(
+                f"{name} is a HEIC photo, which needs pillow-heif: "
+                f'pip install "mobilesam-export[heif]", or convert it to JPEG.'
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 return _decode(image, name)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise _bomb(name) from error
+        raise _bomb(name, error) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name} is not an image in a format that Pillow can read (JPEG, PNG, WebP, TIFF, ...)."
@@ -105,6 +136,12 @@ def _from_file(path: Path, name: str) -> np.ndarray:
         raise
     except Exception as error:  # a parser may fail in any way on a damaged header
         raise _damaged(name, error) from error
+
+
+def _is_heif(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
 def _decode(image: Image.Image, name: str) -> np.ndarray:
@@ -122,7 +159,7 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
     except ImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise _bomb(name) from error
+        raise _bomb(name, error) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, EOFError, ...
         raise _damaged(name, error) from error
 
@@ -178,8 +215,17 @@ def _damaged(name: str, error: Exception) -> ImageError:
     return ImageError(f"The image {name} is truncated or damaged and cannot be read ({reason}).")
 
 
-def _bomb(name: str) -> ImageError:
+def _bomb(name: str, error: Exception) -> ImageError:
+    own = re.search(r"\((\d+) pixels\)", str(error))
+    count = int(own[1]) if own else 0
+    has = f"{count:,} pixels, more than the {Image.MAX_IMAGE_PIXELS:,} that are allowed,"
+    if not count:
+        has = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     return ImageError(
-        f"The image {name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels and is refused as a "
-        f"decompression bomb; scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
+        f"The image {name} has {has} and is refused as a decompression bomb; scale it down, or "
+        f"allow more if you trust it: --max-pixels {count or 'N'}, or {MAX_PIXELS_VARIABLE}."
     )
+
+
+if os.environ.get(MAX_PIXELS_VARIABLE, "").isdigit():
+    allow_pixels(int(os.environ[MAX_PIXELS_VARIABLE]))

@@ -12,15 +12,10 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.errors import ImageError
+from mobilesam.model.normalization import PIXEL_MEAN, PIXEL_STD
 
 if TYPE_CHECKING:
     import torch
-
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-"""Mean of R, G, B on the 0-255 scale, subtracted before the encoder."""
-
-PIXEL_STD = (58.395, 57.12, 57.375)
-"""Standard deviation of R, G, B on the 0-255 scale, divided by after the mean."""
 
 MASK_THRESHOLD = 0.0
 """Mask logits above it are mask."""

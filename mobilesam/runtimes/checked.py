@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,25 @@ from mobilesam.bundle.manifest import TensorRecord
 from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes.base import Arrays, BundleRunner
 
-Shapes = Mapping[str, tuple[int | None, ...]]
-"""By name; None is a side that may vary."""
+if TYPE_CHECKING:
+    from torch import dtype as torch_dtype
+
+
+class TensorType(NamedTuple):
+    """What a tensor is, or is declared to be.
+
+    Attributes:
+        shape: None is a side that may vary.
+        dtype: as the contract names them, such as ``float32``; None where any will do, or where
+            the format does not say.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str | None = None
+
+
+TensorTypes = Mapping[str, TensorType]
+"""By name."""
 
 
 class CheckedRunner(BundleRunner):
@@ -66,7 +83,8 @@ class CheckedRunner(BundleRunner):
 
         Raises:
             InputError: the inputs are not the contract's, or the component was not loaded.
-            BundleError: the runtime failed, or the outputs are not the contract's.
+            BundleError: the runtime failed, or the outputs are not the contract's: a name, a
+                shape or a dtype differs.
         """
         signature = self.bundle.manifest.signatures[component]
         if component not in self._opened:
@@ -85,7 +103,7 @@ class CheckedRunner(BundleRunner):
             raise
         except Exception as error:  # native runtimes raise types of their own
             raise BundleError(f"{path} failed in {self.engine}: {first_line(error)}") from error
-        problem = difference(shapes_of(raw), signature.outputs)
+        problem = difference(types_of(raw), signature.outputs)
         if problem:
             raise BundleError(f"{path} does not answer as its manifest says: {problem}")
         return {spec.name: np.asarray(raw[spec.name], np.float32) for spec in signature.outputs}
@@ -106,7 +124,7 @@ class CheckedRunner(BundleRunner):
         """Torch outputs in the contract's order to arrays by name.
 
         Raises:
-            BundleError: not as many tensors as the contract has outputs.
+            BundleError: they are not the contract's outputs, in number, shape or dtype.
         """
         import torch  # only the runtimes that are torch load it: their memory is measured
 
@@ -119,16 +137,22 @@ class CheckedRunner(BundleRunner):
                 f"{path} does not answer as its manifest says: {len(specs)} tensor(s) were "
                 f"expected, {len(found)} value(s) came"
             )
-        return {spec.name: v.float().numpy() for spec, v in zip(specs, tensors, strict=True)}
+        named = {spec.name: value for spec, value in zip(specs, tensors, strict=True)}
+        types = {n: TensorType(tuple(v.shape), torch_name(v.dtype)) for n, v in named.items()}
+        problem = difference(types, specs)  # before NumPy, which lacks some of torch's dtypes
+        if problem:
+            path = self.bundle.file(component, self.name)
+            raise BundleError(f"{path} does not answer as its manifest says: {problem}")
+        return {name: value.numpy() for name, value in named.items()}
 
     def check_declared(
         self,
         component: Component,
         path: Path,
-        inputs: Shapes,
-        outputs: Shapes,
+        inputs: TensorTypes,
+        outputs: TensorTypes,
     ) -> None:
-        """Compare names and shapes that a file declares with the manifest's.
+        """Compare names, shapes and dtypes that a file declares with the manifest's.
 
         Raises:
             BundleError: they differ.
@@ -139,23 +163,38 @@ class CheckedRunner(BundleRunner):
             raise BundleError(f"{path} is not what its manifest says: {problem}")
 
 
-def shapes_of(arrays: Arrays) -> dict[str, tuple[int, ...]]:
-    """Shape of each array."""
-    return {name: tuple(np.shape(array)) for name, array in arrays.items()}
+def shapes_of(arrays: Arrays) -> dict[str, TensorType]:
+    """Shape of each array, which may be of any dtype."""
+    return {name: TensorType(tuple(np.shape(array))) for name, array in arrays.items()}
 
 
-def difference(found: Shapes, specs: Iterable[TensorRecord]) -> str:
+def types_of(arrays: Arrays) -> dict[str, TensorType]:
+    """Shape and dtype of each array."""
+    return {
+        name: TensorType(tuple(np.shape(array)), np.asarray(array).dtype.name)
+        for name, array in arrays.items()
+    }
+
+
+def torch_name(dtype: "torch_dtype") -> str:
+    """A dtype of torch as the contract names it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def difference(found: TensorTypes, specs: Iterable[TensorRecord]) -> str:
     """The first way in which tensors differ from what they should be; empty if they do not."""
     expected = {spec.name: spec for spec in specs}
     for name in expected:
         if name not in found:
             return f"'{name}' is missing, there is {', '.join(found) or 'nothing'}"
-    for name, shape in found.items():
+    for name, (shape, dtype) in found.items():
         if name not in expected:
             return f"'{name}' is not one of {', '.join(expected)}"
         if shape not in expected[name].shapes:
             wanted = " or ".join(str(list(each)) for each in expected[name].shapes)
             return f"'{name}' has shape {list(shape)}, not {wanted}"
+        if dtype is not None and dtype != expected[name].dtype:
+            return f"'{name}' is {dtype}, not {expected[name].dtype}"
     return ""
 
 

@@ -10,14 +10,15 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from coreml_evaluator import CoreMLProgram, Evaluation, ProgramError, TensorType
+from coreml_evaluator import CoreMLProgram, Evaluation, ProgramError
+from coreml_evaluator import TensorType as ProgramTensor
 from coreml_evaluator.reading import quiet
 from mobilesam.bundle.compute_units import COMPUTE_UNITS
 from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes.base import Arrays
-from mobilesam.runtimes.checked import CheckedRunner, torch_threads
+from mobilesam.runtimes.checked import CheckedRunner, TensorType, torch_threads
 
 with quiet():
     import coremltools as ct
@@ -87,14 +88,14 @@ class CoreMLRunner(CheckedRunner):
         with bundle_errors():
             program = CoreMLProgram(path, function)
         specs = self.bundle.manifest.signatures[component].inputs
+        declared = _types(program.inputs)
         # A flexible input is as the manifest says if it takes every shape that the manifest lists.
         flexible = {
-            spec.name: spec.shape
+            spec.name: TensorType(spec.shape, declared[spec.name].dtype)
             for spec in specs
             if spec.slot_counts and all(program.takes(spec.name, shape) for shape in spec.shapes)
         }
-        inputs = _shapes(program.inputs) | flexible
-        self.check_declared(component, path, inputs, _shapes(program.outputs))
+        self.check_declared(component, path, declared | flexible, _types(program.outputs))
         return program
 
     def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
@@ -133,5 +134,10 @@ class CoreMLRunner(CheckedRunner):
         return True
 
 
-def _shapes(tensors: tuple[TensorType, ...]) -> dict[str, tuple[int | None, ...]]:
-    return {tensor.name: tensor.shape for tensor in tensors}
+_DTYPES = {"fp16": "float16", "fp32": "float32"}
+"""Core ML's names of floats, as the contract has them; those of integers are the same."""
+
+
+def _types(tensors: tuple[ProgramTensor, ...]) -> dict[str, TensorType]:
+    """Of the file: a run gives float16 as float32."""
+    return {t.name: TensorType(t.shape, _DTYPES.get(t.dtype, t.dtype)) for t in tensors}

@@ -18,6 +18,10 @@ with warnings.catch_warnings():
     from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Method, Runtime, Verification
 
+SCALAR_TYPES = {0: "uint8", 1: "int8", 3: "int32", 4: "int64", 5: "float16", 6: "float32"}
+SCALAR_TYPES |= {7: "float64", 11: "bool", 15: "bfloat16"}
+"""Dtypes by ExecuTorch's numbers. Source: its ``schema/scalar_type.fbs``."""
+
 
 class ExecuTorchRunner(CheckedRunner):
     """The portable runtime with the backends the file was lowered to (XNNPACK)."""
@@ -41,12 +45,13 @@ class ExecuTorchRunner(CheckedRunner):
             found = ", ".join(sorted(program.method_names)) or "none"
             raise BundleError(f"{path} has no method '{signature.name}', only {found}")
         about = program.metadata(signature.name)
-        inputs = [tuple(about.input_tensor_meta(i).sizes()) for i in range(about.num_inputs())]
-        wanted = [spec.shape for spec in signature.inputs]
+        given = [about.input_tensor_meta(i) for i in range(about.num_inputs())]
+        inputs = [f"{SCALAR_TYPES.get(t.dtype(), '?')} {list(t.sizes())}" for t in given]
+        wanted = [f"{spec.dtype} {list(spec.shape)}" for spec in signature.inputs]
         if inputs != wanted:
             raise BundleError(
-                f"{path} is not what its manifest says: its inputs have the shapes {inputs}, not "
-                f"{wanted}"
+                f"{path} is not what its manifest says: it takes {', '.join(inputs)}, not "
+                f"{', '.join(wanted)}"
             )
         return program.load_method(signature.name)
 

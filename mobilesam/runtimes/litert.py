@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from mobilesam.bundle.contract import Component
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.base import Arrays
-from mobilesam.runtimes.checked import CheckedRunner, version_of
+from mobilesam.runtimes.checked import CheckedRunner, TensorType, version_of
 
 
 class _Opened(NamedTuple):
@@ -39,8 +39,8 @@ class LiteRTRunner(CheckedRunner):
         self.check_declared(
             component,
             path,
-            _shapes(runner.get_input_details()),
-            _shapes(runner.get_output_details()),
+            _types(runner.get_input_details()),
+            _types(runner.get_output_details()),
         )
         return _Opened(interpreter, runner)
 
@@ -58,5 +58,8 @@ class LiteRTRunner(CheckedRunner):
         return sum(node["op_name"] == "DELEGATE" for node in nodes)
 
 
-def _shapes(details: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(int(side) for side in tensor["shape"]) for name, tensor in details.items()}
+def _types(details: dict[str, Any]) -> dict[str, TensorType]:
+    return {
+        name: TensorType(tuple(map(int, tensor["shape"])), np.dtype(tensor["dtype"]).name)
+        for name, tensor in details.items()
+    }

@@ -7,7 +7,7 @@ import onnxruntime as ort
 
 from mobilesam.bundle.contract import Component
 from mobilesam.runtimes.base import Arrays
-from mobilesam.runtimes.checked import CheckedRunner, version_of
+from mobilesam.runtimes.checked import CheckedRunner, TensorType, version_of
 
 
 class ONNXRuntimeRunner(CheckedRunner):
@@ -31,8 +31,8 @@ class ONNXRuntimeRunner(CheckedRunner):
         self.check_declared(
             component,
             path,
-            {tensor.name: tuple(tensor.shape) for tensor in session.get_inputs()},
-            {tensor.name: tuple(tensor.shape) for tensor in session.get_outputs()},
+            {tensor.name: _type(tensor) for tensor in session.get_inputs()},
+            {tensor.name: _type(tensor) for tensor in session.get_outputs()},
         )
         return session
 
@@ -41,3 +41,12 @@ class ONNXRuntimeRunner(CheckedRunner):
         assert isinstance(session, ort.InferenceSession)
         names = [tensor.name for tensor in session.get_outputs()]
         return dict(zip(names, session.run(names, arrays), strict=True))
+
+
+_FLOATS = {"float": "float32", "double": "float64"}
+"""ONNX Runtime's names, as the contract has them; all others are the same."""
+
+
+def _type(tensor: ort.NodeArg) -> TensorType:
+    element = tensor.type.removeprefix("tensor(").removesuffix(")")
+    return TensorType(tuple(tensor.shape), _FLOATS.get(element, element))

@@ -5,13 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mobilesam.model.build import build
+from mobilesam.model.build import build, load_weights
 from mobilesam.model.layers import LayerNorm2d
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViTBlock, WindowAttention
 from mobilesam.model.transformer import Attention
 from mobilesam.training.config import FRESH
-from mobilesam.weights.checkpoints import fit_state_dict, load_state_dict
 
 _SPREAD = 0.02  # of linear layers, as is usual for vision transformers
 _LOOK = 1.5  # sharpness of the decoder's first look around a prompt
@@ -41,7 +40,7 @@ def initial_model(
     if init == FRESH:
         initialise(model, seed)
     else:
-        fit_state_dict(model, load_state_dict(init)[0])
+        load_weights(model, init)
         if fresh_decoder:
             initialise(model.prompt_encoder, seed)
             initialise(model.mask_decoder, seed + 1)

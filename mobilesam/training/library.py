@@ -128,4 +128,4 @@ def photo_paths(folder: Path) -> list[Path]:
     require_folder(folder)
     if (folder / MANIFEST).is_file():
         return sorted(folder / entry.file for entry in read_manifest(folder).images)
-    return image_files(folder)
+    return image_files(folder, readable=True)

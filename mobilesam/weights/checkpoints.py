@@ -1,15 +1,19 @@
 """Weights by name or by path: found, read safely, and fitted to a model strictly.
 
-How a checkpoint file is read is in `mobilesam.weights.files`; this module finds it, says
-where it came from, and fits it to a model.
+How a checkpoint file is read is in `mobilesam.weights.files`, how a model's tensors are found in it
+in `mobilesam.weights.selection`; this module finds the file, says where it came from, and fits it
+to a model.
 """
 
 import difflib
 import hashlib
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +23,17 @@ from mobilesam.errors import CheckpointError
 from mobilesam.weights.demo import DEMO, DEMO_FILE
 from mobilesam.weights.download import URL_VARIABLE, cache_folder, fetch
 from mobilesam.weights.families import guess_family
-from mobilesam.weights.files import few, read_checkpoint, read_metadata
+from mobilesam.weights.files import NEEDED, few, read_checkpoint, read_metadata
+from mobilesam.weights.kinds import kind_of_folder
+from mobilesam.weights.selection import (
+    UNUSED_HEAD,
+    choose,
+    described,
+    nearest,
+    require_constants,
+    weight_sets,
+)
+from mobilesam.weights.tree import as_float32, flattened, require_tensors, tree_of
 
 OFFICIAL_URL = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt"
 """Where upstream keeps its checkpoint; the environment variable MOBILESAM_URL overrides it."""
@@ -30,8 +44,10 @@ OFFICIAL_SHA256 = "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6
 KNOWN_NAMES = (DEMO, "official")
 """The weights that have a name; anything else is a path."""
 
-UNUSED_HEAD = ("image_encoder.head.", "image_encoder.norm_head.")
-"""Entries of TinyViT's ImageNet classifier. Upstream's checkpoint has them, SAM never uses them."""
+KEY_MARK = "#"
+"""Between a checkpoint's path and the key of a set of weights in it."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,8 @@ class WeightsInfo:
     """Where weights came from. It travels into every manifest, report and page.
 
     `name` is "demo", "official" or the file's name; `source` the path or address it was read
-    from; `sha256` the digest of the tensors (see `tensors_sha256`).
+    from; `sha256` the digest of the tensors (see `tensors_sha256`); `key` where in the file they
+    lie, if it holds several complete sets.
     """
 
     name: str
@@ -47,6 +64,7 @@ class WeightsInfo:
     sha256: str
     licence: str
     description: str
+    key: str = ""
 
 
 def resolve(weights: str | Path, *, cache_dir: Path | None = None, url: str | None = None) -> Path:
@@ -62,7 +80,7 @@ def resolve(weights: str | Path, *, cache_dir: Path | None = None, url: str | No
         return fetch(official_url(url), OFFICIAL_SHA256, folder / "mobile_sam.pt")
     path = Path(weights).expanduser()
     if path.is_dir():
-        raise CheckpointError(f"'{path}' is a directory; give the path of a checkpoint file.")
+        raise CheckpointError(f"'{path}' is {kind_of_folder(path)}, not a checkpoint; {NEEDED}.")
     if not path.exists():
         near = difflib.get_close_matches(str(weights).lower(), KNOWN_NAMES, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else "."
@@ -73,25 +91,54 @@ def resolve(weights: str | Path, *, cache_dir: Path | None = None, url: str | No
     return path
 
 
+def split_key(weights: str | Path) -> tuple[str, str | None]:
+    """Weights as a user names them, without and with the key behind a '#', if there is one.
+
+    A file whose own name has a '#' in it is that file.
+    """
+    name, mark, key = str(weights).rpartition(KEY_MARK)
+    return (str(weights), None) if not mark or Path(weights).exists() else (name, key)
+
+
 def official_url(url: str | None = None) -> str:
     """The address that "official" is downloaded from: `url`, else MOBILESAM_URL, else upstream."""
     return url or os.environ.get(URL_VARIABLE) or OFFICIAL_URL
 
 
 def load_state_dict(
-    weights: str | Path = "demo", *, cache_dir: Path | None = None, url: str | None = None
+    weights: str | Path = "demo",
+    *,
+    wanted: Mapping[str, torch.Tensor] | None = None,
+    sha256: str = "",
+    constants: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    cache_dir: Path | None = None,
+    url: str | None = None,
 ) -> tuple[dict[str, torch.Tensor], WeightsInfo]:
     """Read weights by name ("demo", "official") or path: a flat dict on the CPU, and its origin.
 
-    Floating-point entries come as float32, whatever they were stored as. Prefixes common to
-    all entries ("model.", "module.", "sam.", also stacked) are stripped. Whether the entries
-    fit a model is for `fit_state_dict` to say. `cache_dir` and `url` are as in `resolve`.
+    Floating-point entries come as float32, whatever they were stored as. With `wanted`, a model's
+    own state dict, its entries are found wherever they lie in the file (`selection`), and what was
+    taken and left out is logged if it was not all. Where nothing in the file fits, the entries that
+    come nearest are returned: whether they fit is for `fit_state_dict` to say. Without `wanted` the
+    file must hold tensors alone, in a container of a usual name at most.
+
+    Of several complete sets the one is taken that lies at the key in `weights` ("run.pt#ema"), else
+    the one whose digest is `sha256`, else a moving average before what it was made of. `constants`
+    are the values that buffers such as ``pixel_mean``, where the file has them, must have.
+    `cache_dir` and `url` are as in `resolve`.
 
     Raises `CheckpointError` when the file is missing, truncated, not a checkpoint, or would
-    execute code when unpickled; `DownloadError` when it cannot be downloaded.
+    execute code when unpickled, when it holds several sets and which is meant cannot be told, or
+    when its weights are for other constants; `DownloadError` when it cannot be downloaded.
     """
+    weights, key = split_key(weights)
     found = resolve(weights, cache_dir=cache_dir, url=url)
-    state_dict = read_checkpoint(found)
+    content = read_checkpoint(found)
+    state_dict, place = (
+        (flattened(content, found), "")
+        if wanted is None
+        else _selected(content, found, wanted, key, sha256, constants)
+    )
     about = read_metadata(found)
     name, source = found.name, str(found)
     licence = about.get("licence", "unknown")
@@ -102,7 +149,29 @@ def load_state_dict(
         name, source, licence = "official", official_url(url), "Apache-2.0"
         description = "MobileSAM as published by its authors"
     digest = tensors_sha256(state_dict)
-    return state_dict, WeightsInfo(name, source, digest, licence, description)
+    return state_dict, WeightsInfo(name, source, digest, licence, description, place)
+
+
+def _selected(
+    content: Any,
+    path: Path,
+    wanted: Mapping[str, torch.Tensor],
+    key: str | None,
+    sha256: str,
+    constants: Mapping[str, Sequence[float]],
+) -> tuple[dict[str, torch.Tensor], str]:
+    """The model's tensors within a file, and where they lie; the nearest where none fit."""
+    tree = tree_of(content)
+    require_tensors(tree, content, path)
+    sets = weight_sets(tree, wanted)
+    if not sets:
+        return {name: as_float32(tensor) for name, tensor in nearest(tree, wanted).items()}, ""
+    same = [each for each in sets if sha256 and tensors_sha256(each.tensors) == sha256]
+    taken = same[0] if same and key is None else choose(sets, key, str(path))
+    require_constants(tree, taken, constants, path)
+    if said := described(tree, taken, sets, path.name):
+        _LOG.warning("%s", said)
+    return taken.tensors, taken.key if len(sets) > 1 else ""
 
 
 def tensors_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:

@@ -8,6 +8,8 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from converters.coreml import convert as coreml
+from converters.onnx import convert as onnx
+from converters.tflite import convert as tflite
 from mobilesam.bundle.contract import Component
 from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes import runner_class
@@ -27,14 +29,10 @@ class Format(NamedTuple):
     prepare: Callable[[nn.Module, str], nn.Module]
 
 
-def _as_it_is(module: nn.Module, scheme: str) -> nn.Module:
-    return module
-
-
 FORMATS = {
     "coreml": Format("coreml", coreml.prepare),
-    "onnx": Format("onnx", _as_it_is),
-    "tflite": Format("tflite", _as_it_is),
+    "onnx": Format("onnx", onnx.prepare),
+    "tflite": Format("tflite", tflite.prepare),
 }
 """The targets whose files show the values inside them; files of other targets do not."""
 

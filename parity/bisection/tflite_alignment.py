@@ -34,9 +34,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "COS": ("cos",),
     "ABS": ("abs",),
     "MEAN": ("mean",),
-    "GREATER": ("gt",),
-    "SELECT_V2": ("where",),
-    "RELU_0_TO_1": ("clamp",),
+    "MAXIMUM": ("maximum",),
+    "MINIMUM": ("minimum",),
     "PAD": ("pad",),
     "PADV2": ("pad",),
 }

@@ -1,28 +1,75 @@
-"""Load time, latency and memory, each component in a fresh process of its own."""
+"""Load time, latency and memory, each component in a process of its own, latencies in turns.
 
-import json
-import os
-import subprocess
-import sys
+Whatever slows a machine down for some seconds must slow down all that is compared. So the processes
+of one component stay alive together, and run one after the other, round after round. Only one
+computes at a time.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+import numpy as np
 
 from mobilesam.bundle.contract import COMPONENTS
 from mobilesam.cores import available_cores
 from mobilesam.errors import BundleError
+from mobilesam.progress import Step
 from mobilesam.runtimes.bundle import Bundle
-from parity.schema import Measurement
+from parity.cost.load import LoadOfOthers, free_memory_mb
+from parity.cost.process import Worker
+from parity.schema import Measurement, Timing
 
 BUDGET_S = 3.0
-"""Time for timed runs of one component, but for the least number of runs."""
+"""Seconds of timed runs for each component of a bundle, but for the least number of rounds."""
 
-TIMEOUT_S = 600.0
-"""After which a process that measures is given up."""
+MIN_ROUNDS, MAX_ROUNDS = 6, 10
+"""Six is the least number whose smallest and largest value enclose the median 19 times in 20."""
 
-_ROOT = Path(__file__).resolve().parents[2]
-"""The folder that holds ``parity`` and the other packages."""
+SPARE = 2.0
+"""The next process is started only while this many times what the largest took is free."""
+
+
+class Job(NamedTuple):
+    """What is to be measured.
+
+    Attributes:
+        title: for the progress.
+        facts: for :func:`parity.cost.worker.serve`, but for component and threads.
+    """
+
+    title: str
+    facts: dict[str, Any]
+
+
+def bundle_job(
+    bundle: Bundle, runtime: str, compute_units: str | None = None, title: str = ""
+) -> Job:
+    """A bundle on one runtime.
+
+    Args:
+        bundle: already verified; its files are run.
+        runtime: one of ``bundle.runtimes``.
+        compute_units: of Core ML on a Mac.
+        title: what the progress calls it.
+    """
+    units = compute_units and runtime == "coreml"
+    facts = {
+        "kind": "bundle",
+        "bundle": str(bundle.path.resolve()),
+        "runtime": runtime,
+        "options": {"compute_units": compute_units} if units else {},
+    }
+    return Job(title or f"{bundle.name} on {runtime}", facts)
+
+
+def reference_job(weights: str, variant: str, image_size: int) -> Job:
+    """The PyTorch model; arguments as for :func:`mobilesam.load_model`."""
+    given = str(Path(weights).resolve()) if Path(weights).exists() else weights
+    facts = {"kind": "reference", "weights": given, "variant": variant, "image_size": image_size}
+    return Job("PyTorch", facts)
 
 
 def measure_bundle(
@@ -33,27 +80,12 @@ def measure_bundle(
     *,
     budget_s: float = BUDGET_S,
 ) -> list[Measurement]:
-    """What encoder and decoder of a bundle cost on one runtime.
-
-    Args:
-        bundle: already verified; its files are run.
-        runtime: one of ``bundle.runtimes``.
-        threads: of the runtime; None takes one for each core.
-        compute_units: of Core ML on a Mac.
-        budget_s: seconds of timed runs for each component.
+    """What encoder and decoder of one bundle cost; arguments as of the functions above and below.
 
     Raises:
-        BundleError: a process failed or took longer than TIMEOUT_S.
+        BundleError: a process failed, or did not answer in time.
     """
-    job = {
-        "kind": "bundle",
-        "bundle": str(bundle.path.resolve()),
-        "runtime": runtime,
-        "options": {"compute_units": compute_units}
-        if compute_units and runtime == "coreml"
-        else {},
-    }
-    return _measure_both(job, threads, budget_s)
+    return _alone(bundle_job(bundle, runtime, compute_units), threads, budget_s)
 
 
 def measure_reference(
@@ -66,51 +98,142 @@ def measure_reference(
 ) -> list[Measurement]:
     """What encoder and decoder cost in PyTorch, measured in the same way.
 
-    Args:
-        weights, variant, image_size: as for :func:`mobilesam.load_model`.
-        threads, budget_s: as for :func:`measure_bundle`.
+    Raises:
+        BundleError: as of :func:`measure_bundle`.
     """
-    given = str(Path(weights).resolve()) if Path(weights).exists() else weights
-    job = {
-        "kind": "reference",
-        "weights": given,
-        "variant": variant,
-        "image_size": image_size,
-    }
-    return _measure_both(job, threads, budget_s)
+    return _alone(reference_job(weights, variant, image_size), threads, budget_s)
 
 
-def _measure_both(job: dict[str, Any], threads: int | None, budget_s: float) -> list[Measurement]:
-    shared = job | {"threads": threads or available_cores(), "budget_s": budget_s}
-    return [_measure(shared | {"component": component}) for component in COMPONENTS]
+def _alone(job: Job, threads: int | None, budget_s: float) -> list[Measurement]:
+    (found,) = measure_in_turns([job], threads, budget_s=budget_s).found
+    if isinstance(found, BundleError):
+        raise found
+    return found
 
 
-def _measure(job: dict[str, Any]) -> Measurement:
-    what = f"the {job['component']} on {job.get('runtime', 'PyTorch')}"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "parity.cost.worker"],
-            input=json.dumps(job),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            env=os.environ | {"PYTHONPATH": _path()},
-        )
-    except subprocess.TimeoutExpired:
-        raise BundleError(f"{what} did not finish within {TIMEOUT_S:g} s") from None
-    last = (done.stdout.strip().splitlines() or [""])[-1]
-    if done.returncode == 0:
-        try:
-            return Measurement.model_validate_json(last)
-        except ValidationError:
-            raise BundleError(f"{what} answered '{last[:80]}' instead of a measurement") from None
-    if done.returncode < 0:
-        raise BundleError(f"{what} was killed by signal {-done.returncode}")
-    reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    raise BundleError(f"{what} stopped with status {done.returncode}: {reason}")
+class Costs(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        found: for each job the measurements of encoder and decoder, or why there are none.
+        others: how many cores other programs kept busy, on average; None if it is not known.
+    """
+
+    found: list[list[Measurement] | BundleError]
+    others: float | None
 
 
-def _path() -> str:
-    """For ``PYTHONPATH``: the worker finds these packages first, wherever it is started from."""
-    inherited = os.environ.get("PYTHONPATH")
-    return f"{_ROOT}{os.pathsep}{inherited}" if inherited else str(_ROOT)
+def measure_in_turns(
+    jobs: Sequence[Job],
+    threads: int | None = None,
+    *,
+    budget_s: float = BUDGET_S,
+    step: Step = lambda _: None,
+) -> Costs:
+    """What encoder and decoder of each job cost.
+
+    Args:
+        jobs: whose latencies are to be compared with each other.
+        threads: of every runtime; None takes one for each core.
+        budget_s: seconds of timed runs for each component of each job.
+        step: called with what is being done, :func:`steps` times at most.
+    """
+    shared = {"threads": threads or available_cores()}
+    found: list[list[Measurement] | BundleError] = [[] for _ in jobs]
+    load = LoadOfOthers()
+    for component in COMPONENTS:
+        waiting = list(enumerate(jobs))
+        while waiting:
+            waiting = _batch(
+                waiting, found, shared | {"component": component}, budget_s, load, step
+            )
+    return Costs(found, load.cores())
+
+
+def steps(jobs: int) -> int:
+    """How many steps measuring so many jobs takes at least: a start and a component each."""
+    return len(COMPONENTS) * (jobs + 1)
+
+
+def _batch(
+    waiting: list[tuple[int, Job]],
+    found: list[list[Measurement] | BundleError],
+    shared: dict[str, Any],
+    budget_s: float,
+    load: LoadOfOthers,
+    step: Step,
+) -> list[tuple[int, Job]]:
+    """Measure one component of as many jobs as fit into memory; return the jobs that are left.
+
+    What is emulated says nothing of a device: it runs once, and takes no turns.
+    """
+    seconds: dict[int, list[list[float]]] = {}
+    workers: dict[int, Worker] = {}
+    batch = waiting[0][0]
+    largest = 0.0
+    with ExitStack() as alive:
+        while waiting and (not workers or free_memory_mb() > SPARE * largest):
+            place, job = waiting.pop(0)
+            before = found[place]
+            if isinstance(before, BundleError):  # its encoder could not be measured
+                continue
+            step(job.title)
+            try:
+                worker = Worker(job.facts | shared)
+            except BundleError as error:
+                found[place] = error
+                continue
+            with ExitStack() as own:
+                own.enter_context(worker)
+                largest = max(largest, worker.facts["peak_memory_mb"] or 0.0)
+                if not worker.facts["representative"]:
+                    before.append(_measurement(worker, [[worker.facts["first_s"]]], None))
+                    continue
+                workers[place], seconds[place] = worker, []
+                alive.push(own.pop_all())
+        if workers:
+            step(f"{shared['component']}s in turns")
+            with load.watching([worker.pid for worker in workers.values()]):
+                _rounds(workers, seconds, found, budget_s)
+        for place, worker in workers.items():
+            own_list = found[place]
+            if not isinstance(own_list, BundleError):
+                own_list.append(_measurement(worker, seconds[place], batch))
+    return waiting
+
+
+def _rounds(
+    workers: dict[int, Worker],
+    seconds: dict[int, list[list[float]]],
+    found: list[list[Measurement] | BundleError],
+    budget_s: float,
+) -> None:
+    """Let every worker take its turn, round after round; each round begins with another."""
+    begun = perf_counter()
+    places = list(workers)
+    for number in range(MAX_ROUNDS):
+        if number >= MIN_ROUNDS and perf_counter() - begun > budget_s * len(workers):
+            break
+        first = number % len(places)
+        for place in (*places[first:], *places[:first]):
+            if isinstance(found[place], BundleError):
+                continue
+            try:
+                seconds[place].append(workers[place].turn())
+            except BundleError as error:
+                found[place] = error
+
+
+def _measurement(
+    worker: Worker, turns: Sequence[Sequence[float]], batch: int | None
+) -> Measurement:
+    runs = [taken for turn in turns for taken in turn]
+    timing = Timing(
+        median_s=float(np.median(runs)),
+        p90_s=float(np.percentile(runs, 90)),
+        runs=len(runs),
+        rounds_s=[] if batch is None else [float(np.median(turn)) for turn in turns],
+        batch=batch,
+    )
+    facts = {name: value for name, value in worker.facts.items() if name != "first_s"}
+    return Measurement(timing=timing, **facts)

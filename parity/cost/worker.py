@@ -1,69 +1,72 @@
-"""Worker: load and run one component, alone in its process, and print what it cost as JSON.
+"""Worker: load one component, alone in its process, and run it whenever the parent asks.
 
-``python -m parity.cost.worker`` reads one job as JSON from standard input. It imports no more than
-the runtime needs, so that the memory it reports is the runtime's (PyTorch alone would add 200 MB).
+``python -m parity.cost.worker`` reads one job as JSON from standard input, loads what it names,
+runs it once and answers with a line of JSON. Each further line is a turn: the component is run,
+and the seconds are answered. Between turns the process waits for input and computes nothing; it
+ends with its input. It imports no more than the runtime needs, so that the memory it reports is
+the runtime's (PyTorch alone would add 200 MB).
 """
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-MIN_RUNS, MAX_RUNS = 3, 50
+TURN_S = 0.15
+"""Seconds that a turn lasts at least."""
 
 
-def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """What one job cost.
+def serve(job: dict[str, Any], turns: Iterable[object]) -> Iterator[dict[str, Any]]:
+    """Answer that the component is loaded, then what each turn cost.
 
     Args:
-        job: ``kind`` (``bundle`` or ``reference``), ``component``, ``threads``, ``budget_s``, and
-            what :func:`_bundle` or :func:`_reference` need.
+        job: ``kind`` (``bundle`` or ``reference``), ``component``, ``threads``, and what
+            :func:`_bundle` or :func:`_reference` need.
+        turns: one item for each.
 
-    Returns:
-        Fields of ``parity.schema.Measurement``.
+    Yields:
+        First some fields of ``parity.schema.Measurement`` and ``first_s``, the seconds of the first
+        run, which may still prepare; then for each turn ``seconds``, one for each run, and
+        ``peak_memory_mb`` so far.
     """
     prepare = _bundle if job["kind"] == "bundle" else _reference
     load = prepare(job)
     baseline = peak_memory_mb()
     begun = time.perf_counter()
     run, facts = load()
-    loaded = time.perf_counter() - begun
-    seconds = timed(run, job["budget_s"], warm=facts["representative"])
-    return {
+    loaded = time.perf_counter()
+    run()
+    yield {
         "component": job["component"],
-        "load_s": loaded,
-        "timing": {
-            "median_s": float(np.median(seconds)),
-            "p90_s": float(np.percentile(seconds, 90)),
-            "runs": len(seconds),
-        },
-        "peak_memory_mb": peak_memory_mb(),
-        "baseline_memory_mb": baseline,
         "threads": job["threads"],
+        "load_s": loaded - begun,
+        "first_s": time.perf_counter() - loaded,
+        "baseline_memory_mb": baseline,
+        "peak_memory_mb": peak_memory_mb(),
         **facts,
     }
+    for _ in turns:
+        yield {"seconds": turn(run), "peak_memory_mb": peak_memory_mb()}
 
 
-def timed(run: Callable[[], object], budget_s: float, *, warm: bool = True) -> list[float]:
-    """Seconds of each run after a warm-up, for the time given but at least MIN_RUNS.
+def turn(run: Callable[[], object], least_s: float = TURN_S) -> list[float]:
+    """Seconds of each run, for ``least_s`` seconds but at least one run.
 
-    Without ``warm``, one run and no warm-up: for what is emulated and says nothing of a device.
+    Of several the first is left out: other processes have run since the last turn, so the caches
+    hold what is theirs. A run that takes as long as a turn fills them early in its time.
     """
     seconds: list[float] = []
     begun = time.perf_counter()
-    for index in range(MAX_RUNS + 1):
+    while not seconds or time.perf_counter() - begun < least_s:
         started = time.perf_counter()
         run()
-        ended = time.perf_counter()
-        if index or not warm:
-            seconds.append(ended - started)
-        if not warm or len(seconds) >= MIN_RUNS and ended - begun > budget_s:
-            break
-    return seconds
+        seconds.append(time.perf_counter() - started)
+    return seconds[1:] or seconds
 
 
 def peak_memory_mb() -> float:
@@ -151,7 +154,14 @@ def example(specs: Iterable[Any], input_variant: str) -> dict[str, np.ndarray]:
     return inputs
 
 
+def _main() -> None:
+    # Runtimes print to standard output as they like: what they print goes to standard error.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for answer in serve(json.loads(sys.stdin.readline()), sys.stdin):
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
 if __name__ == "__main__":
-    # Runtimes print to standard output as they like; the answer is the last line.
-    answer = measure(json.loads(sys.stdin.read()))
-    print("\n" + json.dumps(answer))
+    _main()

@@ -98,7 +98,8 @@ def merge(
     photos = PhotoSet([_photo(home, packed) for packed in index.photos], index.unusable_images)
     report = empty_report(photos, limits, index.references[0], command)
     report.machine["judged"] = f"from a replay folder packed {index.created}"
-    unrun = [name for name in bundles if name not in {each.result.bundle for each in found}]
+    ran = {each.result.bundle for each in found}
+    unrun = [each.title or name for name, each in bundles.items() if name not in ran]
     if unrun:
         report.machine["not run anywhere"] = ", ".join(unrun)
     labels = _labels(found)
@@ -118,7 +119,7 @@ def merge(
                     bundle = Bundle(home / packed.folder)
                     row = limits.row(bundle.manifest.target, bundle.manifest.scheme.name)
                     judged = check_run(BundleRun(bundle, answered.result.runtime, row), reference)
-                    judged.bundle, judged.runtime = packed.name, label
+                    judged.bundle, judged.runtime = packed.title or packed.name, label
                     judged.engine = answered.engine
                     judged.measurements = answered.result.measurements
                     report.bundles.append(judged)

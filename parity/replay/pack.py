@@ -21,6 +21,7 @@ from mobilesam.runtimes.reference import ReferenceRunner
 from parity.bundles import BundleSource, open_bundles
 from parity.cases import Case, default_photos
 from parity.image_folder import folder_photos
+from parity.naming import Named, distinct_names
 from parity.origin import Origin
 from parity.photos import stored_photos
 from parity.references import PhotoReference, reference_answers
@@ -78,6 +79,7 @@ def pack(
         InputError: ``out`` has something in it or cannot be written, or the images cannot be used.
     """
     opened = open_bundles(bundles)
+    titles = distinct_names([Named(bundle.name, str(bundle.path)) for bundle in opened])
     runtimes = [_replayable(bundle) for bundle in opened]
     origins = [Origin.of(bundle, weights) for bundle in opened]
     given = default_photos() if images is None else folder_photos(images)
@@ -115,8 +117,10 @@ def pack(
                 place = len(index.references)
                 index.references.append(writer.reference(place, origin, model, answers))
                 index.bundles += [
-                    writer.bundle(bundle, runtime, place, answers)
-                    for bundle, runtime, own in zip(opened, runtimes, origins, strict=True)
+                    writer.bundle(bundle, title, runtime, place, answers)
+                    for bundle, title, runtime, own in zip(
+                        opened, titles, runtimes, origins, strict=True
+                    )
                     if own == origin
                 ]
         index.unusable_images = photos.unusable
@@ -173,7 +177,12 @@ class _Writer:
         )
 
     def bundle(
-        self, bundle: Bundle, runtimes: list[str], reference: int, answers: Sequence[PhotoReference]
+        self,
+        bundle: Bundle,
+        title: str,
+        runtimes: list[str],
+        reference: int,
+        answers: Sequence[PhotoReference],
     ) -> PackedBundle:
         name = _unused(bundle.name, self._names)
         self._names.add(name)
@@ -214,6 +223,7 @@ class _Writer:
             files["prompts"].append(prompt)
         return PackedBundle(
             name=name,
+            title=title,
             folder=f"bundles/{name}",
             runtimes=runtimes,
             reference=reference,

@@ -2,8 +2,9 @@
 """Answer every case of a replay folder on this machine; what is answered is judged elsewhere.
 
 Every replay folder has a copy of this file. It needs Python 3.9 or newer, numpy and the runtime of
-the bundles: coremltools on a Mac, onnxruntime or ai-edge-litert anywhere. Pillow is imported only
-for a Core ML package that takes an image. Nothing of mobilesam-export is needed.
+the bundles: coremltools on a Mac, onnxruntime or ai-edge-litert (or tflite-runtime, its old name)
+anywhere. Pillow is imported only for a Core ML package that takes an image. Nothing of
+mobilesam-export is needed.
 
 Each bundle on each choice of compute units becomes ``results/<name>/``: raw outputs as npz, and
 ``result.json``. Encoder and decoder each run in a process of their own: the memory reported is
@@ -65,7 +66,10 @@ def open_onnxruntime(path: Path, job: Job) -> Run:
 
 def open_litert(path: Path, job: Job) -> Run:
     """The interpreter with its default delegate, called by signature name."""
-    from ai_edge_litert.interpreter import Interpreter
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tflite_runtime.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=job["threads"])
     called = interpreter.get_signature_runner(job["signature"]["name"])
@@ -105,11 +109,17 @@ def as_picture(array: np.ndarray) -> Any:
 
 
 class Runtime(NamedTuple):
-    """The module to import, the engine's name in reports, and how a file is opened."""
+    """The modules that have it, the engine's name in reports, and how a file is opened."""
 
-    module: str
+    modules: tuple[str, ...]
     title: str
     open: Callable[[Path, Job], Run]
+
+    @property
+    def module(self) -> str:
+        """The first of its modules that is installed, or else the first."""
+        found = (name for name in self.modules if importlib.util.find_spec(name))
+        return next(found, self.modules[0])
 
     @property
     def package(self) -> str:
@@ -118,9 +128,11 @@ class Runtime(NamedTuple):
 
 
 RUNTIMES = {
-    "coreml": Runtime("coremltools", "Core ML (coremltools {version}, {units})", open_coreml),
-    "onnxruntime": Runtime("onnxruntime", "ONNX Runtime {version} (CPU)", open_onnxruntime),
-    "litert": Runtime("ai_edge_litert", "LiteRT {version} (XNNPACK)", open_litert),
+    "coreml": Runtime(("coremltools",), "Core ML (coremltools {version}, {units})", open_coreml),
+    "onnxruntime": Runtime(("onnxruntime",), "ONNX Runtime {version} (CPU)", open_onnxruntime),
+    "litert": Runtime(
+        ("ai_edge_litert", "tflite_runtime"), "LiteRT {version} (XNNPACK)", open_litert
+    ),
 }
 
 
@@ -145,7 +157,7 @@ def run_component(job: Job) -> dict[str, Any]:
     run = checked(RUNTIMES[job["runtime"]].open(Path(job["file"]), job), job["signature"])
     loaded = time.perf_counter() - begun
     _, first = next(asked(job, 0))
-    seconds = timed(lambda: run(first))
+    seconds = timed(lambda: run(first), job["budget"])
     median, p90 = (float(value) for value in np.percentile(seconds, (50, 90)))
     peak = peak_memory_mb()
     for photo in range(len(job["images"])):
@@ -189,7 +201,10 @@ def asked(job: Job, photo: int) -> Iterator[tuple[str, Arrays]]:
 
 
 def checked(run: Run, signature: Job) -> Run:
-    """The same with inputs and outputs as the manifest has them, in its order, float32."""
+    """The same with inputs and outputs as the manifest has them, in its order, float32.
+
+    An output of another dtype than the manifest says is an error, not cast.
+    """
     inputs, outputs = ([spec["name"] for spec in signature[way]] for way in ("inputs", "outputs"))
 
     def run_checked(given: Arrays) -> Arrays:
@@ -197,17 +212,21 @@ def checked(run: Run, signature: Job) -> Run:
         missing = [name for name in outputs if name not in found]
         if missing:
             raise ReplayError(f"there is no output '{missing[0]}', only {', '.join(found)}")
+        for spec in signature["outputs"]:
+            dtype = np.asarray(found[spec["name"]]).dtype.name
+            if dtype != spec["dtype"]:
+                raise ReplayError(f"the output '{spec['name']}' is {dtype}, not {spec['dtype']}")
         # Copies: some runtimes write their next answer to the same memory.
         return {name: np.array(found[name], np.float32) for name in outputs}
 
     return run_checked
 
 
-def timed(run: Callable[[], object]) -> list[float]:
-    """Seconds of each run after a warm-up, for BUDGET_S but at least MIN_RUNS."""
+def timed(run: Callable[[], object], budget: float) -> list[float]:
+    """Seconds of each run after a warm-up, for ``budget`` seconds but at least MIN_RUNS runs."""
     run()
     seconds: list[float] = []
-    while len(seconds) < MIN_RUNS or len(seconds) < MAX_RUNS and sum(seconds) < BUDGET_S:
+    while len(seconds) < MIN_RUNS or len(seconds) < MAX_RUNS and sum(seconds) < budget:
         started = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - started)
@@ -224,8 +243,10 @@ def peak_memory_mb() -> float | None:
     return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6
 
 
-def replay(folder: Path, bundles: list[str], units: list[str], threads: int | None) -> bool:
+def replay(folder: Path, bundles: list[str], units: list[str], given: Job) -> bool:
     """Run bundles one after the other; whether all were answered.
+
+    ``given`` has what each component's process is told: ``threads`` and the timing's ``budget``.
 
     Raises :class:`ReplayError` when the folder was altered, or what was asked for cannot be run.
     """
@@ -244,16 +265,15 @@ def replay(folder: Path, bundles: list[str], units: list[str], threads: int | No
                 skipped.append(f"{bundle['name']}: {reason}")
                 continue
             for unit in units if runtime == "coreml" else [None]:
-                choice = {"runtime": runtime, "compute_units": unit, "threads": threads}
-                jobs.append((bundle, choice))
+                jobs.append((bundle, {"runtime": runtime, "compute_units": unit}))
     if skipped and (bundles or not jobs):
         raise ReplayError("; ".join(skipped))
     for sentence in skipped:
         print(f"skipped {sentence}", flush=True)
-    return all([run_bundle(folder, index, bundle, choice) for bundle, choice in jobs])
+    return all([run_bundle(folder, index, bundle, choice, given) for bundle, choice in jobs])
 
 
-def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job) -> bool:
+def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job, given: Job) -> bool:
     """Run a bundle on one runtime into a folder of results; whether it could be run."""
     units = choice["compute_units"]
     name = ".".join(part for part in (bundle["name"], choice["runtime"], units) if part)
@@ -264,7 +284,7 @@ def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job) -> bool:
     kind = RUNTIMES[choice["runtime"]]
     result = {
         **{"schema_version": SCHEMA_VERSION, "pack": sha256(folder / INDEX)},
-        **{"bundle": bundle["name"], **choice},
+        **{"bundle": bundle["name"], **choice, "threads": given["threads"]},
         "engine": kind.title.format(version=metadata.version(kind.package), units=units),
         "machine": machine(),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -275,7 +295,7 @@ def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job) -> bool:
         for component in COMPONENTS:
             print(f"{name}: {component} ...", end=" ", flush=True)
             job = component_job(folder, index, bundle, component, choice["runtime"])
-            taken = in_own_process({**job, **choice, "out": str(partial)})
+            taken = in_own_process({**job, **choice, **given, "out": str(partial)})
             result["measurements"].append(taken)
             timing = taken["timing"]
             print(f"median {timing['median_s'] * 1000:.1f} ms of {timing['runs']} runs", flush=True)
@@ -381,11 +401,16 @@ def main() -> int:
     add("--compute-units", nargs="+", type=str.upper, choices=COMPUTE_UNITS, help=units)
     add("--bundle", nargs="+", default=[], metavar="NAME", help="only these (default: all)")
     add("--threads", type=int, help="of the runtime (default: its own choice)")
+    seconds = (
+        f"seconds that a component is timed for, {MIN_RUNS} runs at least (default: {BUDGET_S})"
+    )
+    add("--timing", type=float, default=BUDGET_S, metavar="SECONDS", help=seconds)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the child ends too
     folder = Path(__file__).resolve().parent
     try:
-        done = replay(folder, given.bundle, given.compute_units or ["ALL"], given.threads)
+        told = {"threads": given.threads, "budget": given.timing}
+        done = replay(folder, given.bundle, given.compute_units or ["ALL"], told)
     except ReplayError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -71,6 +71,7 @@ class PackedBundle(ReportRecord):
 
     Attributes:
         name: unique in the folder.
+        title: what the report calls it; empty in packs older than this field, which have the name.
         folder: relative to the replay folder.
         runtimes: those of the bundle that ``run.py`` knows.
         reference: place in :attr:`PackIndex.references`.
@@ -79,6 +80,7 @@ class PackedBundle(ReportRecord):
     """
 
     name: str
+    title: str = ""
     folder: str
     runtimes: list[str]
     reference: int

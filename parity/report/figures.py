@@ -3,6 +3,8 @@
 import math
 import re
 
+from parity.schema import Tradeoff
+
 MISSING = "–"
 NOT_FINITE = "not finite"
 SIGNS = {">=": "≥", "<=": "≤", "==": "="}
@@ -133,6 +135,14 @@ def speed(times: float | None, other: str = "") -> str:
     return f"{amount}as {word}{f' as {other}' if other else ''}"
 
 
+def slower(found: Tradeoff) -> str:
+    """Write how much slower than fp32 an encoder is, with the interval that this lies in."""
+    text = speed(found.slower, "fp32")
+    if found.slower_low is None or found.slower_high is None:
+        return text
+    return f"{text} ({significant(found.slower_low, 3)}–{significant(found.slower_high, 3)})"
+
+
 def count(value: int | None) -> str:
     """Write a whole number."""
     return MISSING if value is None else str(value)
@@ -168,6 +178,12 @@ _METRICS = {
     "shown_differs": "share of shown masks that differ visibly",
 }
 _TERMS = {"iou": "IoU", "l2": "L2", "psnr": "PSNR", "db": "dB"}
+
+
+def whole_percent(part: int, whole: int) -> str:
+    """Write a share rounded down to a hundredth of a percent, so that 100 % says all of it."""
+    hundredths = 10_000 * part // whole
+    return f"{hundredths // 100} %" if not hundredths % 100 else f"{hundredths / 100:.2f} %"
 
 
 def metric(name: str) -> str:

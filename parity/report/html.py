@@ -11,15 +11,18 @@ from parity.report.scatter import scatters
 from parity.report.strips import strip_chart, strips
 from parity.report.summary import (
     EMULATED_NOTE,
+    Line,
     counts,
     demo_note,
     headline,
     headroom_line,
+    overflows,
     reference_line,
     summarise,
+    weights_line,
 )
 from parity.report.svg import PALETTE, require_charts
-from parity.schema import BundleReport, CaseMetrics, Headroom, Measurement, ReportData
+from parity.schema import CaseMetrics, Headroom, Measurement, ReportData
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,7 +53,7 @@ def html(report: ReportData) -> str:
         .render(
             report=report,
             lines=lines,
-            details=[_details(line.bundle) for line in lines],
+            details=[_details(line) for line in lines],
             reference=reference_line(report),
             headline=headline(report),
             passing=passing,
@@ -114,11 +117,13 @@ def _measurements(report: ReportData) -> list[Measurement]:
     return [*report.reference, *(m for bundle in report.bundles for m in bundle.measurements)]
 
 
-def _details(bundle: BundleReport) -> dict[str, Any]:
+def _details(line: Line) -> dict[str, Any]:
     """Collect what the section of a bundle shows."""
+    bundle = line.bundle
     rows = _paired(prompt_rows(bundle.cases, "decoder"), prompt_rows(bundle.cases, "end_to_end"))
     return {
         "bundle": bundle,
+        "name": line.name,
         "prompts": rows,
         "human": any(row.human_reference is not None for pair in rows for row in pair),
         "channels": _paired(
@@ -128,7 +133,9 @@ def _details(bundle: BundleReport) -> dict[str, Any]:
             (case for case in bundle.cases if case.stage == "end_to_end"), key=_worst_iou
         )[:WORST_CASES],
         "least": _least,
+        "weights": weights_line(bundle),
         "headroom": headroom_line(bundle),
+        "overflows": overflows(bundle),
         "profiles": [(part, _profile(part, bundle.path)) for part in bundle.headroom],
         "encoder": {
             "relative_l2": spread(m.relative_l2 for m in bundle.encoder),
@@ -140,7 +147,8 @@ def _details(bundle: BundleReport) -> dict[str, Any]:
 def _profile(part: Headroom, path: str) -> Chart:
     names = [op.name for op in part.ops]
     along = Ops(f"{path}, {part.component}", names, names)
-    return headroom_profile(along, [op.headroom_bits for op in part.ops])
+    overflowed = [index for index, op in enumerate(part.ops) if op.overflow is not None]
+    return headroom_profile(along, [op.headroom_bits for op in part.ops], overflowed)
 
 
 def _paired(decoder: list[Any], end_to_end: list[Any]) -> list[list[Any]]:

@@ -4,13 +4,14 @@ from xml.etree import ElementTree
 
 from parity.report import figures
 from parity.report.figures import printable
-from parity.schema import BundleReport, Check, ReportData
+from parity.report.summary import Line, summarise
+from parity.schema import Check, ReportData
 
 
 def junit_xml(report: ReportData) -> bytes:
     """Write the report as JUnit XML in UTF-8; failures tell value, threshold and case."""
     root = ElementTree.Element("testsuites", name="parity")
-    suites = [_suite(bundle, report) for bundle in report.bundles]
+    suites = [_suite(line, report) for line in summarise(report)]
     root.extend(suites)
     for key in ("tests", "failures"):
         root.set(key, str(sum(int(suite.get(key, "0")) for suite in suites)))
@@ -18,8 +19,9 @@ def junit_xml(report: ReportData) -> bytes:
     return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
 
 
-def _suite(bundle: BundleReport, report: ReportData) -> ElementTree.Element:
-    name = f"{bundle.bundle}.{bundle.runtime}"
+def _suite(line: Line, report: ReportData) -> ElementTree.Element:
+    bundle = line.bundle
+    name = f"{line.name}.{bundle.runtime}"
     suite = ElementTree.Element(
         "testsuite", name=printable(name), timestamp=printable(report.created)
     )
@@ -27,6 +29,8 @@ def _suite(bundle: BundleReport, report: ReportData) -> ElementTree.Element:
     for key in ("path", "target", "scheme", "engine", "weights"):
         value = printable(getattr(bundle, key))
         ElementTree.SubElement(properties, "property", name=key, value=value)
+    for sentence in report.warnings:
+        ElementTree.SubElement(properties, "property", name="warning", value=printable(sentence))
     failures = 0
     for check in bundle.checks:
         title = f"{check.stage}.{check.metric} {check.comparison} {figures.limit(check.threshold)}"

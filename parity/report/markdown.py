@@ -13,8 +13,9 @@ from parity.report.summary import (
     headroom_line,
     reference_line,
     summarise,
+    weights_line,
 )
-from parity.schema import BundleReport, ReportData
+from parity.schema import ReportData
 
 _OVERVIEW = (
     "bundle",
@@ -57,6 +58,7 @@ def markdown(report: ReportData) -> str:
     """Write the verdict, the overview, then every bundle's checks and figures by prompt type."""
     lines = summarise(report)
     parts = [f"# {headline(report)}"]
+    parts += [f"> Warning: {_escape(sentence)}" for sentence in report.warnings]
     if demo_note(report):
         parts.append(f"> {demo_note(report)}")
     parts.append(
@@ -76,7 +78,7 @@ def markdown(report: ReportData) -> str:
     if any(line.emulated for line in lines):
         parts.append(EMULATED_NOTE)
     for line in lines:
-        parts.extend(_bundle(line.bundle))
+        parts.extend(_bundle(line))
     parts.append("## This run")
     parts.append(_escape(report.degenerate_rule))
     if report.unusable_images:
@@ -98,7 +100,7 @@ def _overview(report: ReportData, lines: list[Line]) -> Iterable[list[str]]:
     for line in lines:
         sizes = [figures.megabytes(part.size_mb) for part in (line.encoder, line.decoder)]
         yield [
-            line.bundle.bundle,
+            line.name,
             line.bundle.engine,
             line.bundle.verdict,
             " + ".join(sizes),
@@ -128,8 +130,9 @@ def _costs(encoder: Cost, decoder: Cost, slower: float | None = None) -> list[st
     ]
 
 
-def _bundle(bundle: BundleReport) -> Iterable[str]:
-    yield f"## {_escape(bundle.bundle)} on {_escape(bundle.runtime)}: {bundle.verdict}"
+def _bundle(line: Line) -> Iterable[str]:
+    bundle = line.bundle
+    yield f"## {_escape(line.title)}: {bundle.verdict}"
     if bundle.reasons:
         yield "\n".join(f"- {_escape(reason)}" for reason in bundle.reasons)
     if bundle.checks:
@@ -153,6 +156,8 @@ def _bundle(bundle: BundleReport) -> Iterable[str]:
     rows = [*prompt_rows(bundle.cases, "decoder"), *prompt_rows(bundle.cases, "end_to_end")]
     if rows:
         yield _table(_PROMPTS, map(_prompt, rows), left=2)
+    if weights_line(bundle):
+        yield _escape(weights_line(bundle))
     if bundle.headroom:
         yield _escape(headroom_line(bundle))
     if bundle.worst_case:

@@ -78,9 +78,18 @@ def error_profile(title: str, ops: Ops, series: Sequence[Series]) -> Chart:
 HEADROOM_TITLE = "float16 headroom: bits between the largest value and 65,504."
 
 
-def headroom_profile(ops: Ops, bits: Sequence[float | None]) -> Chart:
-    """Draw bits of float16 headroom over the line of overflow; see :func:`error_profile`."""
-    found = [value for value in bits if value is not None]
+def headroom_profile(
+    ops: Ops, bits: Sequence[float | None], overflowed: Sequence[int] = ()
+) -> Chart:
+    """Draw bits of float16 headroom over the line of overflow; see :func:`error_profile`.
+
+    Args:
+        ops: of the file.
+        bits: of each op; None where it has none.
+        overflowed: places of the ops that gave infinity or not-a-number, drawn below the line.
+    """
+    below = set(overflowed)
+    found = [value for place, value in enumerate(bits) if value is not None and place not in below]
 
     def paint(figure: "Figure") -> None:
         from matplotlib.ticker import MultipleLocator
@@ -95,7 +104,17 @@ def headroom_profile(ops: Ops, bits: Sequence[float | None]) -> Chart:
             "overflow", (1, 0), (-4, 4), xycoords=("axes fraction", "data"),
             textcoords="offset points", ha="right", color=colour("fail"),
         )  # fmt: skip
-        _draw(axes, ops, [Series("headroom", bits)])
+        shown = [None if place in below else value for place, value in enumerate(bits)]
+        _draw(axes, ops, [Series("headroom", shown)])
+        if below:
+            places = sorted(below)
+            marks = axes.scatter(
+                places, [low - 0.5] * len(places), s=26, marker="x", color=colour("fail"),
+                linewidths=1.6, clip_on=False, zorder=4,
+            )  # fmt: skip
+            marks.set_urls(
+                [figures.printable(f"{place}: {ops.names[place]} overflows") for place in places]
+            )
 
     return Chart(HEADROOM_TITLE, draw(paint, WIDTH, HEIGHT, f"{HEADROOM_TITLE} ({ops.file})"))
 

@@ -237,8 +237,8 @@ def _place(point: Point) -> tuple[float, float]:
 def _name(line: Line, lines: Sequence[Line]) -> str:
     """Name the bundle, with runtime and image size if others share the name; ✕ if it fails."""
     own = line.bundle
-    parts = [own.bundle]
-    if sum(other.bundle.path == own.path for other in lines) > 1:
+    parts = [line.name]
+    if not line.alone:
         parts.append(own.runtime)
     if len({other.bundle.image_size for other in lines}) > 1 and own.image_size:
         parts.append(str(own.image_size))

@@ -102,8 +102,8 @@ def _limit(line: Line) -> float | None:
 def _name(line: Line) -> str:
     """Name of the bundle with ✓ or ✕, and the runtime unless the name has it."""
     own = line.bundle
-    runtime = "" if own.runtime in own.bundle else f" on {own.runtime}"
-    return figures.printable(f"{'✓' if line.passed else '✕'} {own.bundle}{runtime}")
+    name = line.name if own.runtime in own.bundle else line.title
+    return figures.printable(f"{'✓' if line.passed else '✕'} {name}")
 
 
 def _kept(distance: float) -> str:

@@ -1,12 +1,13 @@
 """The figures of the overview, which every output shows: one line for each bundle and runtime."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from mobilesam.weights.demo import DEMO, DEMO_NOTE
 from parity.report import figures
 from parity.report.aggregate import Spread, agreement, spread
 from parity.report.tradeoff import tradeoffs
-from parity.schema import BundleReport, Measurement, ReportData, Tradeoff
+from parity.schema import BundleReport, Headroom, Measurement, ReportData, Tradeoff
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Line:
     """The overview of one bundle on one runtime.
 
     Attributes:
+        name: what the bundle is called in this report; bundles of other folders have other names.
+        alone: it is run on no other runtime.
         encoder_l2: the largest relative L2 over the images.
         mask_iou: end to end, of every mask that is not degenerate.
         agreement: share of cases, end to end, in which both choose the same mask.
@@ -41,6 +44,8 @@ class Line:
     """
 
     bundle: BundleReport
+    name: str
+    alone: bool
     encoder: Cost
     decoder: Cost
     encoder_l2: float | None
@@ -48,6 +53,11 @@ class Line:
     agreement: float | None
     tradeoff: Tradeoff
     emulated: bool
+
+    @property
+    def title(self) -> str:
+        """Names the bundle and its runtime."""
+        return f"{self.name} on {self.bundle.runtime}"
 
     @property
     def passed(self) -> bool:
@@ -62,7 +72,11 @@ class Line:
 def summarise(report: ReportData) -> list[Line]:
     """Summarise every bundle on every runtime, in the report's order."""
     pairs = zip(report.bundles, tradeoffs(report.bundles), strict=True)
-    return [_line(bundle, found, report.reference) for bundle, found in pairs]
+    runtimes = Counter(bundle.path for bundle in report.bundles)
+    return [
+        _line(bundle, found, report.reference, alone=runtimes[bundle.path] == 1)
+        for bundle, found in pairs
+    ]
 
 
 def reference_line(report: ReportData) -> tuple[Cost, Cost] | None:
@@ -98,13 +112,44 @@ def demo_note(report: ReportData) -> str:
 
 
 def headroom_line(bundle: BundleReport) -> str:
-    """Write the least float16 headroom of each file as a sentence; empty if none was measured."""
+    """Write where float16 overflows, and the least headroom of files in which it does not.
+
+    Empty if nothing was measured.
+    """
+    broken = [_overflow(part) for part in bundle.headroom if part.overflowed]
     found = [
         f"{part.component} {figures.bits(op.headroom_bits)} bits at {op.name}"
         for part in bundle.headroom
-        if (op := part.least) is not None
+        if not part.overflowed and (op := part.least) is not None
     ]
-    return f"Least float16 headroom: {', '.join(found)}." if found else ""
+    least = [f"Least float16 headroom: {', '.join(found)}."] if found else []
+    return " ".join([*broken, *least])
+
+
+def overflows(bundle: BundleReport) -> bool:
+    """Whether an op of a float16 file gave infinity or not-a-number."""
+    return any(part.overflowed for part in bundle.headroom)
+
+
+def _overflow(part: Headroom) -> str:
+    first, later = part.overflowed[0], len(part.overflowed) - 1
+    text = f"float16 overflows in the {part.component}, first at {first.name} ({first.overflow})"
+    if later:
+        text += f", then in {later} more {'op' if later == 1 else 'ops'}"
+    return f"{text}, on {part.image}."
+
+
+def weights_line(bundle: BundleReport) -> str:
+    """Write the share of the parameters that were found in the files; empty if none were read."""
+    read = [part for part in bundle.weight_audits if part.parameters]
+    if not read:
+        return ""
+    found, total = sum(part.accounted for part in read), sum(part.parameters for part in read)
+    parts = [f"Weights audited: {figures.whole_percent(found, total)} of the parameters"]
+    wrong = sum(len(part.wrong) + len(part.missing) for part in read)
+    parts += [f"{wrong} tensors missing or wrong"] if wrong else []
+    parts += [f"{part.component} left out" for part in bundle.weight_audits if part.left_out]
+    return f"{', '.join(parts)}."
 
 
 EMULATED_NOTE = (
@@ -112,11 +157,15 @@ EMULATED_NOTE = (
 )
 
 
-def _line(bundle: BundleReport, tradeoff: Tradeoff, reference: list[Measurement]) -> Line:
+def _line(
+    bundle: BundleReport, tradeoff: Tradeoff, reference: list[Measurement], *, alone: bool
+) -> Line:
     end_to_end = [case for case in bundle.cases if case.stage == "end_to_end"]
     errors = spread(metrics.relative_l2 for metrics in bundle.encoder)
     return Line(
         bundle=bundle,
+        name=tradeoff.bundle,
+        alone=alone,
         encoder=_cost("encoder", bundle.size_bytes, bundle.measurements, reference),
         decoder=_cost("decoder", bundle.size_bytes, bundle.measurements, reference),
         encoder_l2=errors.maximum if errors else None,

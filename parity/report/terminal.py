@@ -14,8 +14,10 @@ from parity.report.summary import (
     demo_note,
     headline,
     headroom_line,
+    overflows,
     reference_line,
     summarise,
+    weights_line,
 )
 from parity.schema import ReportData
 
@@ -33,17 +35,22 @@ def print_table(report: ReportData, console: Console) -> None:
             console.print(_reasons(line))
     for line in lines:
         if line.tradeoff.slower is not None:
-            speed = figures.speed(line.tradeoff.slower, "fp32")
-            name = f"{line.bundle.bundle} on {line.bundle.runtime}"
-            console.print(Text(f"{name}: encoder {speed}", style="red"))
+            speed = figures.slower(line.tradeoff)
+            console.print(Text(f"{line.title}: encoder {speed}", style="red"))
     for line in lines:
         if line.bundle.headroom:
-            text = f"{line.bundle.bundle} on {line.bundle.runtime}: {headroom_line(line.bundle)}"
+            text = f"{line.title}: {headroom_line(line.bundle)}"
+            console.print(Text(text, style="red" if overflows(line.bundle) else "dim"))
+    for line in lines:
+        if weights_line(line.bundle):
+            text = f"{line.title}: {weights_line(line.bundle)}"
             console.print(Text(text, style="dim"))
     if any(line.emulated for line in lines):
         console.print(Text(EMULATED_NOTE, style="dim"))
     for one in report.unusable_images:
         console.print(Text(f"left out {one.image}: {one.reason}", style="yellow"))
+    for sentence in report.warnings:
+        console.print(Text(f"warning: {sentence}", style="yellow"))
     if demo_note(report):
         console.print(Text(demo_note(report), style="dim"))
     passing, total = counts(report)
@@ -53,7 +60,7 @@ def print_table(report: ReportData, console: Console) -> None:
 
 def _table(report: ReportData, lines: list[Line], *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("bundle", no_wrap=True)
+    table.add_column("bundle", no_wrap=True, overflow="fold")
     table.add_column("verdict", no_wrap=True)
     titles = ["size\nMB", "enc.\nrel. L2", "mask IoU\nworst"]
     human = wide and any(line.tradeoff.human_drop is not None for line in lines)
@@ -81,14 +88,14 @@ def _table(report: ReportData, lines: list[Line], *, wide: bool) -> Table:
         cells += [figures.drop(line.tradeoff.human_drop)] if human else []
         cells += [figures.percent(line.agreement)] if wide else []
         costs = _costs(line.encoder, line.decoder, line.tradeoff.slower, wide=wide)
-        table.add_row(_name(line, lines), verdict, *cells, *costs)
+        table.add_row(_name(line), verdict, *cells, *costs)
     return table
 
 
-def _name(line: Line, lines: list[Line]) -> Text:
-    """Name of the bundle, with the runtime below it if the bundle is run on several."""
-    name = Text(line.bundle.bundle)
-    if sum(other.bundle.path == line.bundle.path for other in lines) > 1:
+def _name(line: Line) -> Text:
+    """Name of the bundle, a folder a line, with the runtime below it if it is run on several."""
+    name = Text(line.name.replace("/", "/\n").replace(" (", "\n("))
+    if not line.alone:
         name.append(f"\n  {line.bundle.runtime}", style="dim")
     return name
 
@@ -118,7 +125,7 @@ def _speed(part: Cost) -> str:
 def _reasons(line: Line) -> Text:
     text = Text()
     text.append("FAIL ", style="bold red")
-    text.append(f"{line.bundle.bundle} on {line.bundle.runtime}", style="bold")
+    text.append(line.title, style="bold")
     for reason in line.bundle.reasons:
         text.append(f"\n     {reason}")
     return text

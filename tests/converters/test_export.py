@@ -390,7 +390,7 @@ def test_a_worker_that_ran_out_of_space_says_so(
         ({"options": {"corml": CoreMLOptions()}}, "unknown target 'corml'.*did you mean 'coreml'"),
         (
             {"options": {"onnx": CoreMLOptions()}},
-            "options of target 'onnx' are a TargetOptions, not a CoreMLOptions",
+            "options of target 'onnx' are a ONNXOptions, not a CoreMLOptions",
         ),
         ({"slots": 1}, "slots must be 2 to 64, not 1"),
         ({"slots": 65}, "slots must be 2 to 64, not 65"),

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from converters.kept import Keep, bounded, looked_up, selected
 from converters.modules import DecoderModule, EncoderModule, build_module, example_inputs
 from converters.onnx.half import to_half
 from mobilesam.bundle.contract import Contract, pack_prompt
@@ -107,6 +108,42 @@ def test_coordinates_of_unused_slots_do_not_matter(garbage: float) -> None:
     dirty, *_ = both_answers(256, 8, 2, False, False, garbage=garbage)
     for a, b in zip(clean, dirty, strict=True):
         assert torch.equal(a, b)
+
+
+LEFT_OVER = [0.25, -1e4, 1e30, float("inf"), float("-inf"), float("nan")]
+
+
+@pytest.mark.parametrize("keep", [selected, bounded, looked_up])
+@pytest.mark.parametrize("left_over", LEFT_OVER)
+def test_what_lies_in_unused_inputs_reaches_no_mask(keep: Keep, left_over: float) -> None:
+    if keep is bounded and np.isnan(left_over):
+        pytest.skip("PyTorch's minimum and maximum pass NaN on; LiteRT's are tested in its files")
+    model = live_model()
+    contract = Contract.of(model)
+    module = build_module(model, "decoder", contract)
+    assert isinstance(module, DecoderModule)
+    module.keep = keep
+    inputs = example_inputs(contract, "decoder")
+    inputs["has_mask_input"][:] = 0
+    inputs["point_labels"][0, 4] = -1
+    with torch.no_grad():
+        clean = module(**inputs)
+        inputs["mask_input"][:] = left_over
+        inputs["point_coords"][inputs["point_labels"] < 0] = left_over
+        dirty = module(**inputs)
+    for a, b in zip(clean, dirty, strict=True):
+        assert torch.isfinite(a).all() and torch.equal(a, b)
+
+
+@pytest.mark.parametrize("keep", [selected, bounded, looked_up])
+def test_what_counts_is_kept_as_it_is(keep: Keep) -> None:
+    values = torch.randn(1, 9, 2, generator=torch.Generator().manual_seed(0)) * 30
+    assert torch.equal(keep(values, torch.ones(1, 9)), values)
+    wanted = torch.tensor([[1.0, 0, 1, 1, 0, 0, 1, 0, 1]])
+    assert torch.equal(keep(values, wanted), values * wanted.unsqueeze(-1))
+    logits = values.reshape(1, 1, 18)
+    assert torch.equal(keep(logits, torch.ones(1, 1)), logits)
+    assert not keep(logits, torch.zeros(1, 1)).any()
 
 
 def test_an_unmasked_slot_would_be_seen() -> None:

@@ -9,6 +9,7 @@ import pytest
 from converters import lookup
 from converters.base import converter_of
 from converters.lookup import combinations, markdown_table, require, resolve, schemes_of
+from converters.onnx.options import ONNXOptions
 from converters.schemes import TARGETS
 from converters.spec import TargetOptions
 from mobilesam.errors import InputError, MissingDependencyError
@@ -118,3 +119,9 @@ def test_the_table_names_every_combination_and_file() -> None:
         for artefact in TARGETS[target].artefacts:
             assert f"`{artefact.suffix}`" in line
             assert artefact.runtime in line
+
+
+@pytest.mark.parametrize("opset", [0, 17, 22])
+def test_an_opset_that_onnx_files_cannot_have_is_refused(opset: int) -> None:
+    with pytest.raises(InputError, match=f"opset must be 18 to 21, not {opset}"):
+        ONNXOptions(opset=opset).check([], "pixels")

@@ -128,6 +128,30 @@ def test_files_compute_what_the_module_computes(
                     assert error <= limit, f"{runtime} {component} {spec.name}: {error}"
 
 
+@pytest.mark.parametrize(
+    ("target", "scheme"),
+    [("torchscript", "fp32"), ("onnx", "fp32"), ("tflite", "fp32"), ("executorch", "fp32")]
+    + [("onnx", "w8d"), ("tflite", "w8d")],
+)
+@pytest.mark.parametrize("left_over", [1e30, float("inf"), float("nan")])
+def test_what_lies_in_unused_inputs_reaches_no_mask(
+    target: str, scheme: str, left_over: float, tiny_bundle: GetBundle
+) -> None:
+    bundle = tiny_bundle(target, scheme)
+    contract = bundle.manifest.contract
+    signature = contract.signature("decoder")
+    inputs = example_inputs(contract, "decoder")
+    inputs["has_mask_input"][:] = 0
+    dirty = {name: tensor.clone() for name, tensor in inputs.items()}
+    dirty["mask_input"][:] = left_over
+    dirty["point_coords"][dirty["point_labels"] < 0] = left_over
+    for runtime in bundle.runtimes:
+        path = bundle.file("decoder", runtime)
+        clean = RUN[runtime](path, signature, inputs)
+        for ours, theirs in zip(RUN[runtime](path, signature, dirty), clean, strict=True):
+            assert torch.isfinite(theirs).all() and torch.equal(ours, theirs)
+
+
 @pytest.mark.parametrize("target", ["coreml", "tflite", "onnx"])
 def test_fp16_shrinks_the_files(target: str, tiny_bundle: GetBundle) -> None:
     sizes = {
@@ -224,11 +248,10 @@ def test_coreml_fp16_keeps_positions_in_float32(tiny_bundle: GetBundle) -> None:
     assert {op.outputs[0].dtype.__name__ for op in softmaxes} == {"fp16"}
 
     operations = _coreml_operations(bundle.file("encoder", "coreml"))
-    clips = [op for op in operations if op.op_type == "clip"]
-    positions = [op for op in clips if op.beta.val == 1]
-    assert len(positions) == 2
+    positions = [op for op in operations if op.op_type == "relu"]
+    assert len(positions) == 4, "two for each side of the image"
     assert {op.outputs[0].dtype.__name__ for op in positions} == {"fp32"}
-    scales = [op for op in clips if op not in positions]
+    scales = [op for op in operations if op.op_type == "clip"]
     assert len(scales) == 2, "one for each LayerNorm2d of the neck"
     assert {op.outputs[0].dtype.__name__ for op in scales} == {"fp16"}
     convolutions = [op for op in operations if op.op_type == "conv"]
@@ -268,6 +291,8 @@ def test_onnx_files_are_documented_and_whole(scheme: str, tiny_bundle: GetBundle
         model = onnx.load(str(bundle.file(component, "onnxruntime")), load_external_data=False)
         onnx.checker.check_model(model, full_check=True)
         assert [(o.domain, o.version) for o in model.opset_import] == [("", 20)]
+        assert model.ir_version == 9, "the lowest that opset 20 allows"
+        assert not {node.op_type for node in model.graph.node} & {"Where", "ConstantOfShape", "If"}
         assert not [i for i in model.graph.initializer if i.data_location]
         signature = bundle.manifest.signatures[component]
         assert model.graph.name == signature.name

@@ -271,3 +271,18 @@ def test_doctor(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     found = json.loads(run("doctor", "--json").stdout)
     assert found["official_weights"] == str(tmp_path / "mobile_sam.pt")
     assert {feature["name"] for feature in found["features"]} >= {"base", "coreml", "tflite"}
+
+
+def test_predict_several_objects(run: Run, photo: Path, here: Path) -> None:
+    boxes = ("--box", "5,5,40,40", "--box", "30,20,80,60")
+    result = run("predict", photo, *boxes, *SMALL, "--overlay", "all.png", "--json")
+    objects = json.loads(result.stdout)["objects"]
+    assert [each["prompt"]["box"] for each in objects] == [[5, 5, 40, 40], [30, 20, 80, 60]]
+    assert [each["files"]["mask"] for each in objects] == ["photo-mask-1.png", "photo-mask-2.png"]
+    run("predict", photo, *boxes[2:], *SMALL, "--out", "alone.png")
+    alone, second = (np.asarray(Image.open(here / n)) for n in ("alone.png", "photo-mask-2.png"))
+    np.testing.assert_array_equal(alone, second)
+    assert (here / "all.png").is_file()
+    for more, said in ((("--point", "9,9"), "2 boxes are 2 objects"),):
+        refused = run("predict", photo, *boxes, *more)
+        assert refused.exit_code == 2 and said in refused.stderr

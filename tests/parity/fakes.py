@@ -10,7 +10,7 @@ from PIL import Image
 
 from converters.modules import build_module
 from converters.provenance import build_manifest
-from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVariant
+from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVariant, Signature
 from mobilesam.bundle.manifest import MANIFEST_NAME, FileRecord, size_on_disk
 from mobilesam.files import sha256_of
 from mobilesam.model.build import load_model
@@ -39,13 +39,13 @@ def write_bundle(
     scheme: str = "fp32",
     target: str = "torchscript",
 ) -> Path:
-    """A bundle whose manifest is right and whose files are placeholders."""
+    """A bundle whose manifest is right and whose files answer zeros."""
     folder.mkdir(parents=True)
     contract = Contract.of(model, input_variant=input_variant, slots=slots)
     files = []
     for component in COMPONENTS:
         path = folder / f"{component}.pt"
-        path.write_text(f"{component} of {target}")
+        _write_zeros(path, contract.signature(component))
         files.append(
             FileRecord(
                 path=path.name,
@@ -59,6 +59,19 @@ def write_bundle(
     manifest = build_manifest(spec, files)
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json())
     return folder
+
+
+def _write_zeros(path: Path, signature: Signature) -> None:
+    """A file with the contract's inputs and outputs, and nothing behind them."""
+    graph = torch.fx.Graph()
+    for spec in signature.inputs:
+        graph.placeholder(spec.name)
+    zeros = tuple(graph.call_function(torch.zeros, (spec.shape,)) for spec in signature.outputs)
+    graph.output(zeros if len(zeros) > 1 else zeros[0])
+    module = torch.fx.GraphModule(torch.nn.Module(), graph)
+    given = tuple(torch.zeros(spec.shape) for spec in signature.inputs)
+    traced = torch.jit.trace(module, given, check_trace=False).eval()
+    torch.jit.save(torch.jit.freeze(traced), str(path))
 
 
 class ModuleRunner(BundleRunner):

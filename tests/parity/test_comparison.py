@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from mobilesam.bundle.manifest import MANIFEST_NAME
+from mobilesam.bundle.prompt_types import Subject, everyday_prompts, remaining_prompts
 from mobilesam.errors import BundleError, CheckpointError, InputError, ThresholdError
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from parity import comparison, judging, origin
+from parity.cost.measure import Costs
 from parity.image_folder import folder_photos
 from parity.report import Report
 from parity.schema import BundleReport
@@ -32,7 +34,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type[ModuleRunner]], None]]:
     """Sets what opens in place of a runtime; the reference is loaded once for all tests."""
 
-    def load(weights: str, variant: str, image_size: int) -> MobileSAM:
+    def load(weights: str, variant: str, image_size: int, **_: object) -> MobileSAM:
         assert variant == "vit_t"
         return demo_model(image_size) if weights == "demo" else load_model(weights)
 
@@ -52,8 +54,18 @@ def run(bundles: list[Path], photos: Path, **options: object) -> Report:
     return comparison.compare(bundles, **settings)  # type: ignore[arg-type]
 
 
+SHOWN = {"shown_iou_mean", "shown_iou_p5", "shown_iou_type_mean", "shown_differs"}
+
+
 def failed(report: BundleReport) -> set[tuple[str, str]]:
     return {(check.stage, check.metric) for check in report.checks if not check.passed}
+
+
+def _expected_cases(slots: int) -> int:
+    """Two photos' everyday prompts and two strips' at both stages, the rest of one of them."""
+    subject, size = Subject.middle((60, 80)), (60, 80)
+    everyday = [row for row in everyday_prompts(subject, size) if row.slots <= slots]
+    return 2 * (2 * len(everyday) + 2 * 2) + len(remaining_prompts(subject, size, slots))
 
 
 @pytest.mark.parametrize("input_variant", ["pixels", "normalized"])
@@ -65,8 +77,8 @@ def test_the_right_modules_pass(
     (own,) = report.bundles
     assert report.passed and own.verdict == "PASS", own.reasons
     assert own.reasons == [] and own.notes == []
-    assert len(own.encoder) == 2
-    assert len(own.cases) == 2 * 2 * 8
+    assert [metrics.image for metrics in own.encoder] == report.images and len(report.images) == 4
+    assert len(own.cases) == _expected_cases(8)
     assert {case.prompt_type for case in own.cases} == set(report.prompt_types)
     assert all(len(case.masks) == 4 for case in own.cases)
     assert own.worst_picture is not None and own.worst_picture.startswith("data:image/")
@@ -83,7 +95,7 @@ def test_fewer_slots_skip_only_what_does_not_fit_and_say_so(
     (own,) = run([write_bundle(tmp_path / "b", model, slots=slots)], photos).bundles
     assert own.verdict == "PASS", own.reasons
     assert bool(own.notes) == (slots < 6)
-    assert len(own.cases) == 2 * 2 * (8 if slots >= 6 else 7)
+    assert len(own.cases) == _expected_cases(slots)
     if own.notes:
         assert f"needs 6 slots, this decoder has {slots}" in own.notes[0]
 
@@ -126,7 +138,7 @@ def test_a_fault_of_the_decoder_fails_under_its_own_name(
     assert not any(stage == "encoder" for stage, _ in failed(own))
     assert any(metric in reason for reason in own.reasons)
     if name == "iou":
-        assert {metric for _, metric in failed(own)} <= {"iou_prediction", "chosen_mask"}
+        assert {metric for _, metric in failed(own)} <= {"iou_prediction", *SHOWN}
 
 
 @pytest.mark.parametrize(
@@ -288,16 +300,18 @@ def test_measuring_that_fails_is_the_bundles_fault_but_never_the_references(
     runner: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def killed(*_: object) -> list[object]:
-        raise BundleError("it was killed by signal 9")
+    killed = BundleError("it was killed by signal 9")
+
+    def measured(reference: object, own: object) -> Callable[..., Costs]:
+        return lambda *_, **__: Costs([reference, own], 1.5)  # type: ignore[list-item]
 
     bundle = write_bundle(tmp_path / "b", model)
-    monkeypatch.setattr(comparison, "measure_reference", killed)
-    monkeypatch.setattr(comparison, "measure_bundle", lambda *_: [])
+    monkeypatch.setattr(comparison, "measure_in_turns", measured(killed, []))
     report = run([bundle], photos, measure=True)
     assert report.passed and report.reference == []
     assert "signal 9" in report.machine["PyTorch's latency"]
-    monkeypatch.setattr(comparison, "measure_bundle", killed)
+    assert "other programs kept 1.5" in report.warnings[-1]
+    monkeypatch.setattr(comparison, "measure_in_turns", measured([], killed))
     (own,) = run([bundle], photos, measure=True).bundles
     assert own.verdict == "FAIL"
     assert own.reasons == ["could not be measured: it was killed by signal 9"]

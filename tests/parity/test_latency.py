@@ -1,5 +1,6 @@
 """Measuring: one process each, lean, and a sentence when it fails."""
 
+import re
 import subprocess
 import sys
 import time
@@ -11,32 +12,24 @@ import pytest
 from mobilesam.bundle.contract import Contract
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.bundle import Bundle
-from parity.cost import measure as latency
-from parity.cost.measure import measure_bundle, measure_reference
-from parity.cost.worker import MAX_RUNS, MIN_RUNS, example, timed
+from parity.cost import process as latency
+from parity.cost.measure import MIN_ROUNDS, bundle_job, measure_in_turns, reference_job
+from parity.cost.worker import example, turn
 from tests.parity.fakes import SIZE, demo_model, write_bundle
 
 CONTRACT = Contract(64, 16, 256, "pixels", 8)
 
 
-def test_slow_runs_are_few_and_fast_ones_many_and_the_first_does_not_count() -> None:
+def test_a_turn_is_one_slow_run_or_several_fast_ones_without_the_first() -> None:
     calls: list[float] = []
 
     def slow_at_first() -> None:
-        calls.append(0.02 if calls else 0.2)
+        calls.append(0.002 if calls else 0.02)
         time.sleep(calls[-1])
 
-    seconds = timed(slow_at_first, 0.0)
-    assert len(seconds) == MIN_RUNS and len(calls) == MIN_RUNS + 1
-    assert max(seconds) < 0.2
-    assert len(timed(lambda: None, 5.0)) == MAX_RUNS
-    assert MIN_RUNS < len(timed(lambda: time.sleep(0.01), 0.2)) < MAX_RUNS
-
-
-def test_what_is_emulated_runs_once() -> None:
-    calls: list[None] = []
-    assert len(timed(lambda: calls.append(None), 5.0, warm=False)) == 1
-    assert len(calls) == 1
+    seconds = turn(slow_at_first, 0.05)
+    assert len(seconds) == len(calls) - 1 > 3 and max(seconds[:3]) < 0.02
+    assert len(turn(lambda: time.sleep(0.02), 0.01)) == 1
 
 
 def test_peak_memory_counts_what_is_touched() -> None:
@@ -60,12 +53,19 @@ def test_example_inputs_are_the_contracts_and_one_click() -> None:
 
 @pytest.mark.slow
 def test_the_reference_is_measured_in_processes_of_its_own() -> None:
-    encoder, decoder = measure_reference("demo", "vit_t", SIZE, 1, budget_s=0.1)
+    job = reference_job("demo", "vit_t", SIZE)
+    costs = measure_in_turns([job, job], 1, budget_s=0.1)
+    first, second = costs.found
+    assert not isinstance(first, BundleError) and not isinstance(second, BundleError)
+    encoder, decoder = first
+    assert [m.timing.batch for m in first] == [m.timing.batch for m in second] == [0, 0]
+    assert len(encoder.timing.rounds_s) == len(second[0].timing.rounds_s) == MIN_ROUNDS
+    assert costs.others is None or 0 <= costs.others
     assert (encoder.component, decoder.component) == ("encoder", "decoder")
     for taken in (encoder, decoder):
         assert taken.threads == 1 and taken.representative
         assert 0 < taken.timing.median_s <= taken.timing.p90_s
-        assert taken.timing.runs >= MIN_RUNS and taken.load_s > 0
+        assert taken.timing.runs >= MIN_ROUNDS and taken.load_s > 0
         assert taken.peak_memory_mb is not None and taken.baseline_memory_mb is not None
         assert taken.peak_memory_mb > taken.baseline_memory_mb > 50
 
@@ -73,14 +73,15 @@ def test_the_reference_is_measured_in_processes_of_its_own() -> None:
 @pytest.mark.slow
 def test_a_process_that_fails_gives_its_reason(tmp_path: Path) -> None:
     bundle = Bundle(write_bundle(tmp_path / "b", demo_model()))
-    with pytest.raises(BundleError, match="the encoder on torchscript stopped with status 1: .*"):
-        measure_bundle(bundle, "torchscript", 1)
+    (found,) = measure_in_turns([bundle_job(bundle, "torchscript")], 1).found
+    assert isinstance(found, BundleError)
+    assert re.match("the encoder on torchscript stopped with status 1: .*", str(found))
 
 
 def test_a_process_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "TIMEOUT_S", 0.01)
-    with pytest.raises(BundleError, match="did not finish within 0.01 s"):
-        measure_reference("demo", "vit_t", SIZE)
+    (found,) = measure_in_turns([reference_job("demo", "vit_t", SIZE)]).found
+    assert isinstance(found, BundleError) and "did not finish within 0.01 s" in str(found)
 
 
 @pytest.mark.parametrize("runtime", ["litert", "onnxruntime"])
@@ -98,6 +99,6 @@ def _python(program: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        cwd=latency._ROOT,
+        cwd=latency.ROOT,
     )
     return answer.stdout.strip()

@@ -18,7 +18,7 @@ from parity.report.junit import junit_xml
 from parity.report.markdown import markdown
 from parity.report.strips import strip_chart, strips
 from parity.report.summary import counts, headline, summarise
-from parity.schema import Headroom, OpRange
+from parity.schema import SCHEMA_VERSION, Headroom, OpRange
 from tests.parity.report_samples import (
     PIXEL,
     altered,
@@ -87,7 +87,7 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     back = Report.model_validate_json(text)
     assert back.model_dump_json() == mixed().model_dump_json()
     values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert values["schema_version"] == "1.3"
+    assert values["schema_version"] == SCHEMA_VERSION
     assert values["bundles"][1]["encoder"][0]["relative_l2"] is None
     assert "NaN" not in text
 
@@ -289,3 +289,29 @@ def test_headroom_of_a_float16_file_is_drawn_and_its_least_stated() -> None:
     console = Console(file=io.StringIO(), width=140)
     print_report(made, console)
     assert f"coreml-fp16 on litert: {line}" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_file_that_overflows_is_told_so_first_and_never_given_bits() -> None:
+    ops = [
+        OpRange(name="image_to_fp16", largest=255.0, headroom_bits=8.0),
+        OpRange(name="neck__square", largest=None, headroom_bits=None, overflow="infinity"),
+        OpRange(name="neck__sqrt", largest=None, headroom_bits=None, overflow="not a number"),
+    ]
+    decoder = [OpRange(name="mul_3", largest=4000.0, headroom_bits=4.03)]
+    parts = [
+        Headroom(component="encoder", image="cup", ops=ops),
+        Headroom(component="decoder", image="cup", prompt="box", ops=decoder),
+    ]
+    made = report(bundle("coreml", "fp16", headroom=parts))
+    line = (
+        "float16 overflows in the encoder, first at neck__square (infinity), then in 1 more op, "
+        "on cup. Least float16 headroom: decoder 4.0 bits at mul_3."
+    )
+    page = html(made)
+    assert line in Page(page).words and "1: neck__square overflows" in page
+    assert line in markdown(made).replace("\\", "")
+    assert line in _terminal(made, 300) and "8.0 bits" not in page
+    old = made.model_dump()
+    for op in old["bundles"][0]["headroom"][0]["ops"]:
+        del op["overflow"]
+    assert "image_to_fp16" in _terminal(Report.model_validate(old), 300)

@@ -242,7 +242,7 @@ def test_on_a_mac_core_ml_itself_is_asked(
         def predict(self, inputs: Arrays) -> Arrays:
             asked.append(sorted(inputs))
             specs = bundle.manifest.signatures["decoder"].outputs
-            return {spec.name: np.full(spec.shape, 3.0) for spec in specs}
+            return {spec.name: np.full(spec.shape, 3, np.float32) for spec in specs}
 
     runner_class("coreml")
     from mobilesam.runtimes import coreml
