@@ -157,7 +157,7 @@ def _tensor(value: _Record, quantized: bool, data: list[bytes]) -> tuple[int, Te
         scale = steps.astype(np.float64).reshape(sides)
     elif kind == 2:
         about = value.record(2)
-        scale, zero = np.float64(about.real(0)), about.number(1, types.Int32Flags)
+        scale, zero = np.asarray(about.real(0), np.float64), about.number(1, types.Int32Flags)
     flags = base.number(5)
     external = base.number(4) if flags & 3 else -1
     number = base.number(6)
