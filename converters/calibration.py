@@ -1,7 +1,11 @@
-"""Real inputs to calibrate static schemes on: photos, and prompts of several types on each."""
+"""Real inputs to calibrate static schemes on: photos, strips of them, and every kind of prompt.
+
+What lies outside the range that calibration samples reached is cut off in the file. Which inputs
+reach furthest is not known beforehand, so that every kind of prompt is among the samples.
+"""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.resources import as_file
@@ -11,15 +15,22 @@ import numpy as np
 
 from converters.spec import MIN_MAX, CalibrationOptions
 from mobilesam.bundle.contract import Component, Contract, pack_image, pack_prompt
+from mobilesam.bundle.prompt_types import (
+    Box,
+    PromptRow,
+    Share,
+    Subject,
+    everyday_prompts,
+    remaining_prompts,
+)
 from mobilesam.data.image_files import image_files
 from mobilesam.data.sample_photos import PHOTOS, data_folder
 from mobilesam.files import sha256_of
-from mobilesam.inference.images import load_image
+from mobilesam.inference.images import load_image, middle_strip
 from mobilesam.inference.predictor import Predictor, choose_mask
 from mobilesam.inference.prompts import Prompt, make_prompt
 from mobilesam.model.sam import MobileSAM
 
-Box = tuple[float, float, float, float]
 Inputs = dict[str, np.ndarray]
 
 BUILT_IN = "scikit-image's sample photos, less those that bundles are judged on"
@@ -70,15 +81,28 @@ def calibration_record(contract: Contract, options: CalibrationOptions) -> dict[
     """
     folder = options.folder
     photos = calibration_photos(folder)
-    prompts = len(_prompts((16, 16), None, contract.slots))
+    asked = prompts_of(photos, contract)
     return {
         "method": options.method,
         "source": f"folder '{folder.name}'" if folder else BUILT_IN,
         "photos": str(len(photos)),
-        "encoder_samples": str(len(photos)),
-        "decoder_samples": str(len(photos) * prompts),
+        "encoder_samples": str(len(photos) + len(STRIPS)),
+        "decoder_samples": str(sum(map(len, asked))),
         "photos_sha256": _set_digest(photos),
     }
+
+
+def prompts_of(photos: Sequence[CalibrationPhoto], contract: Contract) -> list[list[PromptRow]]:
+    """The prompts of each photo and then of each strip, as they would be in photos of 16 x 16.
+
+    In other photos they are as many and of the same kinds.
+    """
+    size, slots = (16, 16), contract.slots
+    subject = Subject.middle(size)
+    return [
+        *(_prompts(subject, size, slots, share) for share in _shares(len(photos))),
+        *(_strip_prompts(subject, size, slots) for _ in STRIPS),
+    ]
 
 
 def _set_digest(photos: list[CalibrationPhoto]) -> str:
@@ -119,60 +143,82 @@ class Calibration:
     def samples(self, component: Component) -> Iterator[Inputs]:
         """A component's inputs by contract name, one sample after the other.
 
-        For the encoder each photo. For the decoder each photo's embedding with a point, two points
-        (one background), a box, a box with a point, and a point with the mask of the first answer.
+        For the encoder each photo, and a wide and a tall strip. For the decoder the embedding of
+        each with prompts: on every photo those that users ask most and a share of all others that
+        the contract allows, on a strip a point and a box.
 
         Raises:
             ImageError: a photo cannot be read or used.
         """
-        for photo in self.photos:
+        slots = self.contract.slots
+        for photo, share in zip(self.photos, _shares(len(self.photos)), strict=True):
             rgb = photo.load()
-            if component == "encoder":
-                yield pack_image(rgb, self.contract)
-            else:
-                yield from self._decoder_inputs(rgb, photo.box)
+            size = rgb.shape[:2]
+            subject = Subject.of_box(photo.box) if photo.box else Subject.middle(size)
+            yield from self._inputs(component, rgb, _prompts(subject, size, slots, share))
+        for place, axis in STRIPS:
+            rgb = middle_strip(self.photos[place].load(), axis)
+            size = rgb.shape[:2]
+            rows = _strip_prompts(Subject.middle(size), size, slots)
+            yield from self._inputs(component, rgb, rows)
 
-    def _decoder_inputs(self, rgb: np.ndarray, box: Box | None) -> Iterator[Inputs]:
+    def _inputs(
+        self, component: Component, rgb: np.ndarray, rows: Sequence[PromptRow]
+    ) -> Iterator[Inputs]:
+        if component == "encoder":
+            yield pack_image(rgb, self.contract)
+            return
         predictor = Predictor(self.model)
         predictor.set_image(rgb)
         embedding = {"image_embeddings": predictor.embedding.cpu().numpy()}
         earlier: np.ndarray | None = None
-        low = self.contract.low_res_size
-        for points, labels, around, refines in _prompts(rgb.shape[:2], box, self.contract.slots):
+        for row in rows:
             prompt = make_prompt(
-                points or None,
-                labels or None,
-                around,
-                earlier if refines else None,
+                row.points or None,
+                row.labels or None,
+                row.box,
+                earlier if row.refines else None,
                 original_size=rgb.shape[:2],
-                low_res_size=low,
+                low_res_size=self.contract.low_res_size,
             )
             yield embedding | pack_prompt(prompt, predictor.frame, self.contract)
             if earlier is None:
                 earlier = _shown(predictor, prompt)
 
 
-_Points = list[tuple[float, float]]
-_Row = tuple[_Points, list[int], Box | None, bool]
+STRIPS = ((0, 0), (-1, 1))
+"""Photo and axis of the strips: a wide one from the first photo, a tall one from the last. Nearly
+all of their frames is padding, whose activations in the encoder are none of a photo's."""
 
 
-def _prompts(size: tuple[int, int], box: Box | None, slots: int) -> list[_Row]:
-    """Points, labels, box, and whether the first answer's mask goes in, of each prompt that fits.
+def _shares(photos: int) -> list[Share]:
+    return [Share(place, photos) for place in range(photos)]
 
-    Without a box the middle half of a photo of ``size`` (H, W) stands in.
+
+def _prompts(subject: Subject, size: tuple[int, int], slots: int, share: Share) -> list[PromptRow]:
+    """The prompts of one photo; a single point comes first.
+
+    What users ask most, the photo's share of what else there is, and of the prompts without a
+    clear positive cue the next photo's share too: their answers vary most from photo to photo.
+    Inputs that are not to be read are left empty, since ranges that hold them would be wider for
+    nothing, and other orders of the slots give the same values.
+
+    Args:
+        subject: what to point at.
+        size: H, W of the photo in pixels.
+        slots: K of the decoder; prompts that take more are left out.
+        share: the photo's place among all.
     """
-    height, width = size
-    x1, y1, x2, y2 = box or (width / 4, height / 4, width * 3 / 4, height * 3 / 4)
-    middle, corner = ((x1 + x2) / 2, (y1 + y2) / 2), (x1 / 2, y1 / 2)
-    around = (x1, y1, x2, y2)
-    rows: list[_Row] = [
-        ([middle], [1], None, False),
-        ([middle, corner], [1, 0], None, False),
-        ([], [], around, False),
-        ([middle], [1], around, False),
-        ([middle], [1], None, True),
-    ]
-    return [row for row in rows if len(row[0]) + (2 if row[2] else 1) <= slots]
+    everyday = everyday_prompts(subject, size, turn=share.place)
+    rest = [row for row in remaining_prompts(subject, size, slots) if row.packing == "plain"]
+    own = share.of(rest)
+    further = [r for r in share.following.of(rest) if not r.says_where and r not in own]
+    return [row for row in everyday if row.slots <= slots] + own + further
+
+
+def _strip_prompts(subject: Subject, size: tuple[int, int], slots: int) -> list[PromptRow]:
+    rows = everyday_prompts(subject, size)
+    return [r for r in rows if r.prompt_type in ("one_point", "box") and r.slots <= slots]
 
 
 def _shown(predictor: Predictor, prompt: Prompt) -> np.ndarray:

@@ -1,10 +1,9 @@
 """Cases: images times prompts of every type, the same ones on every run and machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from mobilesam.bundle.prompt_types import (
     Packing,
     PromptRow,
     PromptType,
+    Share,
     Subject,
     everyday_prompts,
     remaining_prompts,
@@ -91,18 +91,6 @@ class PromptedPhoto:
     load: Callable[[], np.ndarray]
     subject: Callable[[tuple[int, int]], Subject]
     turn: int = 0
-
-
-class Share(NamedTuple):
-    """One photo among those over which the prompts are spread that need not be asked of each."""
-
-    place: int
-    photos: int
-
-    def of(self, rows: Sequence[PromptRow]) -> list[PromptRow]:
-        """This photo's rows: every one belongs to some photo, and every photo has at least one."""
-        own = list(rows[self.place :: self.photos])
-        return own or [rows[self.place % len(rows)]]
 
 
 def everyday_cases(

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilesam.bundle.prompt_types import Subject
+from mobilesam.bundle.prompt_types import Share, Subject
 from mobilesam.errors import InputError
+from mobilesam.inference.images import middle_strip
 from mobilesam.progress import Step
-from parity.cases import Case, PromptedPhoto, Share, everyday_cases, further_cases
+from parity.cases import Case, PromptedPhoto, everyday_cases, further_cases
 from parity.schema import UnusableImage
 
 
@@ -206,9 +207,6 @@ def _cases(
     return made
 
 
-STRIP = 12
-"""How many times as long as it is wide a strip is."""
-
 STRIP_PROMPTS = ("one_point", "box")
 
 STRIP_NAMES = {"wide": "wide strip", "tall": "tall strip"}
@@ -225,11 +223,7 @@ def _strips(
     """A wide strip from the middle of the first photo, and a tall one from that of the last."""
     made = []
     for (photo, kept), axis, kind in ((usable[0], 0, "wide"), (usable[-1], 1, "tall")):
-        pixels = kept.pixels()
-        length, side = pixels.shape[1 - axis], pixels.shape[axis]
-        width = min(side, max(1, round(length / STRIP)))
-        start = (side - width) // 2
-        strip = np.take(pixels, range(start, start + width), axis)
+        strip = middle_strip(kept.pixels(), axis)
         name = f"{photo.name}, {STRIP_NAMES[kind]}"
         size, subject = strip.shape[:2], Subject.middle(strip.shape[:2])
         try:

@@ -33,7 +33,7 @@ GROUP = 8
 """Output channels that share a palette in ``p4`` from iOS 18 on."""
 
 CONVOLUTIONS = ("conv", "conv_transpose")
-TABLES = ("add", "select")
+TABLES = ("add",)
 """Types of the ops that read convolution weights, and tables."""
 
 SENSITIVE = "cross_attn_image_to_token"
@@ -79,8 +79,7 @@ def _palettized(model: "MLModel", job: Conversion, bits: int, group: int = 0) ->
     own = _palettes(bits)
     if group and coreml_options(job.spec).deployment_target(job.scheme) >= 18:
         own = _palettes(bits, granularity="per_grouped_channel", group_size=group)
-    # A selected table has few distinct values, which 8 bits keep exactly.
-    eight = dict.fromkeys(_sensitive(model, ("select",)), _palettes(8))
+    eight = dict.fromkeys(_sensitive(model, ()), _palettes(8))
     config = OptimizationConfig(
         global_config=own, op_type_configs={"add": _palettes(bits)}, op_name_configs=eight
     )

@@ -182,13 +182,17 @@ class _HalfSelector:
         return not sources or not sources <= EXACT_INPUTS
 
     def _of(self, operation: "Operation") -> frozenset[str]:
-        """Names of the program's inputs an operation depends on.
+        """Names of the program's inputs that an operation's values are computed from.
 
-        Asked in the program's order, so that its operands' sources are known already.
+        Asked in the program's order, so that its operands' sources are known already. What a
+        selection goes by is no part of its values.
         """
         if operation.name not in self._sources:
             found: set[str] = set()
-            for operand in operation.inputs.values():
+            operands = dict(operation.inputs)
+            if operation.op_type == "select":
+                del operands["cond"]
+            for operand in operands.values():
                 for variable in operand if isinstance(operand, list | tuple) else [operand]:
                     if variable is None:
                         continue

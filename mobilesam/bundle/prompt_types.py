@@ -8,7 +8,7 @@ there is a box, whether there is a mask input, and how many slots are taken.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,28 @@ class PromptRow:
     def slots(self) -> int:
         """Decoder slots it takes: its points, and a box's two corners or SAM's padding point."""
         return len(self.points) + (2 if self.box is not None else bool(self.points))
+
+    @property
+    def says_where(self) -> bool:
+        """Whether a foreground point or a box says where the subject is."""
+        return self.box is not None or 1 in self.labels
+
+
+class Share(NamedTuple):
+    """One photo among those over which the prompts are spread that need not be asked of each."""
+
+    place: int
+    photos: int
+
+    def of(self, rows: Sequence[PromptRow]) -> list[PromptRow]:
+        """This photo's rows: every one belongs to some photo, and every photo has at least one."""
+        own = list(rows[self.place :: self.photos])
+        return own or [rows[self.place % len(rows)]]
+
+    @property
+    def following(self) -> "Share":
+        """The next photo's, after the last one the first's."""
+        return Share((self.place + 1) % self.photos, self.photos)
 
 
 def everyday_prompts(subject: Subject, size: tuple[int, int], turn: int = 0) -> list[PromptRow]:

@@ -36,6 +36,9 @@ _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 MIN_SIDE = 2
 """The smallest side in pixels: below it, there is nothing to segment."""
 
+STRIP = 12
+"""How many times as long as it is wide a strip is."""
+
 ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray
 """What `load_image` accepts."""
 
@@ -86,6 +89,19 @@ def load_image(source: ImageSource) -> np.ndarray:
             f"each side must be at least {MIN_SIDE} pixels."
         )
     return np.ascontiguousarray(pixels)
+
+
+def middle_strip(pixels: np.ndarray, axis: int) -> np.ndarray:
+    """A strip from the middle of an image, nearly all of whose frame is padding.
+
+    Args:
+        pixels: HxWx3.
+        axis: the side that is cut: 0 makes a wide strip, 1 a tall one.
+    """
+    side = pixels.shape[axis]
+    width = min(side, max(MIN_SIDE, round(pixels.shape[1 - axis] / STRIP)))
+    start = (side - width) // 2
+    return np.take(pixels, range(start, start + width), axis)
 
 
 def _from_file(path: Path, name: str) -> np.ndarray:

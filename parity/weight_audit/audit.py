@@ -127,7 +127,7 @@ def _beyond(
     """
     forgiven = np.where((wanted - values) * outer > 0, 0.0, over)
     for side in (-1, 1):
-        for entry in np.unique(values[outer == side]):
+        for entry in np.unique(values[(outer == side) & np.isfinite(values)]):
             chosen = (outer == side) & (values == entry)
             middle = abs(float(wanted[chosen].mean()) - float(entry))
             # Half the distance to the next entry, which is what is allowed of the values.

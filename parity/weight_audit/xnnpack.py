@@ -157,7 +157,7 @@ def _tensor(value: _Record, quantized: bool, data: list[bytes]) -> tuple[int, Te
         scale = steps.astype(np.float64).reshape(sides)
     elif kind == 2:
         about = value.record(2)
-        scale, zero = np.float64(about.real(0)), about.number(1, types.Int32Flags)
+        scale, zero = np.asarray(about.real(0), np.float64), about.number(1, types.Int32Flags)
     flags = base.number(5)
     external = base.number(4) if flags & 3 else -1
     number = base.number(6)
@@ -167,6 +167,7 @@ def _tensor(value: _Record, quantized: bool, data: list[bytes]) -> tuple[int, Te
 def _node(node: _Record) -> Node:
     kind, inside = node.number(0, types.Uint8Flags), node.record(1)
     layer = kind == _FULLY_CONNECTED or kind in _CONVOLUTIONS
+    slots: tuple[int, ...]
     if kind == _FULLY_CONNECTED:
         slots, output = (0, 1, 2), 3
     elif kind in _CONVOLUTIONS:

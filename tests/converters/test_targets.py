@@ -119,6 +119,8 @@ def test_files_compute_what_the_module_computes(
             with torch.no_grad(), Rounding() as rounding:
                 wanted = _listed(module(**inputs))
             limit = rounding.tolerance if scheme == "fp32" else LIMITS[scheme]
+            if (target, scheme) == ("torchscript", "w8d"):
+                limit = 0.25  # on x86 torch keeps 7 bits of the inputs: twice the error
             for runtime in bundle.runtimes:
                 found = RUN[runtime](bundle.file(component, runtime), signature, inputs)
                 for ours, theirs, spec in zip(found, wanted, signature.outputs, strict=True):

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilesam.bundle.prompt_types import Subject, everyday_prompts
+from mobilesam.bundle.prompt_types import Share, Subject, everyday_prompts
 from mobilesam.errors import InputError
 from parity.cases import (
     Case,
     PromptedPhoto,
-    Share,
     default_photos,
     everyday_cases,
     further_cases,
