@@ -104,6 +104,8 @@ class Timing(ReportRecord):
     """Seconds of one component after warm-up.
 
     Attributes:
+        median_s: median of the rounds' medians.
+        p90_s: 90th percentile of the runs, every round counting the same.
         rounds_s: median of each round, in which every component of its batch ran once in turn, so
             that the rounds of two of a batch can be compared one by one; empty where it was timed
             alone, and in reports older than 1.4.

@@ -229,11 +229,14 @@ def _measurement(
     worker: Worker, turns: Sequence[Sequence[float]], batch: int | None
 ) -> Measurement:
     runs = [taken for turn in turns for taken in turn]
+    # A slow round has fewer runs: it must not count for less than a fast one.
+    weights = [1 / len(turn) for turn in turns for _ in turn]
+    medians = [float(np.median(turn)) for turn in turns]
     timing = Timing(
-        median_s=float(np.median(runs)),
-        p90_s=float(np.percentile(runs, 90)),
+        median_s=float(np.median(medians)),
+        p90_s=float(np.quantile(runs, 0.9, weights=weights, method="inverted_cdf")),
         runs=len(runs),
-        rounds_s=[] if batch is None else [float(np.median(turn)) for turn in turns],
+        rounds_s=[] if batch is None else medians,
         batch=batch,
     )
     facts = {name: value for name, value in worker.facts.items() if name != "first_s"}

@@ -78,6 +78,15 @@ def test_each_round_begins_with_another() -> None:
         assert own[0].timing.runs == 2 * MIN_ROUNDS and own[0].timing.median_s == 1.0
 
 
+def test_a_slow_round_counts_as_much_as_a_fast_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([[0.1] * 20, [1.0], [1.1], [0.1] * 20, [1.2], [0.9]])
+    monkeypatch.setattr(FakeWorker, "turn", lambda _: next(answers))
+    (own,) = measure_in_turns([job("a")], 1, budget_s=0).found
+    assert not isinstance(own, BundleError)
+    assert own[0].timing.median_s == pytest.approx(0.95) and own[0].timing.runs == 44
+    assert own[0].timing.p90_s == 1.2
+
+
 def test_rounds_end_with_the_time_or_at_the_most() -> None:
     measure_in_turns([job("a")], 1, budget_s=3600)
     assert turns() == "a" * MAX_ROUNDS
