@@ -11,8 +11,9 @@ CONFIDENCE = 0.95
 """How often the interval of a ratio encloses its median."""
 
 ALIKE = 0.03
-"""Two processes that run the same file differ by this share, however often they are timed: where a
-process lies in memory is settled when it starts."""
+"""A ratio nearer to 1 is called no difference, whatever its interval. It is a margin, not a bound:
+of 84 pairs of processes that ran one file in turns on a busy machine, ratios were off by 2 to 14 %
+in the median of their groups, and the interval left 1 out in one pair."""
 
 
 class Ratio(NamedTuple):
