@@ -22,6 +22,7 @@ from parity.references import reference_answers
 from parity.report import Report
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
+from parity.weight_audit.run import audit_bundle
 
 
 def compare(
@@ -105,6 +106,7 @@ def compare(
                     report.gallery |= first_answers(answers)
                 for run in intact:
                     judge_run(judged[run], run, answers, threads, compute_units, shown)
+                    audit_bundle(judged[run], run.bundle, run.runtime, model)
         report.unusable_images = photos.unusable
         report.bundles = [judged[run] for run in runs]
         if measure:

@@ -147,6 +147,29 @@ class Headroom(ReportRecord):
         return min(known, key=lambda op: op.headroom_bits or 0.0, default=None)
 
 
+class WeightAudit(ReportRecord):
+    """The constants of one component's file held against PyTorch's parameters.
+
+    Attributes:
+        parameters: elements of all parameters that act on the answer.
+        accounted: of those whose constants were found in the file.
+        missing: what was not found, by name.
+        wrong: a sentence for each tensor that is not within what its storage may round.
+        excess: the largest error over what is allowed, at most 1 where all is right.
+        where: the tensor with it.
+        left_out: why nothing was audited; empty where it was.
+    """
+
+    component: Literal["encoder", "decoder"]
+    parameters: int = 0
+    accounted: int = 0
+    missing: list[str] = []
+    wrong: list[str] = []
+    excess: Number = 0.0
+    where: str = ""
+    left_out: str = ""
+
+
 class BundleReport(ReportRecord):
     """Everything about one bundle on one runtime, the verdict first."""
 
@@ -171,6 +194,8 @@ class BundleReport(ReportRecord):
     measurements: list[Measurement] = []
     headroom: list[Headroom] = []
     """Of float16 files, where the runtime can be looked into."""
+    weight_audits: list[WeightAudit] = []
+    """Of each component; empty in a report of answers that came from another machine."""
     worst_case: str | None = None
     worst_picture: str | None = None
     """The worst case drawn, as a data URI: photo with prompt, reference mask, exported mask."""

@@ -170,6 +170,12 @@ _METRICS = {
 _TERMS = {"iou": "IoU", "l2": "L2", "psnr": "PSNR", "db": "dB"}
 
 
+def whole_percent(part: int, whole: int) -> str:
+    """Write a share rounded down to a hundredth of a percent, so that 100 % says all of it."""
+    hundredths = 10_000 * part // whole
+    return f"{hundredths // 100} %" if not hundredths % 100 else f"{hundredths / 100:.2f} %"
+
+
 def metric(name: str) -> str:
     """Write a metric's name as words: ``mask_iou_min`` as "mask IoU min"."""
     return _METRICS.get(name) or " ".join(_TERMS.get(word, word) for word in name.split("_"))

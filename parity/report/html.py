@@ -17,6 +17,7 @@ from parity.report.summary import (
     headroom_line,
     reference_line,
     summarise,
+    weights_line,
 )
 from parity.report.svg import PALETTE, require_charts
 from parity.schema import BundleReport, CaseMetrics, Headroom, Measurement, ReportData
@@ -128,6 +129,7 @@ def _details(bundle: BundleReport) -> dict[str, Any]:
             (case for case in bundle.cases if case.stage == "end_to_end"), key=_worst_iou
         )[:WORST_CASES],
         "least": _least,
+        "weights": weights_line(bundle),
         "headroom": headroom_line(bundle),
         "profiles": [(part, _profile(part, bundle.path)) for part in bundle.headroom],
         "encoder": {

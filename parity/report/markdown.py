@@ -13,6 +13,7 @@ from parity.report.summary import (
     headroom_line,
     reference_line,
     summarise,
+    weights_line,
 )
 from parity.schema import BundleReport, ReportData
 
@@ -153,6 +154,8 @@ def _bundle(bundle: BundleReport) -> Iterable[str]:
     rows = [*prompt_rows(bundle.cases, "decoder"), *prompt_rows(bundle.cases, "end_to_end")]
     if rows:
         yield _table(_PROMPTS, map(_prompt, rows), left=2)
+    if weights_line(bundle):
+        yield _escape(weights_line(bundle))
     if bundle.headroom:
         yield _escape(headroom_line(bundle))
     if bundle.worst_case:

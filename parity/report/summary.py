@@ -107,6 +107,19 @@ def headroom_line(bundle: BundleReport) -> str:
     return f"Least float16 headroom: {', '.join(found)}." if found else ""
 
 
+def weights_line(bundle: BundleReport) -> str:
+    """Write the share of the parameters that were found in the files; empty if none were read."""
+    read = [part for part in bundle.weight_audits if part.parameters]
+    if not read:
+        return ""
+    found, total = sum(part.accounted for part in read), sum(part.parameters for part in read)
+    parts = [f"Weights audited: {figures.whole_percent(found, total)} of the parameters"]
+    wrong = sum(len(part.wrong) + len(part.missing) for part in read)
+    parts += [f"{wrong} tensors missing or wrong"] if wrong else []
+    parts += [f"{part.component} left out" for part in bundle.weight_audits if part.left_out]
+    return f"{', '.join(parts)}."
+
+
 EMULATED_NOTE = (
     "–: this machine emulates the runtime, so time and memory would say nothing of a device."
 )

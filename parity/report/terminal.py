@@ -16,6 +16,7 @@ from parity.report.summary import (
     headroom_line,
     reference_line,
     summarise,
+    weights_line,
 )
 from parity.schema import ReportData
 
@@ -39,6 +40,10 @@ def print_table(report: ReportData, console: Console) -> None:
     for line in lines:
         if line.bundle.headroom:
             text = f"{line.bundle.bundle} on {line.bundle.runtime}: {headroom_line(line.bundle)}"
+            console.print(Text(text, style="dim"))
+    for line in lines:
+        if weights_line(line.bundle):
+            text = f"{line.bundle.bundle} on {line.bundle.runtime}: {weights_line(line.bundle)}"
             console.print(Text(text, style="dim"))
     if any(line.emulated for line in lines):
         console.print(Text(EMULATED_NOTE, style="dim"))

@@ -1,0 +1,99 @@
+"""One bundle's files audited: what the report says of them, and the checks of its verdict."""
+
+from importlib import import_module
+from pathlib import Path
+
+from mobilesam.bundle.contract import COMPONENTS, Component
+from mobilesam.errors import MobileSAMError
+from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.bundle import Bundle
+from parity.checks import equality
+from parity.schema import BundleReport, Check, WeightAudit
+from parity.weight_audit.audit import audit
+from parity.weight_audit.constants import Constant
+
+READERS = {
+    "torchscript": "torchscript",
+    "lite_interpreter": "torchscript",
+    "coreml": "coreml",
+    "litert": "tflite",
+    "onnxruntime": "onnx",
+    "executorch": "executorch",
+}
+"""Module of this package that reads the files of a runtime."""
+
+DISTILLED = "distilled"
+"""Option of a manifest whose encoder was tuned: it is not meant to have the reference's weights."""
+
+NAMED = 3
+"""Tensors that a check names."""
+
+
+def audit_bundle(report: BundleReport, bundle: Bundle, runtime: str, model: MobileSAM) -> None:
+    """Add the audit of a bundle's files, its checks and reasons to a report.
+
+    Args:
+        report: of the bundle on a runtime; becomes a FAIL where a weight is wrong.
+        bundle: with files for the runtime.
+        runtime: whose files are read.
+        model: the reference, with the bundle's image size.
+    """
+    for component in COMPONENTS:
+        made = _audited(bundle, runtime, component, model)
+        report.weight_audits.append(made)
+        if made.left_out:
+            report.notes = [*report.notes, f"weights of the {component}: {made.left_out}"]
+            continue
+        check = _check(made)
+        report.checks = [*report.checks, check]
+        if not check.passed:
+            report.verdict = "FAIL"
+            report.reasons = [*report.reasons, f"integrity weights_in_file: {check.where}"]
+
+
+def read_file(bundle: Bundle, runtime: str, component: Component) -> list[Constant]:
+    """The constants of a component's file.
+
+    Raises:
+        ImportError: the library that reads the format is not installed.
+        MobileSAMError: the file cannot be read.
+    """
+    record = bundle.record(component, runtime)
+    module = import_module(f"{__package__}.{READERS[runtime]}")
+    path: Path = bundle.file(component, runtime)
+    options = {"function": record.function} if record.function else {}
+    found: list[Constant] = module.read_constants(path, **options)
+    return found
+
+
+def _audited(bundle: Bundle, runtime: str, component: Component, model: MobileSAM) -> WeightAudit:
+    made = WeightAudit(component=component)
+    if component == "encoder" and DISTILLED in bundle.manifest.options:
+        made.left_out = (
+            "not held against the reference's, from which they were tuned "
+            f"('{bundle.manifest.options[DISTILLED]}')"
+        )
+        return made
+    try:
+        constants = read_file(bundle, runtime, component)
+    except ImportError as error:
+        made.left_out = f"not read, '{error.name}' is not installed"
+        return made
+    except MobileSAMError as error:
+        made.wrong = [str(error)]
+        return made
+    found = audit(model, component, constants)
+    made.parameters, made.accounted = found.total, found.found
+    made.missing = found.missing
+    made.wrong = [finding.sentence for finding in found.wrong]
+    made.excess, made.where = found.excess, found.where
+    return made
+
+
+def _check(made: WeightAudit) -> Check:
+    """No tensor may be missing or wrong."""
+    sentences = [*made.wrong, *(f"{name} was not found" for name in made.missing)]
+    listed = "; ".join(sentences[:NAMED])
+    more = f"; and {len(sentences) - NAMED} more" if len(sentences) > NAMED else ""
+    where = f"{made.component}: {listed}{more}" if sentences else ""
+    return equality("weights_in_file", "integrity", len(sentences), 0, where)

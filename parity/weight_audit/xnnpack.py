@@ -1,0 +1,182 @@
+"""XNNPACK graphs inside an ExecuTorch program.
+
+The flatbuffer is read by the positions of its fields, which its schema may add to but never change:
+ExecuTorch itself reads it in C++ alone, and what ``flatc`` prints of it has six decimals.
+Source: ``schema.fbs`` of executorch.backends.xnnpack.serialization.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from flatbuffers import number_types as types
+from flatbuffers.encode import Get
+from flatbuffers.packer import uoffset
+from flatbuffers.table import Table
+
+_FULLY_CONNECTED, _CONVOLUTIONS = 2, (7, 13, 39)
+_MULTIPLY, _RESHAPE = 15, 20
+_ATTRIBUTES_FIRST = {5: 2, 9: 2, 10: 3, _RESHAPE: 2, 25: 1, 29: 1, 35: 3}
+"""Operations of one input whose attributes come before it: how many."""
+
+_BINARY = (1, 8, 12, 15, 16, 26, 31, 37)
+_CONCATENATIONS = (32, 33, 34, 38)
+_DTYPES = {1: np.float32, 2: np.float16, 3: np.int8, 5: np.int32, 6: np.int8, 7: np.int32}
+"""By XNNDatatype; the integers have scales."""
+
+
+class Tensor(NamedTuple):
+    """A value of a graph.
+
+    Attributes:
+        content: of a constant, in its own layout; None for what is computed.
+        scale: broadcasts to ``content``; of an activation one number; None without one.
+        zero_point: of an activation.
+        external: position among the arguments of the call; -1 for a value of the graph's own.
+    """
+
+    content: np.ndarray | None
+    scale: np.ndarray | None
+    zero_point: int
+    external: int
+
+
+class Node(NamedTuple):
+    """An operation.
+
+    Attributes:
+        inputs: numbers of the tensors that it reads; of a layer its input, weight and bias.
+        output: number of the tensor that it writes.
+        layer: whether it has a weight and a bias.
+        multiplies: whether it multiplies its two inputs.
+        reshapes: whether it gives what it reads another shape.
+    """
+
+    inputs: tuple[int, ...]
+    output: int
+    layer: bool
+    multiplies: bool
+    reshapes: bool
+
+
+class XNNPACKGraph(NamedTuple):
+    """Operations in the order in which they run, and tensors by number."""
+
+    nodes: list[Node]
+    tensors: dict[int, Tensor]
+
+
+def read_graph(blob: bytes, named: Mapping[str, bytes]) -> XNNPACKGraph:
+    """The graph of a delegate's blob.
+
+    Args:
+        blob: with XNNPACK's header.
+        named: data of the program by key, where constants and scales may be.
+
+    Raises:
+        ValueError: the blob has no such header.
+    """
+    from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
+
+    header = XNNHeader.from_bytes(blob[: XNNHeader.EXPECTED_LENGTH])
+    start = header.flatbuffer_offset
+    content = blob[start : start + header.flatbuffer_size]
+    graph = _Record(content, Get(uoffset, content, 0))
+    data = [b""]
+    for each in graph.records(8)[1:]:
+        key, size = each.text(2), each.number(1, types.Uint64Flags)
+        if key:
+            data.append(named[key][:size])
+        else:
+            begin = header.constant_data_offset + each.number(0, types.Uint64Flags)
+            data.append(blob[begin : begin + size])
+    tensors = {}
+    for value in graph.records(2):
+        number, tensor = _tensor(value.record(1), value.number(0, types.Uint8Flags) == 2, data)
+        tensors[number] = tensor
+    return XNNPACKGraph([_node(each) for each in graph.records(1)], tensors)
+
+
+class _Record(Table):
+    """A table of the flatbuffer, whose fields are told by their position in the schema."""
+
+    def _place(self, slot: int) -> int:
+        offset: int = self.Offset(4 + 2 * slot)
+        return offset
+
+    def number(self, slot: int, kind: type = types.Uint32Flags, default: int = 0) -> int:
+        place = self._place(slot)
+        return self.Get(kind, self.Pos + place) if place else default
+
+    def real(self, slot: int) -> float:
+        place = self._place(slot)
+        return float(self.Get(types.Float32Flags, self.Pos + place)) if place else 0.0
+
+    def record(self, slot: int) -> "_Record":
+        return _Record(self.Bytes, self.Indirect(self.Pos + self._place(slot)))
+
+    def records(self, slot: int) -> list["_Record"]:
+        place = self._place(slot)
+        if not place:
+            return []
+        first = self.Vector(place)
+        return [
+            _Record(self.Bytes, self.Indirect(first + 4 * each))
+            for each in range(self.VectorLen(place))
+        ]
+
+    def numbers(self, slot: int, kind: type) -> np.ndarray:
+        place = self._place(slot)
+        return np.asarray(self.GetVectorAsNumpy(kind, place)) if place else np.zeros(0)
+
+    def text(self, slot: int) -> str:
+        place = self._place(slot)
+        return self.String(self.Pos + place).decode() if place else ""
+
+
+def _tensor(value: _Record, quantized: bool, data: list[bytes]) -> tuple[int, Tensor]:
+    """Number and tensor of a value."""
+    base = value.record(0) if quantized else value
+    datatype = base.number(0, types.Int16Flags)
+    shape = [int(side) for side in base.numbers(2, types.Uint32Flags)]
+    constant = base.number(3)
+    content = None
+    if constant and datatype in _DTYPES:
+        values = np.frombuffer(data[constant], _DTYPES[datatype])
+        content = values[: int(np.prod(shape, dtype=np.int64))].reshape(shape)
+    scale, zero = None, 0
+    kind = value.number(1, types.Uint8Flags) if quantized else 0
+    if kind == 1:  # one scale for each index of an axis
+        about = value.record(2)
+        steps = about.numbers(0, types.Float32Flags)
+        stored = about.number(2)
+        if not steps.size and 0 < stored < len(data):
+            steps = np.frombuffer(data[stored], np.float32)[: about.number(3)]
+        axis = about.number(1, types.Int32Flags)
+        sides = [-1 if each == axis else 1 for each in range(len(shape))]
+        scale = steps.astype(np.float64).reshape(sides)
+    elif kind == 2:
+        about = value.record(2)
+        scale, zero = np.float64(about.real(0)), about.number(1, types.Int32Flags)
+    flags = base.number(5)
+    external = base.number(4) if flags & 3 else -1
+    number = base.number(6)
+    return number, Tensor(content, None if scale is None else np.asarray(scale), zero, external)
+
+
+def _node(node: _Record) -> Node:
+    kind, inside = node.number(0, types.Uint8Flags), node.record(1)
+    layer = kind == _FULLY_CONNECTED or kind in _CONVOLUTIONS
+    if kind == _FULLY_CONNECTED:
+        slots, output = (0, 1, 2), 3
+    elif kind in _CONVOLUTIONS:
+        slots, output = (15, 16, 17), 18
+    elif kind in _BINARY:
+        slots, output = (0, 1), 2
+    elif kind in _CONCATENATIONS:
+        slots, output = (1, 2, 3, 4, 7), 5
+    else:
+        slot = _ATTRIBUTES_FIRST.get(kind, 0)
+        slots, output = (slot,), slot + 1
+    inputs = tuple(inside.number(slot) for slot in slots)
+    return Node(inputs, inside.number(output), layer, kind == _MULTIPLY, kind == _RESHAPE)
