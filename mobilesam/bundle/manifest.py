@@ -116,7 +116,12 @@ class SchemeRecord(Record):
 
 
 class Manifest(Record):
-    """Everything needed to run and judge the bundle without the code that made it."""
+    """Everything needed to run and judge the bundle without the code that made it.
+
+    Attributes:
+        activation_ranges: low and high of the inputs and outputs of each component's layers, as
+            PyTorch computed them in calibration; empty where there was none.
+    """
 
     contract_version: str
     target: str
@@ -135,6 +140,7 @@ class Manifest(Record):
     labels: dict[int, str]
     weights: WeightsRecord
     calibration: dict[str, str] | None = None
+    activation_ranges: dict[Component, dict[str, tuple[float, float]]] = {}
     options: dict[str, str] = {}
     tools: dict[str, str]
     export_key: str
