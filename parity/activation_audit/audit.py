@@ -16,7 +16,10 @@ SYMMETRIC = 2**15 - 1
 """From this greatest integer on zero is in the middle, as TFLite's int16 has it."""
 
 LEAST_STEP = 2.0**-12
-"""XNNPACK's least scale. A range that is narrower than 256 of these may be written wider."""
+"""XNNPACK's least scale: what has a narrower range gets it, from the low end on."""
+
+HALF_STEP = 2.0**-25
+"""Rounding error of the smallest scales that Core ML holds, in float16."""
 
 KNOWN = {"the table of point labels input": (0.0, 1.0)}
 """Ranges that need no calibration: labels are looked up with zeros and one 1."""
@@ -107,17 +110,24 @@ def _norms(part: Part) -> Iterator[str]:
 def _error(activation: Activation, layer: Layer, wanted: tuple[float, float]) -> float:
     """How far the ends lie from the wanted ones, over what is allowed."""
     low, high = (0.0 if layer.clamped else min(wanted[0], 0.0)), max(wanted[1], 0.0)
-    if activation.bounds[1] >= SYMMETRIC:
+    if low == high:  # zeros, which any scale holds
+        return 0.0
+    least, greatest = activation.bounds
+    if greatest >= SYMMETRIC:
         if activation.zero_point != 0:
             return float("inf")
         low, high = min(low, -high), max(-low, high)
-    # Of int16 the least integer is left over.
-    least, greatest = activation.bounds
-    allowed = TOLERANCE * (high - low)
-    if activation.scale <= LEAST_STEP:
-        allowed = max(allowed, (greatest - least) * activation.scale)
+        return _off(activation, low, high, 0.0)
+    error = _off(activation, low, high, HALF_STEP * (greatest - least))
+    if high - low < LEAST_STEP * (greatest - least):
+        widened = low + LEAST_STEP * (greatest - least)
+        error = min(error, _off(activation, low, widened, 0.0))
+    return error
+
+
+def _off(activation: Activation, low: float, high: float, slack: float) -> float:
     off = max(abs(activation.low - low), abs(activation.high - high))
-    return off / allowed if allowed else float("inf") * bool(off)
+    return off / (TOLERANCE * (high - low) + slack)
 
 
 def _sentence(activation: Activation, place: str, wanted: tuple[float, float]) -> str:

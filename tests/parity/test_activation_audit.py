@@ -107,7 +107,7 @@ def test_the_verdict_names_the_place_and_needs_a_record(monkeypatch: pytest.Monk
     monkeypatch.setattr(bundle, "manifest", manifest)
     audit_activations(report, bundle, "onnxruntime", own)
     assert report.verdict == "FAIL"
-    assert "layers.0.mlp.lin1 input" in report.reasons[-1]
+    assert "mlp.lin2 input" in report.reasons[-1]
 
     manifest = bundle.manifest.model_copy(update={"activation_ranges": {}})
     monkeypatch.setattr(bundle, "manifest", manifest)
@@ -132,6 +132,18 @@ def test_zero_is_in_every_range_and_in_the_middle_of_int16() -> None:
     assert hold([clamped], given, ranges).wrong
     clamped = replace(clamped, layers=(layer._replace(side="output", clamped=True),))
     assert not hold([clamped], given, ranges).wrong
+
+
+def test_what_is_narrow_may_have_the_least_scale_of_xnnpack() -> None:
+    given = constants_of_one_layer()
+    place = "mask_decoder.iou_prediction_head.layers.0"
+    layer = Layer(given[f"{place}.weight"].constant.name, "input")
+    narrow = Activation("a", 2.0**-12, -128, (-128, 127), (layer,))
+    assert not hold([narrow], given, {f"{place} input": (0.0, 0.01)}).wrong
+    assert hold([replace(narrow, scale=2.0**-11)], given, {f"{place} input": (0.0, 0.01)}).wrong
+    assert hold([narrow], given, {f"{place} input": (0.0, 0.12)}).wrong
+    # Nothing but zeros is held by any scale.
+    assert not hold([replace(narrow, scale=1.0)], given, {f"{place} input": (0.0, 0.0)}).wrong
 
 
 def constants_of_one_layer() -> Pairs:
