@@ -2,19 +2,20 @@
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from converters.activation_ranges import Ranges
 from converters.base import LICENCE, Conversion, converter_of
 from converters.calibration import calibration_record
 from converters.lookup import least_tested, meaning_of
 from converters.schemes import TARGETS
 from converters.spec import ExportSpec
 from mobilesam import __version__
-from mobilesam.bundle.contract import CONTRACT_VERSION
+from mobilesam.bundle.contract import CONTRACT_VERSION, Component
 from mobilesam.bundle.manifest import (
     FileRecord,
     Manifest,
@@ -126,8 +127,14 @@ def file_records(job: Conversion) -> list[FileRecord]:
     return records
 
 
-def build_manifest(spec: ExportSpec, files: Sequence[FileRecord]) -> Manifest:
-    """The manifest of a bundle whose files are written."""
+def build_manifest(
+    spec: ExportSpec, files: Sequence[FileRecord], ranges: Mapping[Component, Ranges] | None = None
+) -> Manifest:
+    """The manifest of a bundle whose files are written.
+
+    Args:
+        ranges: of each component in calibration; None or empty for a scheme that has none.
+    """
     return Manifest(
         **prescribed(spec.contract),
         target=spec.target,
@@ -136,6 +143,7 @@ def build_manifest(spec: ExportSpec, files: Sequence[FileRecord]) -> Manifest:
         files=tuple(files),
         weights=spec.weights,
         calibration=_calibration(spec),
+        activation_ranges=dict(ranges or {}),
         options=settings(spec),
         least_tested=least_tested(spec.target, spec.scheme),
         tools=tools(spec.target),

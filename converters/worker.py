@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from converters.activation_ranges import Ranges, activation_ranges
 from converters.base import Conversion, check_io, converter_of, packager_of
 from converters.calibration import Calibration
 from converters.modules import build_module, example_inputs
@@ -21,7 +22,7 @@ from converters.schemes import TARGETS
 from converters.spec import ExportSpec
 from converters.task import Outcome, Task, read_task
 from converters.workspace import FULL_DISK
-from mobilesam.bundle.contract import COMPONENTS
+from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import ExportError, MobileSAMError
 from mobilesam.model.sam import MobileSAM
@@ -40,6 +41,7 @@ def convert_bundle(model: MobileSAM, spec: ExportSpec, folder: Path, shared: Pat
         asked = spec.calibration
         calibration = Calibration(model, contract, asked.folder, asked.method)
     jobs, files = [], []
+    ranges: dict[Component, Ranges] = {}
     for component in COMPONENTS:
         job = Conversion(
             spec=spec,
@@ -57,6 +59,8 @@ def convert_bundle(model: MobileSAM, spec: ExportSpec, folder: Path, shared: Pat
                 inputs, outputs = converter.read_io(path, job)
                 check_io(path, "input", inputs, job.signature.inputs)
                 check_io(path, "output", outputs, job.signature.outputs)
+            if calibration is not None:
+                ranges[component] = activation_ranges(job, calibration)
         except (MobileSAMError, OSError, MemoryError):
             raise
         except Exception as error:
@@ -70,7 +74,7 @@ def convert_bundle(model: MobileSAM, spec: ExportSpec, folder: Path, shared: Pat
     packager = packager_of(spec.target)
     if packager is not None:
         files = packager.package(jobs, files)
-    manifest = build_manifest(spec, files)
+    manifest = build_manifest(spec, files, ranges)
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
 

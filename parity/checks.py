@@ -3,8 +3,9 @@
 Every comparison is written so that a value that is not a number fails it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -95,6 +96,9 @@ def _mask_checks(findings: Findings, stage: Stage, limits: MaskLimits) -> list[C
         ]
 
     mask_iou = samples(lambda m: m.mask_iou)
+    own = limits.prompt_types
+    type_means: dict[str, float] = {"": limits.prompt_type_iou_mean}
+    type_means |= {kind: row.prompt_type_iou_mean for kind, row in own.items()}
     return [
         _all_finite(stage, [(case.finite, _where(case), case.prompt_type) for case in cases]),
         _spread(findings, stage),
@@ -104,7 +108,13 @@ def _mask_checks(findings: Findings, stage: Stage, limits: MaskLimits) -> list[C
             per_case(lambda m: m.logit_relative_l2),
             limits.logits_relative_l2,
         ),
-        at_least("mask_iou_min", stage, mask_iou, limits.mask_iou_min),
+        *_by_type(
+            "mask_iou_min",
+            stage,
+            mask_iou,
+            {"": limits.mask_iou_min, **{k: v.mask_iou_min for k, v in own.items()}},
+            at_least,
+        ),
         _mean_at_least("mask_iou_mean", stage, mask_iou, limits.mask_iou_mean),
         _mean_at_least(
             "boundary_iou_mean",
@@ -112,14 +122,14 @@ def _mask_checks(findings: Findings, stage: Stage, limits: MaskLimits) -> list[C
             samples(lambda m: m.boundary_iou),
             limits.boundary_iou_mean,
         ),
-        _worst_mean_at_least("mask_iou_type_mean", stage, mask_iou, limits.prompt_type_iou_mean),
+        *_by_type("mask_iou_type_mean", stage, mask_iou, type_means, _worst_mean_at_least),
         at_most(
             "iou_prediction",
             stage,
             per_case(lambda m: m.iou_prediction_error),
             limits.iou_prediction,
         ),
-        *_shown_checks(cases, stage, limits),
+        *_shown_checks(cases, stage, limits, type_means),
     ]
 
 
@@ -184,7 +194,34 @@ def _worst_mean_at_least(
     return at_least(metric, stage, means, limit)
 
 
-def _shown_checks(cases: Sequence[CaseMetrics], stage: Stage, limits: MaskLimits) -> list[Check]:
+def _by_type(
+    metric: str,
+    stage: Stage,
+    samples: Sequence[MeasuredValue],
+    limits: Mapping[str, float],
+    check: Callable[[str, Stage, Sequence[MeasuredValue], float], Check],
+) -> list[Check]:
+    """A check of all kinds of prompts but those that have a limit of their own, and one of each.
+
+    Args:
+        limits: by prompt type; under the empty name that of all others.
+        check: made of the metric, stage, values and limit.
+    """
+    others = [sample for sample in samples if sample.group not in limits]
+    made = [check(metric, stage, others, limits[""])]
+    for kind, of_kind in limits.items():
+        own = [sample for sample in samples if sample.group == kind]
+        if own:
+            made.append(check(metric, stage, own, of_kind))
+    return made
+
+
+def _shown_checks(
+    cases: Sequence[CaseMetrics],
+    stage: Stage,
+    limits: MaskLimits,
+    type_means: Mapping[str, float],
+) -> list[Check]:
     """The masks that a user sees: what the export shows against what the reference shows."""
     shown = [
         MeasuredValue(case.shown_iou, _where(case), case.prompt_type)
@@ -206,8 +243,12 @@ def _shown_checks(cases: Sequence[CaseMetrics], stage: Stage, limits: MaskLimits
         _check(
             "shown_iou_p5", stage, p5, ">=", limits.shown_iou_p5, p5 >= limits.shown_iou_p5, over
         ),
-        _worst_mean_at_least(
-            "shown_iou_type_mean", stage, shown, limits.prompt_type_iou_mean, spare=1
+        *_by_type(
+            "shown_iou_type_mean",
+            stage,
+            shown,
+            type_means,
+            partial(_worst_mean_at_least, spare=1),
         ),
         _check(
             "shown_differs",

@@ -10,6 +10,7 @@ from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
+from parity.activation_audit.run import audit_activations
 from parity.bundles import BundleSource, open_bundles
 from parity.cases import default_photos
 from parity.cost.load import BUSY_CORES
@@ -108,7 +109,8 @@ def compare(
                     report.gallery |= first_answers(answers)
                 for run in intact:
                     judge_run(judged[run], run, answers, threads, compute_units, shown)
-                    audit_bundle(judged[run], run.bundle, run.runtime, model)
+                    pairs = audit_bundle(judged[run], run.bundle, run.runtime, model)
+                    audit_activations(judged[run], run.bundle, run.runtime, pairs)
         report.unusable_images = photos.unusable
         report.bundles = [judged[run] for run in runs]
         if measure:

@@ -196,6 +196,29 @@ class WeightAudit(ReportRecord):
     left_out: str = ""
 
 
+class ActivationAudit(ReportRecord):
+    """Scales and zero points of one component's file held against the ranges of its calibration.
+
+    Attributes:
+        total: activations with a scale.
+        held: of those for which the manifest has a range.
+        loose: names of the others, in the file.
+        wrong: a sentence for each whose scale and zero point are not the range's.
+        excess: the largest error over what is allowed, at most 1 where all is right.
+        where: the place in the model that has it.
+        left_out: why nothing was held; empty where it was.
+    """
+
+    component: Literal["encoder", "decoder"]
+    total: int = 0
+    held: int = 0
+    loose: list[str] = []
+    wrong: list[str] = []
+    excess: Number = 0.0
+    where: str = ""
+    left_out: str = ""
+
+
 class BundleReport(ReportRecord):
     """Everything about one bundle on one runtime, the verdict first."""
 
@@ -222,6 +245,8 @@ class BundleReport(ReportRecord):
     """Of float16 files, where the runtime can be looked into."""
     weight_audits: list[WeightAudit] = []
     """Of each component; empty in a report of answers that came from another machine."""
+    activation_audits: list[ActivationAudit] = []
+    """Of each component of a calibrated scheme; empty for any other."""
     worst_case: str | None = None
     worst_picture: str | None = None
     """The worst case drawn, as a data URI: photo with prompt, reference mask, exported mask."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from converters.lookup import combinations
 from converters.schemes import MIXED
+from mobilesam.bundle.prompt_types import PromptType
 from mobilesam.errors import ThresholdError
 
 DEFAULT_FILE = Path(__file__).with_name("thresholds.toml")
@@ -32,6 +33,13 @@ class EncoderLimits(Limits):
     psnr_db: Positive
 
 
+class PromptTypeLimits(Limits):
+    """For the masks of one kind of prompt, in place of what holds for the others."""
+
+    mask_iou_min: Share
+    prompt_type_iou_mean: Share
+
+
 class MaskLimits(Limits):
     """For the masks of the decoder alone, or end to end."""
 
@@ -44,6 +52,7 @@ class MaskLimits(Limits):
     shown_iou_p5: Share
     shown_differs: Share
     iou_prediction: Positive
+    prompt_types: dict[PromptType, PromptTypeLimits] = {}
 
 
 class LayerLimits(Limits):

@@ -121,6 +121,8 @@ class Manifest(Record):
     Attributes:
         least_tested: name of each runtime to its oldest version on which such files gave right
             masks; empty in bundles that are older than this field.
+        activation_ranges: low and high of the inputs and outputs of each component's layers, as
+            PyTorch computed them in calibration; empty where there was none.
     """
 
     contract_version: str
@@ -140,6 +142,7 @@ class Manifest(Record):
     labels: dict[int, str]
     weights: WeightsRecord
     calibration: dict[str, str] | None = None
+    activation_ranges: dict[Component, dict[str, tuple[float, float]]] = {}
     options: dict[str, str] = {}
     least_tested: dict[str, str] = {}
     tools: dict[str, str]

@@ -151,6 +151,15 @@ def weights_line(bundle: BundleReport) -> str:
     wrong = sum(len(part.wrong) + len(part.missing) for part in read)
     parts += [f"{wrong} tensors missing or wrong"] if wrong else []
     parts += [f"{part.component} left out" for part in bundle.weight_audits if part.left_out]
+    activations = [part for part in bundle.activation_audits if part.total]
+    if activations:
+        held, all_of_them = (
+            sum(n) for n in zip(*((a.held, a.total) for a in activations), strict=True)
+        )
+        share = figures.whole_percent(held, all_of_them)
+        parts.append(f"{share} of the activations' scales held against the calibration's ranges")
+        wrong = sum(len(part.wrong) for part in activations)
+        parts += [f"{wrong} of them wrong"] if wrong else []
     return f"{', '.join(parts)}."
 
 

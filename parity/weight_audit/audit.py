@@ -44,6 +44,7 @@ class Audit:
         wrong: those that were found and differ, the worst first.
         excess: the largest error over what was allowed; at most 1 for a right file.
         where: the part with it.
+        pairs: each part and the constant that holds it.
     """
 
     component: Component
@@ -53,6 +54,7 @@ class Audit:
     wrong: list[Finding]
     excess: float
     where: str
+    pairs: Pairs
 
 
 def audit(model: MobileSAM, component: Component, constants: Sequence[Constant]) -> Audit:
@@ -86,6 +88,7 @@ def audit(model: MobileSAM, component: Component, constants: Sequence[Constant])
         sorted(wrong, key=lambda each: -each.excess),
         _number(worst[1]) if worst else 0.0,
         worst[0].part.name if worst else "",
+        pairs,
     )
 
 

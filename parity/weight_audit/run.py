@@ -11,6 +11,7 @@ from parity.checks import equality
 from parity.schema import BundleReport, Check, WeightAudit
 from parity.weight_audit.audit import audit
 from parity.weight_audit.constants import Constant
+from parity.weight_audit.matching import Pairs
 
 READERS = {
     "torchscript": "torchscript",
@@ -29,7 +30,9 @@ NAMED = 3
 """Tensors that a check names."""
 
 
-def audit_bundle(report: BundleReport, bundle: Bundle, runtime: str, model: MobileSAM) -> None:
+def audit_bundle(
+    report: BundleReport, bundle: Bundle, runtime: str, model: MobileSAM
+) -> dict[Component, Pairs]:
     """Add the audit of a bundle's files, its checks and reasons to a report.
 
     Args:
@@ -37,9 +40,13 @@ def audit_bundle(report: BundleReport, bundle: Bundle, runtime: str, model: Mobi
         bundle: with files for the runtime.
         runtime: whose files are read.
         model: the reference, with the bundle's image size.
+
+    Returns:
+        The tensors of each component that was read, and the constants that hold them.
     """
+    pairs: dict[Component, Pairs] = {}
     for component in COMPONENTS:
-        made = _audited(bundle, runtime, component, model)
+        made, pairs[component] = _audited(bundle, runtime, component, model)
         report.weight_audits.append(made)
         if made.left_out:
             report.notes = [*report.notes, f"weights of the {component}: {made.left_out}"]
@@ -49,6 +56,7 @@ def audit_bundle(report: BundleReport, bundle: Bundle, runtime: str, model: Mobi
         if not check.passed:
             report.verdict = "FAIL"
             report.reasons = [*report.reasons, f"integrity weights_in_file: {check.where}"]
+    return pairs
 
 
 def read_file(bundle: Bundle, runtime: str, component: Component) -> list[Constant]:
@@ -66,28 +74,30 @@ def read_file(bundle: Bundle, runtime: str, component: Component) -> list[Consta
     return found
 
 
-def _audited(bundle: Bundle, runtime: str, component: Component, model: MobileSAM) -> WeightAudit:
+def _audited(
+    bundle: Bundle, runtime: str, component: Component, model: MobileSAM
+) -> tuple[WeightAudit, Pairs]:
     made = WeightAudit(component=component)
     if component == "encoder" and DISTILLED in bundle.manifest.options:
         made.left_out = (
             "not held against the reference's, from which they were tuned "
             f"('{bundle.manifest.options[DISTILLED]}')"
         )
-        return made
+        return made, {}
     try:
         constants = read_file(bundle, runtime, component)
     except ImportError as error:
         made.left_out = f"not read, '{error.name}' is not installed"
-        return made
+        return made, {}
     except MobileSAMError as error:
         made.wrong = [str(error)]
-        return made
+        return made, {}
     found = audit(model, component, constants)
     made.parameters, made.accounted = found.total, found.found
     made.missing = found.missing
     made.wrong = [finding.sentence for finding in found.wrong]
     made.excess, made.where = found.excess, found.where
-    return made
+    return made, found.pairs
 
 
 def _check(made: WeightAudit) -> Check:

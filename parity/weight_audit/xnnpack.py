@@ -15,9 +15,12 @@ from flatbuffers.packer import uoffset
 from flatbuffers.table import Table
 
 _FULLY_CONNECTED, _CONVOLUTIONS = 2, (7, 13, 39)
-_MULTIPLY, _RESHAPE = 15, 20
-_ATTRIBUTES_FIRST = {5: 2, 9: 2, 10: 3, _RESHAPE: 2, 25: 1, 29: 1, 35: 3}
+_MULTIPLY, _TRANSPOSE, _CONVERT, _RESHAPE, _SLICE = 15, 5, 18, 20, 35
+_ATTRIBUTES_FIRST = {_TRANSPOSE: 2, 9: 2, 10: 3, _RESHAPE: 2, 25: 1, 29: 1, _SLICE: 3}
 """Operations of one input whose attributes come before it: how many."""
+
+_CLAMPED = 3
+"""Slot of a node's least and greatest value, where an activation was fused with it."""
 
 _BINARY = (1, 8, 12, 15, 16, 26, 31, 37)
 _CONCATENATIONS = (32, 33, 34, 38)
@@ -50,6 +53,8 @@ class Node(NamedTuple):
         layer: whether it has a weight and a bias.
         multiplies: whether it multiplies its two inputs.
         reshapes: whether it gives what it reads another shape.
+        keeps: whether it gives values that it reads, moved, rounded or made float again.
+        clamped: whether it leaves nothing below zero.
     """
 
     inputs: tuple[int, ...]
@@ -57,6 +62,8 @@ class Node(NamedTuple):
     layer: bool
     multiplies: bool
     reshapes: bool
+    keeps: bool
+    clamped: bool
 
 
 class XNNPACKGraph(NamedTuple):
@@ -103,6 +110,9 @@ class _Record(Table):
     def _place(self, slot: int) -> int:
         offset: int = self.Offset(4 + 2 * slot)
         return offset
+
+    def has(self, slot: int) -> bool:
+        return bool(self._place(slot))
 
     def number(self, slot: int, kind: type = types.Uint32Flags, default: int = 0) -> int:
         place = self._place(slot)
@@ -180,4 +190,12 @@ def _node(node: _Record) -> Node:
         slot = _ATTRIBUTES_FIRST.get(kind, 0)
         slots, output = (slot,), slot + 1
     inputs = tuple(inside.number(slot) for slot in slots)
-    return Node(inputs, inside.number(output), layer, kind == _MULTIPLY, kind == _RESHAPE)
+    return Node(
+        inputs,
+        inside.number(output),
+        layer,
+        multiplies=kind == _MULTIPLY,
+        reshapes=kind == _RESHAPE,
+        keeps=kind in (_RESHAPE, _TRANSPOSE, _SLICE, _CONVERT),
+        clamped=node.has(_CLAMPED) and node.record(_CLAMPED).real(0) >= 0,
+    )
