@@ -1,5 +1,6 @@
 """One bundle's files audited: what the report says of them, and the checks of its verdict."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -29,7 +30,13 @@ NAMED = 3
 """Tensors that a check names."""
 
 
-def audit_bundle(report: BundleReport, bundle: Bundle, runtime: str, model: MobileSAM) -> None:
+def audit_bundle(
+    report: BundleReport,
+    bundle: Bundle,
+    runtime: str,
+    model: MobileSAM,
+    components: Sequence[Component] = COMPONENTS,
+) -> None:
     """Add the audit of a bundle's files, its checks and reasons to a report.
 
     Args:
@@ -37,8 +44,9 @@ def audit_bundle(report: BundleReport, bundle: Bundle, runtime: str, model: Mobi
         bundle: with files for the runtime.
         runtime: whose files are read.
         model: the reference, with the bundle's image size.
+        components: whose files are read.
     """
-    for component in COMPONENTS:
+    for component in components:
         made = _audited(bundle, runtime, component, model)
         report.weight_audits.append(made)
         if made.left_out:
