@@ -7,16 +7,20 @@ gets ``<case>/<output>``. Whatever goes wrong is raised: the consumer refuses th
 
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
+
+Run = Callable[[dict[str, np.ndarray]], list]
 
 OUTPUTS = {"image": ["image_embeddings"], "image_embeddings": ["low_res_masks", "iou_predictions"]}
 """Names of the outputs by that of the first input."""
 
 
-def onnxruntime(path, names, outputs):
+def onnxruntime(path: str, names: list[str], outputs: list[str]) -> Run:
     ort = import_module("onnxruntime")
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -24,23 +28,23 @@ def onnxruntime(path, names, outputs):
     return lambda feeds: session.run(outputs, feeds)
 
 
-def openvino(path, names, outputs):
+def openvino(path: str, names: list[str], outputs: list[str]) -> Run:
     ov = import_module("openvino")
     model = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-    def run(feeds):
+    def run(feeds: dict[str, np.ndarray]) -> list:
         found = model(feeds)
         return [found[name] for name in outputs]
 
     return run
 
 
-def opencv(path, names, outputs):
+def opencv(path: str, names: list[str], outputs: list[str]) -> Run:
     cv2 = import_module("cv2")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     net = cv2.dnn.readNetFromONNX(path)
 
-    def run(feeds):
+    def run(feeds: dict[str, np.ndarray]) -> list:
         for name, array in feeds.items():
             net.setInput(array, name)
         return net.forward(outputs)
@@ -48,12 +52,12 @@ def opencv(path, names, outputs):
     return run
 
 
-def tract(path, names, outputs):
+def tract(path: str, names: list[str], outputs: list[str]) -> Run:
     model = import_module("tract").onnx().load(path).into_model().into_runnable()
     return lambda feeds: [value.to_numpy() for value in model.run([feeds[n] for n in names])]
 
 
-def mnn(path, names, outputs):
+def mnn(path: str, names: list[str], outputs: list[str]) -> Run:
     expr, nn = import_module("MNN.expr"), import_module("MNN.nn")
     made = f"{path}.mnn"
     command = ["-f", "ONNX", "--modelFile", path, "--MNNModel", made, "--bizCode", "mobilesam"]
@@ -63,16 +67,16 @@ def mnn(path, names, outputs):
         raise RuntimeError((told.stdout + told.stderr).strip().splitlines()[-1])
     module = nn.load_module_from_file(made, names, outputs)
 
-    def run(feeds):
+    def run(feeds: dict[str, np.ndarray]) -> list:
         given = [expr.const(a, list(a.shape), expr.NCHW, expr.float) for a in feeds.values()]
         return [np.array(expr.convert(v, expr.NCHW).read()) for v in module.forward(given)]
 
     return run
 
 
-def ncnn(path, names, outputs):
+def ncnn(path: str, names: list[str], outputs: list[str]) -> Run:
     library = import_module("ncnn")
-    pnnx = Path(import_module("pnnx").__path__[0]) / "pnnx"
+    pnnx = Path(distribution("pnnx").locate_file("pnnx/pnnx"))  # the package itself imports torch
     subprocess.run([pnnx, path], check=True, capture_output=True, cwd=Path(path).parent)
     net = library.Net()
     net.opt.use_vulkan_compute = False
@@ -80,7 +84,7 @@ def ncnn(path, names, outputs):
     if net.load_param(f"{made}.param") or net.load_model(f"{made}.bin"):
         raise RuntimeError("it has layers that ncnn lacks")
 
-    def run(feeds):
+    def run(feeds: dict[str, np.ndarray]) -> list:
         extractor = net.create_extractor()
         for index, array in enumerate(feeds.values()):
             # Its tensors have no batch.
@@ -97,7 +101,7 @@ def ncnn(path, names, outputs):
     return run
 
 
-def onnxsim(path, names, outputs):
+def onnxsim(path: str, names: list[str], outputs: list[str]) -> Run:
     onnx = import_module("onnx")
     model, same = import_module("onnxsim").simplify(path)
     if not same:
@@ -106,7 +110,7 @@ def onnxsim(path, names, outputs):
     return onnxruntime(f"{path}.simplified.onnx", names, outputs)
 
 
-def onnxslim(path, names, outputs):
+def onnxslim(path: str, names: list[str], outputs: list[str]) -> Run:
     onnx = import_module("onnx")
     onnx.save(import_module("onnxslim").slim(path), f"{path}.slim.onnx")
     return onnxruntime(f"{path}.slim.onnx", names, outputs)
@@ -115,7 +119,7 @@ def onnxslim(path, names, outputs):
 CONSUMERS = (onnxruntime, openvino, opencv, tract, mnn, ncnn, onnxsim, onnxslim)
 
 
-def main():
+def main() -> None:
     name, path, asked, answered = sys.argv[1:]
     with np.load(asked) as saved:
         arrays = {key: saved[key] for key in saved.files}
@@ -129,7 +133,7 @@ def main():
         found = run({each: arrays[f"{case}/{each}"] for each in names})
         for output, value in zip(outputs, found, strict=True):
             answers[f"{case}/{output}"] = np.asarray(value, np.float32)
-    np.savez(answered, **answers)
+    np.savez(answered, **answers)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ Keep = Callable[[Tensor, Tensor], Tensor]
 
 def selected(values: Tensor, wanted: Tensor) -> Tensor:
     """By a selection: not a number and infinity are kept out on every runtime that selects."""
-    return torch.where(wanted.unsqueeze(-1) > 0.5, values, 0.0)
+    # Zeros as a tensor: coremltools knows no selection of a scalar.
+    return torch.where(wanted.unsqueeze(-1) > 0.5, values, torch.zeros_like(values))
 
 
 def bounded(values: Tensor, wanted: Tensor) -> Tensor:
@@ -45,7 +46,8 @@ def looked_up(values: Tensor, wanted: Tensor) -> Tensor:
     row = (4 * (wanted - 1)).reshape(1, 1, -1, 1).expand(1, 1, rows, 1)
     found = functional.grid_sample(
         values.transpose(1, 2).unsqueeze(2),
-        torch.cat([column, row], dim=-1),
+        # Of a single row both coordinates are the same; ncnn has no constant of one number.
+        torch.cat([row if rows == 1 else column, row], dim=-1),
         mode="nearest",
         padding_mode="zeros",
         align_corners=False,

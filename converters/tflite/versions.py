@@ -55,7 +55,7 @@ def stamped(content: bytes) -> bytes:
     A file without quantized operations is returned as it is.
     """
     model = read_model(content)
-    needs = {}
+    needs: dict[Need, None] = {}
     for operator in model.subgraphs[0].operators:
         need = _need(model, operator)
         if need is not None:

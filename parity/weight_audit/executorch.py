@@ -96,7 +96,9 @@ class _Reader:
         sizes = getattr(made, "sizes", None)
         if name in _MOVING and first is not None and sizes is not None:
             if np.prod(sizes) == first.values.size and int(made.scalar_type) in _DTYPES:
-                values = first.values.reshape(sizes).astype(_DTYPES[int(made.scalar_type)])
+                values: np.ndarray = first.values.reshape(sizes).astype(
+                    _DTYPES[int(made.scalar_type)]
+                )
                 self._known[arguments[-1]] = Known(values, first.rounding)
                 return
         for number in arguments:

@@ -256,7 +256,7 @@ def _positions(found: Expected, module: PromptEncoder) -> None:
     reader = name.rpartition(".")[0]
     radians = Part(f"{name} in radians", (name,), turns, _folding(turns), 1, reader)
     # Of pixels, with the half pixel that SAM adds: 2 π (2 (x + 1/2) / S - 1).
-    step = 2 / found.model.image_size
+    step = 2 / module.image_size
     scaled, start = turns * step, turns.sum(axis=0) * (step / 2 - 1)
     size = FOLDING * np.abs(turns).sum(axis=0)
     pixels = [

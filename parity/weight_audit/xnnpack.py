@@ -167,6 +167,7 @@ def _tensor(value: _Record, quantized: bool, data: list[bytes]) -> tuple[int, Te
 def _node(node: _Record) -> Node:
     kind, inside = node.number(0, types.Uint8Flags), node.record(1)
     layer = kind == _FULLY_CONNECTED or kind in _CONVOLUTIONS
+    slots: tuple[int, ...]
     if kind == _FULLY_CONNECTED:
         slots, output = (0, 1, 2), 3
     elif kind in _CONVOLUTIONS:
