@@ -45,6 +45,7 @@ class Node(NamedTuple):
     """An operation.
 
     Attributes:
+        kind: its number in the schema, and of a linear layer its flags: one turns the weight.
         inputs: numbers of the tensors that it reads; of a layer its input, weight and bias.
         output: number of the tensor that it writes.
         layer: whether it has a weight and a bias.
@@ -52,6 +53,7 @@ class Node(NamedTuple):
         reshapes: whether it gives what it reads another shape.
     """
 
+    kind: str
     inputs: tuple[int, ...]
     output: int
     layer: bool
@@ -180,4 +182,5 @@ def _node(node: _Record) -> Node:
         slot = _ATTRIBUTES_FIRST.get(kind, 0)
         slots, output = (slot,), slot + 1
     inputs = tuple(inside.number(slot) for slot in slots)
-    return Node(inputs, inside.number(output), layer, kind == _MULTIPLY, kind == _RESHAPE)
+    name = f"{kind} {inside.number(4)}" if kind == _FULLY_CONNECTED else str(kind)
+    return Node(name, inputs, inside.number(output), layer, kind == _MULTIPLY, kind == _RESHAPE)
