@@ -11,14 +11,14 @@ so that a run that was stopped goes on where it was.
 
 import json
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import typer
@@ -27,6 +27,14 @@ from converters.base import converter_of
 from converters.lookup import combinations
 from converters.provenance import weights_record
 from converters.schemes import TARGETS
+from mobile_runtime_tests.fault_page import (
+    DESCRIPTION,
+    GRAPH,
+    RIGHT,
+    WEIGHTS,
+    Verdict,
+    markdown,
+)
 from mobile_runtime_tests.graph_faults import GRAPH_FAULTS, faulty_module
 from mobile_runtime_tests.weight_faults import WEIGHT_FAULTS, weight_fault
 from mobilesam.bundle.contract import Component
@@ -41,7 +49,7 @@ from parity.references import PhotoReference, reference_answers
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
 from parity.weight_audit.run import audit_bundle
-from tests.parity.description_edits import edited
+from tests.parity.description_edits import FileEdit, edited
 from tests.parity.fakes import write_photos
 from tests.parity.test_description import FILES, MANIFEST
 from tests.specs import make_job
@@ -52,7 +60,6 @@ ASKED = "fp32"
 """Scheme whose answers are judged too: the small model's weights are random, and the limits of
 the others were set for trained ones."""
 
-RIGHT, GRAPH, WEIGHTS, DESCRIPTION = "right files", "graph and inputs", "weights", "description"
 OTHER = "an encoder of other weights"
 
 
@@ -79,38 +86,15 @@ class Fault(NamedTuple):
         return f"{self.kind}: {self.name}: {self.target}-{self.scheme}"
 
 
-class Verdict(NamedTuple):
-    """What became of it: PASS, FAIL or NOT BUILT, the first check that failed, and its reason."""
-
-    verdict: str
-    metric: str
-    reason: str
-
-
 def faults() -> Iterator[Fault]:
     """Every fault in every format and scheme, the right files first."""
     for target, scheme in combinations():
         yield right_file(target, scheme)
     for target, name, edit, _ in FILES:
-        yield Fault(
-            DESCRIPTION,
-            name,
-            target,
-            "fp32",
-            lambda folder, target=target, edit=edit: edited(
-                tiny_bundle(target), folder, "encoder", edit
-            ),
-        )
+        yield Fault(DESCRIPTION, name, target, "fp32", partial(_edited, target, edit))
     for name, (change, _) in MANIFEST.items():
-        yield Fault(
-            DESCRIPTION,
-            f"manifest: {name}",
-            "tflite",
-            "fp32",
-            lambda folder, change=change: edited(
-                tiny_bundle("tflite"), folder, "encoder", None, change
-            ),
-        )
+        make = partial(_edited, "tflite", None, manifest_edit=change)
+        yield Fault(DESCRIPTION, f"manifest: {name}", "tflite", "fp32", make)
     for target, scheme in combinations():
         for name in WEIGHT_FAULTS:
             yield weight_fault_of(target, scheme, name)
@@ -120,6 +104,10 @@ def faults() -> Iterator[Fault]:
     for target, scheme in combinations():
         if scheme not in TARGETS[target].calibrated:
             yield other_encoder(target, scheme)
+
+
+def _edited(target: str, edit: FileEdit | None, folder: Path, **changes: Any) -> Bundle:
+    return edited(tiny_bundle(target), folder, "encoder", edit, **changes)
 
 
 def right_file(target: str, scheme: str) -> Fault:
@@ -243,68 +231,6 @@ def judge() -> Iterator[Judge]:
             reference_answers(reference, kept, slots=8) as answers,
         ):
             yield Judge(answers)
-
-
-def markdown(found: Mapping[str, Verdict]) -> str:
-    """The page: how many files of each format fail, and a table for each kind of fault."""
-    parts = [HEAD, _summary(found)]
-    for kind in (RIGHT, GRAPH, WEIGHTS, DESCRIPTION):
-        parts.append(f"## {kind[0].upper()}{kind[1:]}\n\n{_table(kind, found)}")
-    return "\n\n".join(parts) + "\n"
-
-
-HEAD = """# What is wrong, and which check says so
-
-Faults are planted in exported files, the manifest's digests made to agree as a careless converter
-would leave them, and each file is judged. The model is a small one with every kind of layer and
-random weights, so that files of quantized schemes are judged by what they say and hold, and not
-by their masks; those in float32 by their masks too. `python -m mobile_runtime_tests.fault_table` makes
-this page."""
-
-
-def _split(key: str) -> tuple[str, str, str, str]:
-    kind, _, rest = key.partition(": ")
-    name, _, bundle = rest.rpartition(": ")
-    target, _, scheme = bundle.partition("-")
-    return kind, name, target, scheme
-
-
-def _summary(found: Mapping[str, Verdict]) -> str:
-    counts: Counter[tuple[str, str]] = Counter()
-    for key, verdict in found.items():
-        kind, _, target, _ = _split(key)
-        counts[target, f"right {verdict.verdict}" if kind == RIGHT else verdict.verdict] += 1
-    columns = ("FAIL", "PASS", "NOT BUILT", "right PASS", "right FAIL")
-    lines = [
-        "| format | faulty files that FAIL | that PASS | not built | right files that PASS | "
-        "that FAIL |",
-        "|---|---|---|---|---|---|",
-    ]
-    for target in TARGETS:
-        lines.append(f"| {target} | " + " | ".join(str(counts[target, c]) for c in columns) + " |")
-    total = " | ".join(str(sum(counts[t, c] for t in TARGETS)) for c in columns)
-    return "\n".join([*lines, f"| all | {total} |"])
-
-
-def _table(kind: str, found: Mapping[str, Verdict]) -> str:
-    rows: defaultdict[str, defaultdict[str, list[tuple[str, Verdict]]]]
-    rows = defaultdict(lambda: defaultdict(list))
-    for key, verdict in found.items():
-        own, name, target, scheme = _split(key)
-        if own == kind:
-            rows[name][target].append((scheme, verdict))
-    lines = [f"| fault | {' | '.join(TARGETS)} |", "|---" * (1 + len(TARGETS)) + "|"]
-    for name, cells in rows.items():
-        lines.append(f"| {name} | " + " | ".join(_cell(cells[t]) for t in TARGETS) + " |")
-    return "\n".join(lines)
-
-
-def _cell(verdicts: Sequence[tuple[str, Verdict]]) -> str:
-    """Verdicts that are the same, with their schemes."""
-    groups: defaultdict[str, list[str]] = defaultdict(list)
-    for scheme, verdict in verdicts:
-        groups[f"{verdict.verdict} {verdict.metric}".strip()].append(scheme)
-    return "; ".join(f"{said} ({', '.join(schemes)})" for said, schemes in groups.items())
 
 
 def main(

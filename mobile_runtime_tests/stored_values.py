@@ -7,6 +7,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class OpenedFile:
         """Write everything back in place."""
         if self._package is not None:
             for value, numbers in self._small:
-                edit_numbers(value, lambda _, made=numbers: made.reshape(-1).tolist())
+                edit_numbers(value, partial(_replaced, numbers))
             self._package.overwrite()
         elif "" in self._members:
             self.path.write_bytes(self._members[""])
@@ -153,6 +154,11 @@ class OpenedFile:
                 flat: np.ndarray = np.frombuffer(member, wanted.dtype, wanted.size, start)
                 return flat.reshape(wanted.shape)
         return None
+
+
+def _replaced(numbers: np.ndarray, _: list[float]) -> list[float]:
+    made: list[float] = numbers.reshape(-1).tolist()
+    return made
 
 
 def _whole(multiples: np.ndarray) -> Iterator[np.ndarray]:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from mobile_runtime_tests.fault_page import Verdict, markdown
 from mobile_runtime_tests.fault_table import (
     Fault,
     Judge,
-    Verdict,
     graph_fault,
     judge,
-    markdown,
     right_file,
     weight_fault_of,
 )
