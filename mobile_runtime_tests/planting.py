@@ -71,12 +71,27 @@ class Package:
             [d.constant.size for d in value.type.tensorType.dimensions]
         )
 
+    def array(self, value: Any) -> np.ndarray | None:
+        """A large constant of any dtype, a view of the weights' file; bytes if it is not float."""
+        if value.WhichOneof("value") != "blobFileValue":
+            return None
+        _, _, size, start = struct.unpack_from("<IIQQ", self.weights, value.blobFileValue.offset)
+        dtype = DTYPES.get(value.type.tensorType.dataType, np.dtype(np.uint8))
+        flat: np.ndarray = np.frombuffer(self.weights, dtype, size // dtype.itemsize, start)
+        sides = [d.constant.size for d in value.type.tensorType.dimensions]
+        return flat.reshape(sides) if np.prod(sides, dtype=np.int64) == flat.size else flat
+
     def save(self, path: Path) -> Path:
         """Write the edited package."""
         shutil.copytree(self.path, path)
-        (path / SPEC).write_bytes(self.spec.SerializeToString())
-        (path / WEIGHTS).write_bytes(bytes(self.weights))
+        self.overwrite(path)
         return path
+
+    def overwrite(self, path: Path | None = None) -> None:
+        """Write the edited package over the one that was read, or over another."""
+        folder = path or self.path
+        (folder / SPEC).write_bytes(self.spec.SerializeToString())
+        (folder / WEIGHTS).write_bytes(bytes(self.weights))
 
 
 @dataclass(frozen=True)
@@ -137,7 +152,7 @@ def _numbers(value: Any) -> Any:
     return getattr(tensor, tensor.WhichOneof("value"))
 
 
-def _edit_numbers(value: Any, change: Callable[[list[float]], list[float]]) -> None:
+def edit_numbers(value: Any, change: Callable[[list[float]], list[float]]) -> None:
     stored = _numbers(value)
     if hasattr(stored, "values") and not isinstance(stored.values, bytes):
         stored.values[:] = change(list(stored.values))
@@ -205,6 +220,6 @@ def _editing(name: str, change: str | Change) -> Callable[[Package], None]:
         if isinstance(change, str):
             _set_text(value, change)
         else:
-            _edit_numbers(value, change)
+            edit_numbers(value, change)
 
     return plant

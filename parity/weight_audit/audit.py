@@ -1,8 +1,8 @@
 """Every parameter of the model held against the constants of one exported file."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,12 +10,15 @@ from mobilesam.bundle.contract import Component
 from mobilesam.model.sam import MobileSAM
 from parity.weight_audit.constants import Constant
 from parity.weight_audit.expected import Expected, Part, expected
-from parity.weight_audit.layouts import arranged
+from parity.weight_audit.layouts import arranged, layouts
 from parity.weight_audit.matching import Found, Pairs, match
 
 LARGE = 1024
 """Elements from which a tensor's place among the operations is looked at: that of a small one can
 be another's of the same values."""
+
+USUAL = 0.75
+"""Share of the weights of one kind of operation that lie alike, from which others are wrong."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def audit(model: MobileSAM, component: Component, constants: Sequence[Constant])
         if not excess <= 1
     ]
     wrong += _misplaced(wanted, pairs)
+    wrong += _turned(pairs)
     worst = max(measured, key=lambda each: _number(each[1]), default=None)
     return Audit(
         component,
@@ -175,3 +179,25 @@ def _misplaced(wanted: Expected, pairs: Pairs) -> Iterator[Finding]:
                 text = f"{found.part.name} is read before {source.part.name}, which it needs"
                 yield Finding(found.part.name, float("inf"), text)
                 break
+
+
+def _turned(pairs: Pairs) -> Iterator[Finding]:
+    """Weights that lie transposed where those of all other operations of the kind do not.
+
+    A square matrix fits its place either way round.
+    """
+    kinds: defaultdict[tuple[object, ...], list[Found]] = defaultdict(list)
+    for found in pairs.values():
+        shape = found.part.values.shape
+        if found.constant.reader and sum(side > 1 for side in shape) > 1:
+            kinds[found.constant.reader, *(side == 1 for side in shape)].append(found)
+    for kind in kinds.values():
+        ((usual, count),) = Counter(found.order for found in kind).most_common(1)
+        if count < USUAL * len(kind):
+            continue
+        for found in kind:
+            shape, constant = found.part.values.shape, found.constant
+            if found.order == usual or usual not in layouts(shape, constant.values.shape):
+                continue
+            if _excess(replace(found, order=usual))[0] > 1:  # one that is symmetric fits as well
+                yield Finding(found.part.name, float("inf"), f"{found.part.name} lies transposed")

@@ -30,6 +30,8 @@ class Constant:
             palette, 1 where it is the greatest, else 0. What lies beyond these entries has no
             nearer one, however far it lies. None if there is no palette.
         folded_in_half: whether what was folded into this constant was folded in float16.
+        reader: kind of the operation that reads it and as which input: operations of one kind read
+            their weights laid out alike. Empty if the file does not say.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Constant:
     label: str = ""
     outermost: np.ndarray | None = None
     folded_in_half: bool = False
+    reader: str = ""
 
 
 def half_ulp(values: np.ndarray) -> np.ndarray:

@@ -58,16 +58,30 @@ def _constants(program: Any) -> list[Constant]:
         if operation.op_type.startswith(COMPRESSED):
             continue
         label = operation.outputs[0].name if operation.outputs else ""
-        for given in operation.inputs.values():
+        for parameter, given in operation.inputs.items():
             for var in given if isinstance(given, list | tuple) else [given]:
                 known = None if var is None or id(var) in taken else _known(var)
                 if known is not None:
                     taken.add(id(var))
                     values = known.values.astype(np.float32)
                     found.append(
-                        Constant(var.name, values, known.rounding, place, label, known.outermost)
+                        Constant(
+                            var.name,
+                            values,
+                            known.rounding,
+                            place,
+                            label,
+                            known.outermost,
+                            reader=f"{operation.op_type} {parameter}{_turned(operation)}",
+                        )
                     )
     return found
+
+
+def _turned(operation: Any) -> str:
+    """Which inputs a product reads transposed."""
+    turns = (operation.inputs.get(name) for name in ("transpose_x", "transpose_y"))
+    return "".join(f" {bool(_value(turn))}" for turn in turns if turn is not None)
 
 
 def _known(var: Any) -> _Known | None:

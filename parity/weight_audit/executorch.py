@@ -128,7 +128,8 @@ class _Reader:
             for number in node.inputs:
                 if number in known:
                     read = self._read(node, number, graph, known)
-                    self._collect(f"delegate {index}, value {number}", read)
+                    reader = f"{node.kind} {node.inputs.index(number)}"
+                    self._collect(f"delegate {index}, value {number}", read, reader)
 
     def _read(self, node: Node, number: int, graph: XNNPACKGraph, known: dict[int, Known]) -> Known:
         """What a node takes a constant for."""
@@ -141,9 +142,9 @@ class _Reader:
         scale = np.broadcast_to(steps[0] * steps[1], tensor.content.shape)
         return Known((tensor.content * scale).astype(np.float32), scale / 2)
 
-    def _collect(self, name: str, known: Known) -> None:
+    def _collect(self, name: str, known: Known, reader: str = "") -> None:
         if known.values.dtype.kind == "f":
-            made = Constant(name, known.values, known.rounding, self._place)
+            made = Constant(name, known.values, known.rounding, self._place, reader=reader)
             self._found.setdefault(name, made)
 
 

@@ -127,19 +127,23 @@ class _Reader:
     def _collect(self, node: onnx.NodeProto, place: int) -> None:
         label = _label(node)
         if node.op_type == "MatMulInteger" and node.input[1] in self._known:
-            self._add(self._whole_weight(node), node.input[1], place, label)
+            self._add(self._whole_weight(node), node.input[1], place, label, "MatMulInteger 1")
             return
-        for name in node.input:
+        turned = [str(each.i) for each in node.attribute if each.name in ("transA", "transB")]
+        for position, name in enumerate(node.input):
             if name in self._known and self._known[name].values.dtype.kind == "f":
-                self._add(self._known[name], name, place, label)
+                reader = " ".join([node.op_type, str(position), *turned])
+                self._add(self._known[name], name, place, label, reader)
 
-    def _add(self, known: _Known, name: str, place: int, label: str) -> None:
+    def _add(self, known: _Known, name: str, place: int, label: str, reader: str) -> None:
         if name not in self._taken:
             self._taken.add(name)
             values = known.values.astype(np.float32)
             # The exporter folds norms after the model was made float16.
             half = known.values.dtype == np.float16
-            made = Constant(name, values, known.rounding, place, label, folded_in_half=half)
+            made = Constant(
+                name, values, known.rounding, place, label, folded_in_half=half, reader=reader
+            )
             self._found.append(made)
 
     def _whole_weight(self, node: onnx.NodeProto) -> _Known:

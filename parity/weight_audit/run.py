@@ -1,5 +1,6 @@
 """One bundle's files audited: what the report says of them, and the checks of its verdict."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -31,7 +32,11 @@ NAMED = 3
 
 
 def audit_bundle(
-    report: BundleReport, bundle: Bundle, runtime: str, model: MobileSAM
+    report: BundleReport,
+    bundle: Bundle,
+    runtime: str,
+    model: MobileSAM,
+    components: Sequence[Component] = COMPONENTS,
 ) -> dict[Component, Pairs]:
     """Add the audit of a bundle's files, its checks and reasons to a report.
 
@@ -40,12 +45,13 @@ def audit_bundle(
         bundle: with files for the runtime.
         runtime: whose files are read.
         model: the reference, with the bundle's image size.
+        components: whose files are read.
 
     Returns:
         The tensors of each component that was read, and the constants that hold them.
     """
     pairs: dict[Component, Pairs] = {}
-    for component in COMPONENTS:
+    for component in components:
         made, pairs[component] = _audited(bundle, runtime, component, model)
         report.weight_audits.append(made)
         if made.left_out:

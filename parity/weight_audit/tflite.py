@@ -176,7 +176,8 @@ class _Reader:
                 if self._graph.integers(number).dtype.kind == "i":
                     known = self._whole_bias(step, number, WEIGHTED[kind])
             if known is not None and known.values.dtype.kind == "f":
-                made = Constant(name, known.values, known.rounding, place, label)
+                reader = f"{kind} {position}{_turned(kind, step)}"
+                made = Constant(name, known.values, known.rounding, place, label, reader=reader)
                 self._found.setdefault(name, made)
 
     def _whole_bias(self, step: Any, number: int, source: int) -> Known:
@@ -189,6 +190,12 @@ class _Reader:
             raise ValueError(f"bias {self._graph.label(number)} is of a layer without scales")
         scale = np.broadcast_to(step_in * step_weight, stored.shape)
         return Known((stored * scale).astype(np.float32), scale / 2)
+
+
+def _turned(kind: str, step: Any) -> str:
+    """Which inputs a product reads transposed."""
+    options = step.builtinOptions
+    return f" {options.adjX} {options.adjY}" if kind == "BATCH_MATMUL" else ""
 
 
 class _Scale(NamedTuple):

@@ -37,7 +37,7 @@ def read_constants(path: Path) -> list[Constant]:
 def _constants(graph: Any) -> Iterator[Constant]:
     taken: set[str] = set()
     for place, node in enumerate(graph.nodes()):
-        for given in node.inputs():
+        for position, given in enumerate(node.inputs()):
             source, name = given.node(), given.debugName()
             if source.kind() != "prim::Constant" or name in taken:
                 continue
@@ -47,7 +47,9 @@ def _constants(graph: Any) -> Iterator[Constant]:
                 continue
             value = given.toIValue()
             if isinstance(value, torch.Tensor) and value.is_floating_point():
-                yield Constant(name, value.detach().numpy(), np.zeros(1), place)
+                reader = f"{node.kind()} {position}"
+                values = value.detach().numpy()
+                yield Constant(name, values, np.zeros(1), place, reader=reader)
 
 
 def _unpacked(layer: Any, name: str, place: int) -> Iterator[Constant]:
@@ -58,6 +60,7 @@ def _unpacked(layer: Any, name: str, place: int) -> Iterator[Constant]:
     else:
         scale = np.full((1, 1), weight.q_scale())
     values = weight.dequantize().numpy()
-    yield Constant(f"{name}.weight", values, np.asarray(scale / 2, np.float32), place)
+    rounding = np.asarray(scale / 2, np.float32)
+    yield Constant(f"{name}.weight", values, rounding, place, reader=PACKED)
     if bias is not None:
         yield Constant(f"{name}.bias", bias.detach().numpy(), np.zeros(1), place)

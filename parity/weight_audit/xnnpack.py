@@ -48,6 +48,7 @@ class Node(NamedTuple):
     """An operation.
 
     Attributes:
+        kind: its number in the schema, and of a linear layer its flags: one turns the weight.
         inputs: numbers of the tensors that it reads; of a layer its input, weight and bias.
         output: number of the tensor that it writes.
         layer: whether it has a weight and a bias.
@@ -57,6 +58,7 @@ class Node(NamedTuple):
         clamped: whether it leaves nothing below zero.
     """
 
+    kind: str
     inputs: tuple[int, ...]
     output: int
     layer: bool
@@ -190,7 +192,9 @@ def _node(node: _Record) -> Node:
         slot = _ATTRIBUTES_FIRST.get(kind, 0)
         slots, output = (slot,), slot + 1
     inputs = tuple(inside.number(slot) for slot in slots)
+    name = f"{kind} {inside.number(4)}" if kind == _FULLY_CONNECTED else str(kind)
     return Node(
+        name,
         inputs,
         inside.number(output),
         layer,

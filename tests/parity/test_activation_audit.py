@@ -106,7 +106,8 @@ def test_the_verdict_names_the_place_and_needs_a_record(monkeypatch: pytest.Monk
     manifest = bundle.manifest.model_copy(update={"activation_ranges": changed})
     monkeypatch.setattr(bundle, "manifest", manifest)
     audit_activations(report, bundle, "onnxruntime", own)
-    assert report.verdict == "FAIL"
+    verdict: str = report.verdict
+    assert verdict == "FAIL"
     assert "mlp.lin2 input" in report.reasons[-1]
 
     manifest = bundle.manifest.model_copy(update={"activation_ranges": {}})

@@ -26,6 +26,7 @@ NAMES = [f"{target}-{scheme}" for target, scheme in ALL]
 QKV = "image_encoder.layers.3.blocks.0.attn.qkv.weight"
 LINEAR = "mask_decoder.transformer.layers.1.mlp.lin2.weight"
 OTHER_LINEAR = "mask_decoder.transformer.layers.0.mlp.lin2.weight"
+SQUARE = "mask_decoder.transformer.layers.1.self_attn.q_proj.weight"
 BIAS = "mask_decoder.transformer.layers.1.mlp.lin1.bias"
 
 
@@ -81,6 +82,7 @@ def test_faults_are_found_in_every_scheme(target: str, scheme: str) -> None:
         (weight, doubled_channel, LINEAR),
         (weight, damaged, LINEAR),
         (weight, lambda values: -values, LINEAR),
+        (holding(given, "decoder", SQUARE), np.transpose, SQUARE),
         (weight, lambda values: np.full_like(values, np.nan), LINEAR),
         (bias, np.zeros_like, BIAS),
     ]

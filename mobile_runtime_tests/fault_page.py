@@ -1,0 +1,79 @@
+"""The page about planted faults: how many files of each format fail, and a table for each kind."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from converters.schemes import TARGETS
+
+RIGHT, GRAPH, WEIGHTS, DESCRIPTION = "right files", "graph and inputs", "weights", "description"
+
+
+class Verdict(NamedTuple):
+    """What became of it: PASS, FAIL or NOT BUILT, the first check that failed, and its reason."""
+
+    verdict: str
+    metric: str
+    reason: str
+
+
+def markdown(found: Mapping[str, Verdict]) -> str:
+    """The page: how many files of each format fail, and a table for each kind of fault."""
+    parts = [HEAD, _summary(found)]
+    for kind in (RIGHT, GRAPH, WEIGHTS, DESCRIPTION):
+        parts.append(f"## {kind[0].upper()}{kind[1:]}\n\n{_table(kind, found)}")
+    return "\n\n".join(parts) + "\n"
+
+
+HEAD = """# What is wrong, and which check says so
+
+Faults are planted in exported files, the manifest's digests made to agree as a careless converter
+would leave them, and each file is judged. The model is a small one with every kind of layer and
+random weights, so that files of other schemes than float32 are judged by what they say and hold,
+and not by their masks; those in float32 by their masks too. The page is made by
+`python -m mobile_runtime_tests.fault_table`."""
+
+
+def _split(key: str) -> tuple[str, str, str, str]:
+    kind, _, rest = key.partition(": ")
+    name, _, bundle = rest.rpartition(": ")
+    target, _, scheme = bundle.partition("-")
+    return kind, name, target, scheme
+
+
+def _summary(found: Mapping[str, Verdict]) -> str:
+    counts: Counter[tuple[str, str]] = Counter()
+    for key, verdict in found.items():
+        kind, _, target, _ = _split(key)
+        counts[target, f"right {verdict.verdict}" if kind == RIGHT else verdict.verdict] += 1
+    columns = ("FAIL", "PASS", "NOT BUILT", "right PASS", "right FAIL")
+    lines = [
+        "| format | faulty files that FAIL | that PASS | not built | right files that PASS | "
+        "that FAIL |",
+        "|---|---|---|---|---|---|",
+    ]
+    for target in TARGETS:
+        lines.append(f"| {target} | " + " | ".join(str(counts[target, c]) for c in columns) + " |")
+    total = " | ".join(str(sum(counts[t, c] for t in TARGETS)) for c in columns)
+    return "\n".join([*lines, f"| all | {total} |"])
+
+
+def _table(kind: str, found: Mapping[str, Verdict]) -> str:
+    rows: defaultdict[str, defaultdict[str, list[tuple[str, Verdict]]]]
+    rows = defaultdict(lambda: defaultdict(list))
+    for key, verdict in found.items():
+        own, name, target, scheme = _split(key)
+        if own == kind:
+            rows[name][target].append((scheme, verdict))
+    lines = [f"| fault | {' | '.join(TARGETS)} |", "|---" * (1 + len(TARGETS)) + "|"]
+    for name, cells in rows.items():
+        lines.append(f"| {name} | " + " | ".join(_cell(cells[t]) for t in TARGETS) + " |")
+    return "\n".join(lines)
+
+
+def _cell(verdicts: Sequence[tuple[str, Verdict]]) -> str:
+    """Verdicts that are the same, with their schemes."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for scheme, verdict in verdicts:
+        groups[f"{verdict.verdict} {verdict.metric}".strip()].append(scheme)
+    return "; ".join(f"{said} ({', '.join(schemes)})" for said, schemes in groups.items())
