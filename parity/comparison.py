@@ -10,7 +10,7 @@ from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
-from parity.activation_audit.run import audit_activations
+from parity.audits import add_audits
 from parity.bundles import BundleSource, open_bundles
 from parity.cases import default_photos
 from parity.cost.load import BUSY_CORES
@@ -25,7 +25,6 @@ from parity.references import reference_answers
 from parity.report import Report
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
-from parity.weight_audit.run import audit_bundle
 
 
 def compare(
@@ -109,8 +108,7 @@ def compare(
                     report.gallery |= first_answers(answers)
                 for run in intact:
                     judge_run(judged[run], run, answers, threads, compute_units, shown)
-                    pairs = audit_bundle(judged[run], run.bundle, run.runtime, model)
-                    audit_activations(judged[run], run.bundle, run.runtime, pairs)
+                    add_audits(judged[run], run.bundle, run.runtime, model)
         report.unusable_images = photos.unusable
         report.bundles = [judged[run] for run in runs]
         if measure:

@@ -49,7 +49,7 @@ class BundleRun:
 
 def check_run(run: BundleRun, model: Weighted) -> BundleReport:
     """A report with the verdict FAIL; one without reasons is of an intact bundle, to be run."""
-    report = _empty_bundle_report(run)
+    report = empty_bundle_report(run)
     report.checks = _integrity(run, model)
     report.reasons = reasons(report.checks)
     return report
@@ -133,7 +133,7 @@ def _integrity(run: BundleRun, model: Weighted) -> list[Check]:
     return [*made, equality("description", "integrity", len(said), 0, "; ".join(said))]
 
 
-def _empty_bundle_report(run: BundleRun) -> BundleReport:
+def empty_bundle_report(run: BundleRun) -> BundleReport:
     bundle, manifest = run.bundle, run.bundle.manifest
     return BundleReport(
         bundle=bundle.name,

@@ -16,6 +16,7 @@ from mobilesam.inference.transforms import Frame
 from mobilesam.progress import Progress
 from mobilesam.runtimes.base import Decoded
 from mobilesam.runtimes.bundle import Bundle
+from parity.audits import carry_audits
 from parity.cases import Case
 from parity.gallery import first_answers
 from parity.judging import BundleRun, check_run, empty_report, judge_opened
@@ -126,6 +127,8 @@ def merge(
                     if not judged.reasons:
                         opened = partial(_replayed, home, index, packed, bundle, answered)
                         judge_opened(judged, opened, references, row, shown)
+                        if answered.result.runtime in packed.audits:
+                            carry_audits(judged, packed.audits[answered.result.runtime])
     return report
 
 

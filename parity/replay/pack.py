@@ -18,9 +18,11 @@ from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
+from parity.audits import add_audits
 from parity.bundles import BundleSource, open_bundles
 from parity.cases import Case, default_photos
 from parity.image_folder import folder_photos
+from parity.judging import BundleRun, empty_bundle_report
 from parity.naming import Named, distinct_names
 from parity.origin import Origin
 from parity.photos import stored_photos
@@ -34,6 +36,8 @@ from parity.replay.schema import (
     PackedReference,
     PackIndex,
 )
+from parity.schema import BundleReport
+from parity.thresholds import Thresholds
 
 Arrays = dict[str, np.ndarray]
 
@@ -117,7 +121,9 @@ def pack(
                 place = len(index.references)
                 index.references.append(writer.reference(place, origin, model, answers))
                 index.bundles += [
-                    writer.bundle(bundle, title, runtime, place, answers)
+                    writer.bundle(bundle, title, runtime, place, answers).model_copy(
+                        update={"audits": _audits(bundle, runtime, model)}
+                    )
                     for bundle, title, runtime, own in zip(
                         opened, titles, runtimes, origins, strict=True
                     )
@@ -238,6 +244,16 @@ class _Writer:
         save = np.savez_compressed if compressed else np.savez
         save(path, allow_pickle=False, **arrays)
         return name
+
+
+def _audits(bundle: Bundle, runtimes: Sequence[str], model: MobileSAM) -> dict[str, BundleReport]:
+    """What the bundle's files hold, by runtime: where they are judged there is no model."""
+    row = Thresholds().row(bundle.manifest.target, bundle.manifest.scheme.name)
+    made = {}
+    for runtime in runtimes:
+        made[runtime] = empty_bundle_report(BundleRun(bundle, runtime, row))
+        add_audits(made[runtime], bundle, runtime, model)
+    return made
 
 
 def _packed_case(case: Case) -> PackedCase:

@@ -23,7 +23,7 @@ from mobilesam.errors import BundleError
 from mobilesam.validation import first_problem
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity.replay.run import INDEX, RESULT, RESULTS, SCHEMA_VERSION, sha256
-from parity.schema import Measurement, ReportRecord, UnusableImage
+from parity.schema import BundleReport, Measurement, ReportRecord, UnusableImage
 
 
 class PackedCase(ReportRecord):
@@ -77,6 +77,7 @@ class PackedBundle(ReportRecord):
         reference: place in :attr:`PackIndex.references`.
         images, prompts: a file a photo.
         cases: of each photo, the places of the cases that fit into the decoder's slots.
+        audits: by runtime, what was found in the files where the model was.
     """
 
     name: str
@@ -87,6 +88,7 @@ class PackedBundle(ReportRecord):
     images: list[str]
     prompts: list[str]
     cases: list[list[int]]
+    audits: dict[str, BundleReport] = {}
 
 
 class PackIndex(ReportRecord):

@@ -128,9 +128,8 @@ def judged(tmp_path: Path, answers: list[PhotoReference]) -> Judged:
                 given = {name: np.asarray(value) for name, value in inputs.items()}
                 return super().run(of, fault(given) if of == component else given)
 
-        target = "coreml" if scheme == "p4" else "torchscript"
-        folder = write_bundle(tmp_path / "b", demo_model(SIDE), scheme=scheme, target=target)
-        bundle, row = Bundle(folder), Thresholds().row(target, scheme)
+        bundle = Bundle(write_bundle(tmp_path / "b", demo_model(SIDE)))
+        row = Thresholds().row("coreml", scheme)
         report = check_run(BundleRun(bundle, "torchscript", row), demo_model(SIDE))
         with Faulty(bundle) as runner:
             judge_runner(report, runner, answers, row)

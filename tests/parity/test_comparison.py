@@ -17,7 +17,14 @@ from parity.cost.measure import Costs
 from parity.image_folder import folder_photos
 from parity.report import Report
 from parity.schema import BundleReport
-from tests.parity.fakes import ModuleRunner, changed, demo_model, write_bundle, write_photos
+from tests.parity.fakes import (
+    ModuleRunner,
+    changed,
+    demo_model,
+    without_audits,
+    write_bundle,
+    write_photos,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +46,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type[ModuleRun
         return demo_model(image_size) if weights == "demo" else load_model(weights)
 
     monkeypatch.setattr(origin, "load_model", load)
+    without_audits(monkeypatch)
 
     def use(kind: type[ModuleRunner]) -> None:
         monkeypatch.setattr(

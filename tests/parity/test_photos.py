@@ -28,7 +28,7 @@ from parity.mixed_precision import workbench as searching
 from parity.photos import require_usable, stored_photos
 from parity.report import Report, print_report
 from tests.masked_folders import NAMES, write_masked
-from tests.parity.fakes import ModuleRunner, demo_model, write_bundle
+from tests.parity.fakes import ModuleRunner, demo_model, without_audits, write_bundle
 
 Loaded = list[str]
 
@@ -73,6 +73,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Loaded:
         return ModuleRunner(bundle, **given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(origin, "load_model", load)
+    without_audits(monkeypatch)
     monkeypatch.setattr(judging, "open_runner", open_runner)
     monkeypatch.setattr(evaluating, "load_model", lambda *_, **__: load())
     return seen
