@@ -38,7 +38,7 @@ class Weighted(Protocol):
         """Of the model; None if none were loaded."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BundleRun:
     """One bundle on one runtime, and what it is held against."""
 

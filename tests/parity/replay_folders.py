@@ -28,10 +28,11 @@ def loadable(patch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     model = make_tiny_model()
     model.weights = WeightsInfo(**bundle.manifest.weights.model_dump())
 
-    def load(*_: object) -> MobileSAM:
+    def load(*_: object, **__: object) -> MobileSAM:
         return model
 
     patch.setattr(origin, "load_model", load)
+    patch.setattr(origin, "_recorded", lambda of: of.manifest.weights.source)
 
 
 def minimal_python(folder: Path, packages: tuple[str, ...] = RUNTIME_ALONE) -> Path:

@@ -64,7 +64,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Loaded:
     """What was loaded, in order: the model, and runners of bundles, which the modules stand for."""
     seen: Loaded = []
 
-    def load(*_: object) -> MobileSAM:
+    def load(*_: object, **__: object) -> MobileSAM:
         seen.append("model")
         return demo_model()
 
@@ -296,7 +296,7 @@ def test_a_photo_that_breaks_before_pytorch_is_asked_is_listed(
     stored.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(stored))
 
-    def load(*_: object) -> MobileSAM:
+    def load(*_: object, **__: object) -> MobileSAM:
         lose(stored, "1.npy")
         return demo_model()
 
