@@ -30,8 +30,9 @@ HEAD = """# What is wrong, and which check says so
 Faults are planted in exported files, the manifest's digests made to agree as a careless converter
 would leave them, and each file is judged. The model is a small one with every kind of layer and
 random weights, so that files of other schemes than float32 are judged by what they say and hold,
-and not by their masks; those in float32 by their masks too. The page is made by
-`python -m mobile_runtime_tests.fault_table`."""
+and not by their masks; those in float32 by their masks too. Where a cell is empty no such file was
+judged; NOT BUILT says that a format does not store the tensor as an array of its own. The page is
+made by `python -m mobile_runtime_tests.fault_table`."""
 
 
 def _split(key: str) -> tuple[str, str, str, str]:
