@@ -191,8 +191,7 @@ class BundleFolder:
         """Path of the artefact of a component for a runtime.
 
         Raises:
-            BundleError: the manifest has none, it is missing, or is a symbolic link out of the
-                bundle.
+            BundleError: the manifest has none, or it is missing.
         """
         return self._existing(self.record(component, runtime))
 
