@@ -10,7 +10,6 @@ import pytest
 from mobile_runtime_tests import faults
 from mobile_runtime_tests.helpers import SIZE, Change, Judge, failed, failing_prompts
 from mobilesam.bundle.contract import Component
-from mobilesam.bundle.prompt_types import PROMPT_TYPES
 from mobilesam.inference.transforms import pixels_input
 from mobilesam.model.build import load_model
 from mobilesam.runtimes.base import BundleRunner
@@ -177,7 +176,7 @@ def test_a_prompt_prepared_wrongly_is_caught_at_the_decoder(
     assert ("decoder", "logits_relative_l2") in failed(report), report.reasons
     assert not any(stage == "encoder" for stage, _ in failed(report)), report.reasons
     # A mask alone has no point to be wrong, and swapped labels change nothing of a box alone.
-    wrong = set(PROMPT_TYPES) - {"mask_only"}
+    wrong = {case.prompt_type for case in report.cases} - {"mask_only"}
     if alter is _labels_swapped:
         wrong -= {"box", "extreme_box"}
     failing = failing_prompts(report, "logits_relative_l2")

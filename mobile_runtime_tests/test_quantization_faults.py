@@ -11,7 +11,9 @@ from PIL import Image
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
 from ai_edge_litert.schema_py_generated import ModelT, TensorT, TensorType  # noqa: E402
 
-from converters.calibration import Calibration, Inputs  # noqa: E402
+from converters.calibration import Calibration, Inputs, calibration_record  # noqa: E402
+from converters.lookup import meaning_of  # noqa: E402
+from converters.spec import CalibrationOptions  # noqa: E402
 from converters.tflite.constants import shrink_constants  # noqa: E402
 from converters.tflite.file import read_model, write_model  # noqa: E402
 from converters.tflite.quantization import PLANS, calibrated, quantized  # noqa: E402
@@ -42,7 +44,9 @@ def quantize(bundle: Path, folder: Path, photos: Path | None) -> Path:
 
         copy = faults.rewritten(copy, folder / str(turn), component, edit)
     manifest = json.loads((copy / MANIFEST_NAME).read_text())
-    manifest["scheme"]["name"] = "w8a8"
+    manifest["scheme"] = {"name": "w8a8", "meaning": meaning_of("tflite", "w8a8")}
+    contract = Bundle(bundle).manifest.contract
+    manifest["calibration"] = calibration_record(contract, CalibrationOptions(folder=photos))
     (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
     return copy
 

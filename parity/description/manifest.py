@@ -18,8 +18,9 @@ from mobilesam.runtimes.bundle import Bundle
 ORIGIN = ("variant", "weights", "tools", "export_key")
 """Fields that say where a bundle comes from: no contract determines them."""
 
-_CHECKED = ("target", "scheme", "files", "calibration", "options", "licence")
-"""Fields that are checked below, or with the file (``options``)."""
+_CHECKED = ("target", "scheme", "files", "calibration", "options", "licence", "least_tested")
+_CHECKED += ("activation_ranges",)
+"""Fields that are checked below, with the file (``options``), or by the audit of its activations."""
 
 
 def manifest_differences(bundle: Bundle, runtime: str, altered: Collection[str]) -> list[str]:
@@ -33,6 +34,7 @@ def manifest_differences(bundle: Bundle, runtime: str, altered: Collection[str])
     return [
         *_of_contract(manifest),
         *_of_scheme(manifest),
+        *_of_runtimes(manifest),
         *_of_files(bundle, runtime, altered),
     ]
 
@@ -64,6 +66,13 @@ def _of_contract(manifest: Manifest) -> Iterator[str]:
         yield from _differing(name, found[name], _plain(value))
     if manifest.licence != LICENCE:
         yield f"licence is '{manifest.licence}', bundles have '{LICENCE}'"
+
+
+def _of_runtimes(manifest: Manifest) -> Iterator[str]:
+    known = {record.runtime for record in manifest.files}
+    for runtime in manifest.least_tested:
+        if runtime not in known:
+            yield f"least_tested names {runtime}, the files are for {', '.join(sorted(known))}"
 
 
 def _plain(value: Any) -> Any:

@@ -5,9 +5,9 @@ from importlib import import_module
 from pathlib import Path
 
 from mobilesam.bundle.contract import COMPONENTS, Component
-from mobilesam.errors import MobileSAMError
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
+from mobilesam.runtimes.checked import first_line
 from parity.checks import equality
 from parity.schema import BundleReport, Check, WeightAudit
 from parity.weight_audit.audit import audit
@@ -95,8 +95,8 @@ def _audited(
     except ImportError as error:
         made.left_out = f"not read, '{error.name}' is not installed"
         return made, {}
-    except MobileSAMError as error:
-        made.wrong = [str(error)]
+    except Exception as error:  # readers of formats raise types of their own
+        made.wrong = [f"the file could not be read ({first_line(error)})"]
         return made, {}
     found = audit(model, component, constants)
     made.parameters, made.accounted = found.total, found.found
