@@ -18,9 +18,11 @@ from mobilesam.runtimes.bundle import Bundle
 ORIGIN = ("variant", "weights", "tools", "export_key")
 """Fields that say where a bundle comes from: no contract determines them."""
 
-_CHECKED = ("target", "scheme", "files", "calibration", "options", "licence", "least_tested")
-_CHECKED += ("activation_ranges",)
-"""Fields that are checked below, with the file (``options``), or by the audit of its activations."""
+_CHECKED = (
+    *("target", "scheme", "files", "calibration", "options", "licence", "least_tested"),
+    "activation_ranges",
+)
+"""Fields that are checked below, with the file (``options``), or by the audit of activations."""
 
 
 def manifest_differences(bundle: Bundle, runtime: str, altered: Collection[str]) -> list[str]:
