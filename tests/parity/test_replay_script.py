@@ -18,6 +18,8 @@ from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import BundleError
 from mobilesam.runtimes import RUNNERS
 from mobilesam.runtimes.bundle import Bundle
+from parity import judging
+from parity.replay import merge as merging
 from parity.replay import run
 from parity.replay.merge import merge
 from parity.replay.pack import pack
@@ -204,7 +206,10 @@ def test_what_is_called_on_a_mac(
         "has_mask_input": [*float32, [1]],
     }
     assert len({json.dumps(given) for given in predictions}) == 2
-    rows = merge([folder], progress=False).bundles
+    with pytest.MonkeyPatch.context() as patch:  # the stand-ins for packages hold no program
+        patch.setattr(judging, "description_differences", lambda *_: [])
+        patch.setattr(merging, "carry_audits", lambda *_: None)
+        rows = merge([folder], progress=False).bundles
     assert [row.runtime for row in rows] == ["coreml CPU_AND_NE", "coreml CPU_ONLY"]
     for row in rows:
         assert row.verdict == "PASS", row.reasons
