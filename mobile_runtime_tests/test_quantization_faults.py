@@ -11,8 +11,11 @@ from PIL import Image
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
 from ai_edge_litert.schema_py_generated import ModelT, TensorT, TensorType  # noqa: E402
 
+from converters.activation_ranges import activation_ranges  # noqa: E402
+from converters.base import Conversion  # noqa: E402
 from converters.calibration import Calibration, Inputs, calibration_record  # noqa: E402
 from converters.lookup import meaning_of  # noqa: E402
+from converters.modules import build_module, example_inputs  # noqa: E402
 from converters.spec import CalibrationOptions  # noqa: E402
 from converters.tflite.constants import shrink_constants  # noqa: E402
 from converters.tflite.file import read_model, write_model  # noqa: E402
@@ -23,6 +26,8 @@ from mobilesam.bundle.contract import COMPONENTS, Component  # noqa: E402
 from mobilesam.bundle.manifest import MANIFEST_NAME  # noqa: E402
 from mobilesam.model.build import load_model  # noqa: E402
 from mobilesam.runtimes.bundle import Bundle  # noqa: E402
+from parity.audits import add_audits  # noqa: E402
+from tests.specs import make_spec  # noqa: E402
 
 Wanted = Callable[[TensorT], bool]
 Samples = Iterator[Inputs]
@@ -47,6 +52,18 @@ def quantize(bundle: Path, folder: Path, photos: Path | None) -> Path:
     manifest["scheme"] = {"name": "w8a8", "meaning": meaning_of("tflite", "w8a8")}
     contract = Bundle(bundle).manifest.contract
     manifest["calibration"] = calibration_record(contract, CalibrationOptions(folder=photos))
+    spec = make_spec(model, "tflite", "w8a8", contract=contract)
+    for component in COMPONENTS:
+        job = Conversion(
+            spec=spec,
+            component=component,
+            module=build_module(model, component, contract),
+            example=example_inputs(contract, component),
+            folder=folder,
+            shared=folder,
+            calibration=calibration,
+        )
+        manifest["activation_ranges"][component] = activation_ranges(job, calibration)
     (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
     return copy
 
@@ -97,7 +114,9 @@ def activation_of(layer: str) -> Wanted:
 
 def test_the_good_file_passes(static: Path, judge: Judge) -> None:
     report = judge(static, "litert")
+    add_audits(report, Bundle(static), "litert", load_model("demo", image_size=SIZE))
     assert report.verdict == "PASS", report.reasons
+    assert all(audit.held for audit in report.activation_audits)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +133,11 @@ def test_a_wrong_zero_point_is_caught(
         tensor.quantization.zeroPoint = np.where(points > 0, points - 128, points + 127)
 
     broken = changed(static, scratch, component, activation_of(layer), shift)
-    assert component in {stage for stage, _ in failed(judge(broken, "litert"))}
+    report = judge(broken, "litert")
+    add_audits(report, Bundle(broken), "litert", load_model("demo", image_size=SIZE))
+    assert report.verdict == "FAIL"
+    # Where values are few and small the masks bear it; the ranges of the calibration do not.
+    assert ("integrity", "activation_ranges") in failed(report)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +154,12 @@ def test_one_channels_scale_doubled_is_caught(
         tensor.quantization.scale = scales
 
     broken = changed(static, scratch, component, weights_of(layer), double)
-    assert component in {stage for stage, _ in failed(judge(broken, "litert"))}
+    report = judge(broken, "litert")
+    assert failed(report), "the masks tell"
+    add_audits(report, Bundle(broken), "litert", load_model("demo", image_size=SIZE))
+    assert ("integrity", "weights_in_file") in failed(report)
+    wrong = {audit.component for audit in report.weight_audits if audit.wrong}
+    assert wrong == {component}
 
 
 def test_calibration_on_black_images_is_caught(
