@@ -71,10 +71,10 @@ def _of_contract(manifest: Manifest) -> Iterator[str]:
 
 
 def _of_runtimes(manifest: Manifest) -> Iterator[str]:
-    known = {record.runtime for record in manifest.files}
+    known = [artefact.runtime for artefact in known_target(manifest.target).artefacts]
     for runtime in manifest.least_tested:
         if runtime not in known:
-            yield f"least_tested names {runtime}, the files are for {', '.join(sorted(known))}"
+            yield f"least_tested names {runtime}, target '{manifest.target}' has {', '.join(known)}"
 
 
 def _plain(value: Any) -> Any:
