@@ -16,6 +16,7 @@ import numpy as np
 from converters.spec import MIN_MAX, CalibrationOptions
 from mobilesam.bundle.contract import Component, Contract, pack_image, pack_prompt
 from mobilesam.bundle.prompt_types import (
+    STRIP_PROMPTS,
     Box,
     PromptRow,
     Share,
@@ -218,7 +219,7 @@ def _prompts(subject: Subject, size: tuple[int, int], slots: int, share: Share) 
 
 def _strip_prompts(subject: Subject, size: tuple[int, int], slots: int) -> list[PromptRow]:
     rows = everyday_prompts(subject, size)
-    return [r for r in rows if r.prompt_type in ("one_point", "box") and r.slots <= slots]
+    return [r for r in rows if r.prompt_type in STRIP_PROMPTS and r.slots <= slots]
 
 
 def _shown(predictor: Predictor, prompt: Prompt) -> np.ndarray:

@@ -70,7 +70,7 @@ def evaluate(
     from parity import evaluate as score
 
     result = score(
-        keyed(model, weights_key) or model,
+        keyed(model, weights_key),
         images,
         coco=coco,
         names=names,

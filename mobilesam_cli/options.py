@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, overload
 
 import typer
 
@@ -131,6 +131,10 @@ def say(kind: str, sentence: str) -> None:
     typer.echo(f"{kind}: {' '.join(sentence.split())}", err=True)
 
 
+@overload
+def keyed(weights: str, key: str | None) -> str: ...
+@overload
+def keyed(weights: str | None, key: str | None) -> str | None: ...
 def keyed(weights: str | None, key: str | None) -> str | None:
     """The checkpoint that ``--weights`` names, with the key that ``--weights-key`` gives.
 

@@ -94,7 +94,7 @@ def search(
         workbench(
             work,
             photos,
-            weights=keyed(weights, weights_key) or weights,
+            weights=keyed(weights, weights_key),
             image_size=image_size,
             progress=progress,
             threads=threads,
@@ -111,7 +111,7 @@ def search(
     confirmed = confirm(
         out,
         work,
-        weights=keyed(weights, weights_key) or weights,
+        weights=keyed(weights, weights_key),
         image_size=image_size,
         images=confirm_images,
         skip_unusable=skip_unusable,

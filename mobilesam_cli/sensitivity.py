@@ -70,7 +70,7 @@ def sensitivity(
         workbench(
             work,
             photos,
-            weights=keyed(weights, weights_key) or weights,
+            weights=keyed(weights, weights_key),
             image_size=image_size,
             progress=progress,
             threads=threads,

@@ -18,6 +18,9 @@ from parity.thresholds import MaskLimits, Row
 MIN_SPREAD = 0.1
 """An output whose standard deviation falls below this share of the reference's is a constant."""
 
+QUOTED = 3
+"""Sentences that a check quotes."""
+
 MASK_STAGES: tuple[Stage, ...] = ("decoder", "end_to_end")
 
 
@@ -156,6 +159,14 @@ def at_least(metric: str, stage: Stage, samples: Sequence[MeasuredValue], limit:
 def equality(metric: str, stage: Stage, value: float, wanted: float, where: str = "") -> Check:
     """The value must be exactly what is wanted."""
     return _check(metric, stage, float(value), "==", wanted, value == wanted, where)
+
+
+def none_wrong(metric: str, component: str, sentences: Sequence[str]) -> Check:
+    """No sentence may say that something in a component's file is wrong; a few are quoted."""
+    listed = "; ".join(sentences[:QUOTED])
+    more = f"; and {len(sentences) - QUOTED} more" if len(sentences) > QUOTED else ""
+    where = f"{component}: {listed}{more}" if sentences else ""
+    return equality(metric, "integrity", len(sentences), 0, where)
 
 
 def worst(values: Iterable[float]) -> float:

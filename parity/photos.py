@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilesam.bundle.prompt_types import Share, Subject
+from mobilesam.bundle.prompt_types import STRIP_PROMPTS, Share, Subject
 from mobilesam.errors import InputError
 from mobilesam.inference.images import middle_strip
 from mobilesam.progress import Step
@@ -206,8 +206,6 @@ def _cases(
         made += further_cases(photo.name, subject, kept.size, image_size, slots, share)
     return made
 
-
-STRIP_PROMPTS = ("one_point", "box")
 
 STRIP_NAMES = {"wide": "wide strip", "tall": "tall strip"}
 

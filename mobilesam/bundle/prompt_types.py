@@ -39,6 +39,9 @@ Packing = Literal["plain", "stale", "gaps"]
 EVERY_COUNT = 16
 """Up to here every number of points is asked; above it, doublings and the largest number."""
 
+STRIP_PROMPTS: tuple[PromptType, ...] = ("one_point", "box")
+"""What strips of a photo are asked; they show what an encoder does with padding."""
+
 EDGE = 1.5
 """Pixels between a border point and the image's edge."""
 

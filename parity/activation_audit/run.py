@@ -8,8 +8,8 @@ from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.checked import first_line
 from parity.activation_audit.activation import Activation
 from parity.activation_audit.audit import hold
-from parity.checks import equality
-from parity.schema import ActivationAudit, BundleReport, Check
+from parity.checks import none_wrong
+from parity.schema import ActivationAudit, BundleReport
 from parity.weight_audit.matching import Pairs
 
 READERS = {
@@ -19,9 +19,6 @@ READERS = {
     "executorch": "executorch",
 }
 """Module of this package that reads the files of a runtime that has calibrated schemes."""
-
-NAMED = 3
-"""Activations that a check names."""
 
 
 def audit_activations(
@@ -47,7 +44,7 @@ def audit_activations(
             note = f"{made.total - made.held} of {made.total} activations of the {component}"
             names = ", ".join(made.loose)
             report.notes = [*report.notes, f"{note} were not held against a range: {names}"]
-        check = _check(made)
+        check = none_wrong("activation_ranges", component, made.wrong)
         report.checks = [*report.checks, check]
         if not check.passed:
             report.verdict = "FAIL"
@@ -80,11 +77,3 @@ def _audited(bundle: Bundle, runtime: str, component: Component, pairs: Pairs) -
     made.total, made.held, made.loose = found.total, found.held, found.loose
     made.wrong, made.excess, made.where = found.wrong, found.excess, found.where
     return made
-
-
-def _check(made: ActivationAudit) -> Check:
-    """No scale or zero point may be wrong."""
-    listed = "; ".join(made.wrong[:NAMED])
-    more = f"; and {len(made.wrong) - NAMED} more" if len(made.wrong) > NAMED else ""
-    where = f"{made.component}: {listed}{more}" if made.wrong else ""
-    return equality("activation_ranges", "integrity", len(made.wrong), 0, where)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mobilesam.bundle.manifest import FileRecord, Manifest, TensorRecord
 from mobilesam.runtimes.executorch import SCALAR_TYPES
-from parity.description.flatbuffer import FlatTable, root_of
 from parity.description.records import Description, Function, Tensor, UnreadableError
+from parity.flatbuffer import FlatTable, root_of
 
 BACKENDS = {"xnnpack": "XnnpackBackend"}
 
@@ -39,7 +39,7 @@ def read(path: Path, record: FileRecord, manifest: Manifest) -> Description:
     values = plan.tables(2)
     ends = {}
     for kind, place, specs in (("input", 3, wanted.inputs), ("output", 4, wanted.outputs)):
-        indices = plan.numbers(place, "Int32")
+        indices = plan.numbers(place, "Int32").tolist()
         if len({*indices}) < len(indices):
             problems.append(f"{kind}s of the method share a value")
         ends[kind] = [_named(kind, at, index, values, specs) for at, index in enumerate(indices)]
@@ -68,7 +68,7 @@ def _named(
         return Tensor(name, "no tensor", ((),)), None
     table = values[index].table(1)
     dtype = table.number(0, "Int8")
-    shape = tuple(table.numbers(2, "Int32"))
+    shape = tuple(table.numbers(2, "Int32").tolist())
     return Tensor(name, SCALAR_TYPES.get(dtype, f"scalar type {dtype}"), (shape,)), table
 
 
@@ -76,7 +76,7 @@ def _problems(name: str, table: FlatTable | None) -> Iterator[str]:
     """What the runtime is told of a tensor beside its shape and its dtype."""
     if table is None:
         return
-    order = table.numbers(3, "Uint8")
+    order = table.numbers(3, "Uint8").tolist()
     if order != list(range(len(table.numbers(2, "Int32")))):
         yield f"dimensions of '{name}' lie in the order {order}, the contract's is ascending"
     if table.number(1, "Int32"):

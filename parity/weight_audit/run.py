@@ -8,8 +8,8 @@ from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.checked import first_line
-from parity.checks import equality
-from parity.schema import BundleReport, Check, WeightAudit
+from parity.checks import none_wrong
+from parity.schema import BundleReport, WeightAudit
 from parity.weight_audit.audit import audit
 from parity.weight_audit.constants import Constant
 from parity.weight_audit.matching import Pairs
@@ -26,9 +26,6 @@ READERS = {
 
 DISTILLED = "distilled"
 """Option of a manifest whose encoder was tuned: it is not meant to have the reference's weights."""
-
-NAMED = 3
-"""Tensors that a check names."""
 
 
 def audit_bundle(
@@ -57,7 +54,8 @@ def audit_bundle(
         if made.left_out:
             report.notes = [*report.notes, f"weights of the {component}: {made.left_out}"]
             continue
-        check = _check(made)
+        lost = [f"{name} was not found" for name in made.missing]
+        check = none_wrong("weights_in_file", component, [*made.wrong, *lost])
         report.checks = [*report.checks, check]
         if not check.passed:
             report.verdict = "FAIL"
@@ -104,12 +102,3 @@ def _audited(
     made.wrong = [finding.sentence for finding in found.wrong]
     made.excess, made.where = found.excess, found.where
     return made, found.pairs
-
-
-def _check(made: WeightAudit) -> Check:
-    """No tensor may be missing or wrong."""
-    sentences = [*made.wrong, *(f"{name} was not found" for name in made.missing)]
-    listed = "; ".join(sentences[:NAMED])
-    more = f"; and {len(sentences) - NAMED} more" if len(sentences) > NAMED else ""
-    where = f"{made.component}: {listed}{more}" if sentences else ""
-    return equality("weights_in_file", "integrity", len(sentences), 0, where)

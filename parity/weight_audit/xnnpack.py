@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from flatbuffers import number_types as types
-from flatbuffers.encode import Get
-from flatbuffers.packer import uoffset
-from flatbuffers.table import Table
+
+from parity.flatbuffer import FlatTable, root_of
 
 _FULLY_CONNECTED, _CONVOLUTIONS = 2, (7, 13, 39)
 _MULTIPLY, _TRANSPOSE, _CONVERT, _RESHAPE, _SLICE = 15, 5, 18, 20, 35
@@ -90,94 +88,54 @@ def read_graph(blob: bytes, named: Mapping[str, bytes]) -> XNNPACKGraph:
     header = XNNHeader.from_bytes(blob[: XNNHeader.EXPECTED_LENGTH])
     start = header.flatbuffer_offset
     content = blob[start : start + header.flatbuffer_size]
-    graph = _Record(content, Get(uoffset, content, 0))
+    graph = root_of(content)
     data = [b""]
-    for each in graph.records(8)[1:]:
-        key, size = each.text(2), each.number(1, types.Uint64Flags)
+    for each in graph.tables(8)[1:]:
+        key, size = each.text(2), each.number(1, "Uint64")
         if key:
             data.append(named[key][:size])
         else:
-            begin = header.constant_data_offset + each.number(0, types.Uint64Flags)
+            begin = header.constant_data_offset + each.number(0, "Uint64")
             data.append(blob[begin : begin + size])
     tensors = {}
-    for value in graph.records(2):
-        number, tensor = _tensor(value.record(1), value.number(0, types.Uint8Flags) == 2, data)
+    for value in graph.tables(2):
+        number, tensor = _tensor(value.table(1), value.number(0, "Uint8") == 2, data)
         tensors[number] = tensor
-    return XNNPACKGraph([_node(each) for each in graph.records(1)], tensors)
+    return XNNPACKGraph([_node(each) for each in graph.tables(1)], tensors)
 
 
-class _Record(Table):
-    """A table of the flatbuffer, whose fields are told by their position in the schema."""
-
-    def _place(self, slot: int) -> int:
-        offset: int = self.Offset(4 + 2 * slot)
-        return offset
-
-    def has(self, slot: int) -> bool:
-        return bool(self._place(slot))
-
-    def number(self, slot: int, kind: type = types.Uint32Flags, default: int = 0) -> int:
-        place = self._place(slot)
-        return self.Get(kind, self.Pos + place) if place else default
-
-    def real(self, slot: int) -> float:
-        place = self._place(slot)
-        return float(self.Get(types.Float32Flags, self.Pos + place)) if place else 0.0
-
-    def record(self, slot: int) -> "_Record":
-        return _Record(self.Bytes, self.Indirect(self.Pos + self._place(slot)))
-
-    def records(self, slot: int) -> list["_Record"]:
-        place = self._place(slot)
-        if not place:
-            return []
-        first = self.Vector(place)
-        return [
-            _Record(self.Bytes, self.Indirect(first + 4 * each))
-            for each in range(self.VectorLen(place))
-        ]
-
-    def numbers(self, slot: int, kind: type) -> np.ndarray:
-        place = self._place(slot)
-        return np.asarray(self.GetVectorAsNumpy(kind, place)) if place else np.zeros(0)
-
-    def text(self, slot: int) -> str:
-        place = self._place(slot)
-        return self.String(self.Pos + place).decode() if place else ""
-
-
-def _tensor(value: _Record, quantized: bool, data: list[bytes]) -> tuple[int, Tensor]:
+def _tensor(value: FlatTable, quantized: bool, data: list[bytes]) -> tuple[int, Tensor]:
     """Number and tensor of a value."""
-    base = value.record(0) if quantized else value
-    datatype = base.number(0, types.Int16Flags)
-    shape = [int(side) for side in base.numbers(2, types.Uint32Flags)]
+    base = value.table(0) if quantized else value
+    datatype = base.number(0, "Int16")
+    shape = [int(side) for side in base.numbers(2, "Uint32")]
     constant = base.number(3)
     content = None
     if constant and datatype in _DTYPES:
         values = np.frombuffer(data[constant], _DTYPES[datatype])
         content = values[: int(np.prod(shape, dtype=np.int64))].reshape(shape)
     scale, zero = None, 0
-    kind = value.number(1, types.Uint8Flags) if quantized else 0
+    kind = value.number(1, "Uint8") if quantized else 0
     if kind == 1:  # one scale for each index of an axis
-        about = value.record(2)
-        steps = about.numbers(0, types.Float32Flags)
+        about = value.table(2)
+        steps = about.numbers(0, "Float32")
         stored = about.number(2)
         if not steps.size and 0 < stored < len(data):
             steps = np.frombuffer(data[stored], np.float32)[: about.number(3)]
-        axis = about.number(1, types.Int32Flags)
+        axis = about.number(1, "Int32")
         sides = [-1 if each == axis else 1 for each in range(len(shape))]
         scale = steps.astype(np.float64).reshape(sides)
     elif kind == 2:
-        about = value.record(2)
-        scale, zero = np.asarray(about.real(0), np.float64), about.number(1, types.Int32Flags)
+        about = value.table(2)
+        scale, zero = np.asarray(about.real(0), np.float64), about.number(1, "Int32")
     flags = base.number(5)
     external = base.number(4) if flags & 3 else -1
     number = base.number(6)
     return number, Tensor(content, None if scale is None else np.asarray(scale), zero, external)
 
 
-def _node(node: _Record) -> Node:
-    kind, inside = node.number(0, types.Uint8Flags), node.record(1)
+def _node(node: FlatTable) -> Node:
+    kind, inside = node.number(0, "Uint8"), node.table(1)
     layer = kind == _FULLY_CONNECTED or kind in _CONVOLUTIONS
     slots: tuple[int, ...]
     if kind == _FULLY_CONNECTED:
@@ -201,5 +159,5 @@ def _node(node: _Record) -> Node:
         multiplies=kind == _MULTIPLY,
         reshapes=kind == _RESHAPE,
         keeps=kind in (_RESHAPE, _TRANSPOSE, _SLICE, _CONVERT),
-        clamped=node.has(_CLAMPED) and node.record(_CLAMPED).real(0) >= 0,
+        clamped=node.has(_CLAMPED) and node.table(_CLAMPED).real(0) >= 0,
     )

@@ -12,8 +12,8 @@ from mobilesam.bundle.manifest import Manifest
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.bundle import Bundle
 from parity.description import READERS, description_differences
-from parity.description.flatbuffer import root_of
 from parity.description.manifest import compared_fields
+from parity.flatbuffer import root_of
 from tests.parity import description_edits as edits
 from tests.tiny_bundles import tiny_bundle
 

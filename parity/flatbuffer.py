@@ -1,5 +1,8 @@
 """Tables of a flatbuffer read by the numbers of their fields, where no generated reader exists."""
 
+from typing import Any
+
+import numpy as np
 from flatbuffers import encode, number_types, packer
 from flatbuffers.table import Table
 
@@ -10,21 +13,25 @@ class FlatTable:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def number(self, field: int, kind: str) -> int:
-        """A scalar; ``kind`` as in ``flatbuffers.number_types``, such as ``Int32``."""
-        at = self._at(field)
-        flags = getattr(number_types, f"{kind}Flags")
-        return int(self._table.Get(flags, self._table.Pos + at)) if at else 0
+    def has(self, field: int) -> bool:
+        """Whether the field is there."""
+        return bool(self._at(field))
 
-    def numbers(self, field: int, kind: str) -> list[int]:
+    def number(self, field: int, kind: str = "Uint32") -> int:
+        """An integer; ``kind`` as in ``flatbuffers.number_types``, such as ``Int32``."""
+        return int(self._scalar(field, kind))
+
+    def real(self, field: int) -> float:
+        """A float32."""
+        return float(self._scalar(field, "Float32"))
+
+    def numbers(self, field: int, kind: str) -> np.ndarray:
         """A vector of scalars."""
-        at, flags = self._at(field), getattr(number_types, f"{kind}Flags")
+        at = self._at(field)
         if not at:
-            return []
-        start, size = self._table.Vector(at), flags.bytewidth
-        return [
-            int(self._table.Get(flags, start + size * i)) for i in range(self._table.VectorLen(at))
-        ]
+            return np.zeros(0)
+        found: np.ndarray = self._table.GetVectorAsNumpy(_flags(kind), at)
+        return found
 
     def text(self, field: int) -> str:
         """A string."""
@@ -53,9 +60,17 @@ class FlatTable:
         places = (start + 4 * i for i in range(self._table.VectorLen(at)))
         return [FlatTable(Table(self._table.Bytes, self._table.Indirect(p))) for p in places]
 
+    def _scalar(self, field: int, kind: str) -> Any:
+        at = self._at(field)
+        return self._table.Get(_flags(kind), self._table.Pos + at) if at else 0
+
     def _at(self, field: int) -> int:
         """Where a field lies from the table's position; 0 if it is not there."""
         return int(self._table.Offset(4 + 2 * field))
+
+
+def _flags(kind: str) -> Any:
+    return getattr(number_types, f"{kind}Flags")
 
 
 def root_of(content: bytes) -> FlatTable:
