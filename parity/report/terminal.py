@@ -41,10 +41,13 @@ def print_table(report: ReportData, console: Console) -> None:
         if line.bundle.headroom:
             text = f"{line.title}: {headroom_line(line.bundle)}"
             console.print(Text(text, style="red" if overflows(line.bundle) else "dim"))
+    audits: dict[str, list[str]] = {}
     for line in lines:
         if weights_line(line.bundle):
-            text = f"{line.title}: {weights_line(line.bundle)}"
-            console.print(Text(text, style="dim"))
+            audits.setdefault(weights_line(line.bundle), []).append(line.title)
+    for sentence, titles in audits.items():
+        whose = "every bundle" if len(titles) == len(lines) > 1 else ", ".join(titles)
+        console.print(Text(f"{whose}: {sentence}", style="dim"))
     if any(line.emulated for line in lines):
         console.print(Text(EMULATED_NOTE, style="dim"))
     for one in report.unusable_images:
@@ -60,7 +63,8 @@ def print_table(report: ReportData, console: Console) -> None:
 
 def _table(report: ReportData, lines: list[Line], *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("bundle", no_wrap=True, overflow="fold")
+    # Where there is little room, a long name gives way before a figure is cut.
+    table.add_column("bundle", overflow="fold", no_wrap=wide)
     table.add_column("verdict", no_wrap=True)
     titles = ["size\nMB", "enc.\nrel. L2", "mask IoU\nworst"]
     human = wide and any(line.tradeoff.human_drop is not None for line in lines)
