@@ -12,10 +12,8 @@ pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
 from ai_edge_litert.schema_py_generated import ModelT, TensorT, TensorType  # noqa: E402
 
 from converters.activation_ranges import activation_ranges  # noqa: E402
-from converters.base import Conversion  # noqa: E402
 from converters.calibration import Calibration, Inputs, calibration_record  # noqa: E402
 from converters.lookup import meaning_of  # noqa: E402
-from converters.modules import build_module, example_inputs  # noqa: E402
 from converters.spec import CalibrationOptions  # noqa: E402
 from converters.tflite.constants import shrink_constants  # noqa: E402
 from converters.tflite.file import read_model, write_model  # noqa: E402
@@ -27,7 +25,7 @@ from mobilesam.bundle.manifest import MANIFEST_NAME  # noqa: E402
 from mobilesam.model.build import load_model  # noqa: E402
 from mobilesam.runtimes.bundle import Bundle  # noqa: E402
 from parity.audits import add_audits  # noqa: E402
-from tests.specs import make_spec  # noqa: E402
+from tests.specs import make_job  # noqa: E402
 
 Wanted = Callable[[TensorT], bool]
 Samples = Iterator[Inputs]
@@ -52,16 +50,9 @@ def quantize(bundle: Path, folder: Path, photos: Path | None) -> Path:
     manifest["scheme"] = {"name": "w8a8", "meaning": meaning_of("tflite", "w8a8")}
     contract = Bundle(bundle).manifest.contract
     manifest["calibration"] = calibration_record(contract, CalibrationOptions(folder=photos))
-    spec = make_spec(model, "tflite", "w8a8", contract=contract)
     for component in COMPONENTS:
-        job = Conversion(
-            spec=spec,
-            component=component,
-            module=build_module(model, component, contract),
-            example=example_inputs(contract, component),
-            folder=folder,
-            shared=folder,
-            calibration=calibration,
+        job = make_job(
+            model, component, folder, "tflite", "w8a8", contract=contract, calibration=calibration
         )
         manifest["activation_ranges"][component] = activation_ranges(job, calibration)
     (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
