@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from converters.base import Conversion
-from converters.calibration import Calibration
+from converters.calibration import ROOM, Calibration
 from mobilesam.errors import ExportError
 from mobilesam.model.tiny_vit import ConvNorm
 
@@ -23,6 +23,9 @@ Ranges = dict[str, tuple[float, float]]
 """Low and high by place: ``<module> input``, ``<module> output``, and for a layer norm
 ``<module> normalized``, before its own scale and bias, which converters fold into the layer after
 it. The output of a convolution is taken after its batch norm."""
+
+POINT_LABELS = {"the table of point labels input": (0.0, 1.0)}
+"""A table that converters make of a decoder's labels is looked up with zeros and one 1."""
 
 _AVERAGING = {"tflite": 0.05, "executorch": 0.01}
 """Weight of each further sample in ``moving-average``, of ai_edge_quantizer and torchao."""
@@ -39,7 +42,9 @@ class _Range(Protocol):
 
 
 def activation_ranges(job: Conversion, calibration: Calibration) -> Ranges:
-    """Run the module on every calibration sample, and note the ranges at its layers.
+    """Run the module on every calibration sample, and say what ranges its layers' files get.
+
+    Those that the samples reached, times the scheme's :data:`converters.calibration.ROOM`.
 
     Args:
         job: its module is run; its target says how ``moving-average`` weighs samples.
@@ -61,10 +66,13 @@ def activation_ranges(job: Conversion, calibration: Calibration) -> Ranges:
         for sample in calibration.samples(job.component):
             job.module(*(torch.from_numpy(sample[spec.name]) for spec in job.signature.inputs))
     ranges = {place: made.found() for place, made in found.items()}
+    if job.component == "decoder":
+        ranges |= POINT_LABELS
     for place, bounds in ranges.items():
         if not all(map(math.isfinite, bounds)):
             raise ExportError(f"the {place} in the {job.component} is not finite in calibration")
-    return ranges
+    room = ROOM.get(job.scheme, 1.0)
+    return {place: (low * room, high * room) for place, (low, high) in ranges.items()}
 
 
 def _hooks(module: nn.Module, see: Callable[[str, Tensor], None]) -> Iterator[RemovableHandle]:

@@ -8,6 +8,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from converters.base import Conversion, TensorInfo
+from converters.calibration import ROOM
 from converters.kept import bounded
 from converters.modules import DecoderModule
 from converters.spec import ExportSpec, TargetOptions
@@ -64,7 +65,13 @@ def convert(job: Conversion) -> None:
         content, ranges = shrink_constants(content), None
         if job.calibration is not None:
             samples = job.calibration.samples(job.component)
-            ranges = calibrated(content, samples, job.signature.name, job.calibration.method)
+            ranges = calibrated(
+                content,
+                samples,
+                job.signature.name,
+                job.calibration.method,
+                room=ROOM.get(job.scheme, 1.0),
+            )
         content = stamped(quantized(content, job.spec.plan or PLANS[job.scheme], ranges))
     path.write_bytes(content)
 

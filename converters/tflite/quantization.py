@@ -231,7 +231,12 @@ def _add(quantizer: "Quantizer", operation: _Operation, rule: Rule) -> None:
 
 
 def calibrated(
-    content: bytes, samples: Iterable[Inputs], signature: str, method: str = MIN_MAX
+    content: bytes,
+    samples: Iterable[Inputs],
+    signature: str,
+    method: str = MIN_MAX,
+    *,
+    room: float = 1.0,
 ) -> Ranges:
     """Ranges of a float32 file over samples.
 
@@ -240,6 +245,7 @@ def calibrated(
         samples: inputs by name.
         signature: name of the file's signature.
         method: ``min-max``: the widest of all samples; ``moving-average``: an average of them.
+        room: by how much the ranges are widened.
 
     Raises:
         ExportError: there is no sample, or a value is not finite.
@@ -266,4 +272,4 @@ def calibrated(
     for name, value in found.items():
         if value and not all(np.isfinite(bound).all() for bound in value.values()):
             raise ExportError(f"'{name}' is not finite on a calibration sample")
-    return found
+    return {name: {end: bound * room for end, bound in v.items()} for name, v in found.items()}

@@ -21,9 +21,6 @@ LEAST_STEP = 2.0**-12
 HALF_STEP = 2.0**-25
 """Rounding error of the smallest scales that Core ML holds, in float16."""
 
-KNOWN = {"the table of point labels input": (0.0, 1.0)}
-"""Ranges that need no calibration: labels are looked up with zeros and one 1."""
-
 Ranges = Mapping[str, tuple[float, float]]
 
 
@@ -56,7 +53,6 @@ def hold(activations: Iterable[Activation], pairs: Pairs, ranges: Ranges) -> Hel
         pairs: the model's tensors and the file's constants, which tell the layers of a file.
         ranges: low and high by place, as the manifest has them.
     """
-    ranges = {**KNOWN, **ranges}
     parts: defaultdict[str, list[Part]] = defaultdict(list)
     for found in pairs.values():
         parts[found.constant.name].append(found.part)
@@ -133,6 +129,6 @@ def _off(activation: Activation, low: float, high: float, slack: float) -> float
 def _sentence(activation: Activation, place: str, wanted: tuple[float, float]) -> str:
     return (
         f"the scale and zero point of the {place} ('{activation.name}' in the file) stand for "
-        f"{activation.low:.3g} to {activation.high:.3g}, the calibration saw "
+        f"{activation.low:.3g} to {activation.high:.3g}, calibration asks for "
         f"{wanted[0]:.3g} to {wanted[1]:.3g}"
     )
