@@ -116,7 +116,7 @@ def demo_note(report: ReportData) -> str:
 
 def engine_line(bundle: BundleReport) -> str:
     """Write what runs the files, and its oldest version on which such files were right."""
-    least = f" (least tested: {bundle.least_tested})" if bundle.least_tested else ""
+    least = f"; least tested: {bundle.least_tested}" if bundle.least_tested else ""
     return f"{bundle.engine}{least}"
 
 
