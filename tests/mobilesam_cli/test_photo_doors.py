@@ -6,14 +6,20 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
+from converters.calibration import usable_names
 from mobilesam.data import image_files
+from mobilesam.errors import InputError
 from mobilesam.inference import images
 from mobilesam.inference.images import MAX_PIXELS_VARIABLE, allow_pixels, load_image, reads_heif
+from mobilesam_cli import app
+from tests.masked_folders import write_masked
 from tests.mobilesam_cli.conftest import Run
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
@@ -41,6 +47,36 @@ def test_a_large_photo_is_read_where_it_is_allowed(
     # What one command allows is not left to the next.
     assert MAX_PIXELS_VARIABLE not in os.environ
     assert run("predict", photo, *ASK).exit_code == 2
+
+
+READ_PHOTOS = (
+    *("predict", "parity", "evaluate", "export", "bisect", "golden", "search", "sensitivity"),
+    *("train", "distill", "scenes"),
+)
+
+
+def test_every_command_that_reads_photos_can_be_allowed_more() -> None:
+    front: Any = typer.main.get_command(app)
+    commands = [front.commands[name] for name in READ_PHOTOS]
+    for command in (*commands, front.commands["replay"].commands["pack"]):
+        (option,) = (each for each in command.params if each.name == "max_pixels")
+        assert option.callback is not None, command.name
+
+
+def test_evaluating_and_calibrating_take_what_is_allowed(
+    run: Run, tmp_path: Path, small_limit: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_masked(tmp_path / "masked")
+    ask = ("evaluate", "--images", folder, "--image-size", "64")
+    refused = run(*ask)
+    assert refused.exit_code == 2 and "none of 3 photos can be used" in refused.stderr
+    assert run(*ask, "--max-pixels", "6912").exit_code == 0
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, "1")
+    names = sorted(path.name for path in (folder / "images").glob("*.png"))
+    with pytest.raises(InputError, match="can be calibrated on"):
+        usable_names(folder / "images", 64)
+    allow_pixels(6912)
+    assert sorted(usable_names(folder / "images", 64)) == names
 
 
 @pytest.mark.slow
