@@ -5,6 +5,7 @@ reach furthest is not known beforehand, so that every kind of prompt is among th
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -26,11 +27,15 @@ from mobilesam.bundle.prompt_types import (
 )
 from mobilesam.data.image_files import image_files
 from mobilesam.data.sample_photos import PHOTOS, data_folder
+from mobilesam.errors import InputError
 from mobilesam.files import sha256_of
 from mobilesam.inference.images import load_image, middle_strip
 from mobilesam.inference.predictor import Predictor, choose_mask
 from mobilesam.inference.prompts import Prompt, make_prompt
+from mobilesam.inference.transforms import Frame
 from mobilesam.model.sam import MobileSAM
+
+_LOG = logging.getLogger(__name__)
 
 Inputs = dict[str, np.ndarray]
 
@@ -57,17 +62,53 @@ class CalibrationPhoto:
     box: Box | None = None
 
 
-def calibration_photos(folder: Path | None) -> list[CalibrationPhoto]:
+def usable_names(folder: Path, image_size: int) -> tuple[str, ...]:
+    """Names of a folder's photos that can be calibrated on, each decoded; the others are logged.
+
+    Args:
+        folder: of photos.
+        image_size: S, the side of the frame that they must fit.
+
+    Raises:
+        InputError: no such folder, or no photo in it that can be used.
+    """
+    paths = image_files(folder)
+    refused = {}
+    for path in paths:
+        try:
+            Frame(load_image(path).shape[:2], image_size)
+        except (InputError, OSError) as error:
+            refused[path.name] = " ".join(str(error).split()).rstrip(".")
+    if not refused:
+        return tuple(path.name for path in paths)
+    which = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+    if len(refused) == len(paths):
+        raise InputError(f"none of {len(paths)} photos in '{folder}' can be calibrated on: {which}")
+    _LOG.warning(
+        "left out %d of %d photos in '%s', so that ranges come from %d: %s",
+        len(refused), len(paths), folder, len(paths) - len(refused), which,
+    )  # fmt: skip
+    return tuple(path.name for path in paths if path.name not in refused)
+
+
+def calibration_photos(
+    folder: Path | None, names: Sequence[str] | None = None
+) -> list[CalibrationPhoto]:
     """Photos to calibrate on: a folder's, or those of scikit-image that bundles are not judged on.
+
+    Args:
+        folder: of photos, or None.
+        names: of those to take; None: every one that Pillow recognises.
 
     Raises:
         InputError: no such folder, or no image in it.
         MissingDependencyError: no folder was given and scikit-image is not installed.
     """
     if folder is not None:
+        paths = [folder / n for n in names] if names else image_files(folder, readable=True)
         return [
             CalibrationPhoto(path.name, sha256_of(path), partial(load_image, path))
-            for path in image_files(folder, readable=True)
+            for path in paths
         ]
     found = []
     for photo in PHOTOS:
@@ -85,7 +126,7 @@ def calibration_record(contract: Contract, options: CalibrationOptions) -> dict[
         InputError, MissingDependencyError: as in :func:`calibration_photos`.
     """
     folder = options.folder
-    photos = calibration_photos(folder)
+    photos = calibration_photos(folder, options.names)
     asked = prompts_of(photos, contract)
     return {
         "method": options.method,
@@ -125,7 +166,7 @@ class Calibration:
         model: in eval mode; computes the embeddings and earlier masks the decoder is given.
         contract: of the export.
         folder: the user's photos; None: those of scikit-image.
-        method: see :class:`converters.spec.CalibrationOptions`.
+        method, names: see :class:`converters.spec.CalibrationOptions`.
     """
 
     def __init__(
@@ -134,16 +175,18 @@ class Calibration:
         contract: Contract,
         folder: Path | None,
         method: str = MIN_MAX,
+        names: Sequence[str] | None = None,
     ) -> None:
         self.model = model
         self.contract = contract
         self.folder = folder
         self.method = method
+        self.names = names
 
     @cached_property
     def photos(self) -> list[CalibrationPhoto]:
         """See :func:`calibration_photos`."""
-        return calibration_photos(self.folder)
+        return calibration_photos(self.folder, self.names)
 
     def samples(self, component: Component) -> Iterator[Inputs]:
         """A component's inputs by contract name, one sample after the other.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from converters.calibration import calibration_photos
+from converters.calibration import calibration_photos, usable_names
 from converters.lookup import is_calibrated, require, resolve
 from converters.modules import refuse_train_mode
 from converters.progress import BundleProgress
@@ -107,10 +107,14 @@ def export(
     calibrated = [t for t, s in chosen if is_calibrated(t, s, plans.get(s))]
     check_method(calibrated, calibration_method)
     photos = None if calibration is None else Path(calibration).resolve()
-    if calibrated:
-        calibration_photos(photos)  # an unusable folder is an error before the work
+    if calibrated and photos is None:
+        calibration_photos(None)  # that they are not installed is an error before the work
     tuned = None if distilled is None else read_distilled(Path(distilled))
 
+    names = None
+    if calibrated and photos is not None:
+        size = weights.image_size if isinstance(weights, MobileSAM) else image_size or DEFAULT_SIZE
+        names = usable_names(photos, size)
     model = _model(weights, image_size)
     record = weights_record(model)
     contract = Contract.of(model, input_variant=variant, slots=slots)
@@ -122,7 +126,7 @@ def export(
             weights=record,
             contract=asked[target].contract(contract),
             options=asked[target],
-            calibration=CalibrationOptions(folder=photos, method=calibration_method),
+            calibration=CalibrationOptions(folder=photos, names=names, method=calibration_method),
             plan=plans.get(scheme),
             distilled=tuned.record if tuned else None,
         )

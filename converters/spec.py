@@ -48,6 +48,7 @@ class CalibrationOptions(BaseModel):
 
     Attributes:
         folder: of photos; None: those of scikit-image that bundles are not judged on.
+        names: of the folder's photos that are used; None: every one that Pillow recognises.
         method: ``min-max`` takes the least and greatest value seen; ``moving-average`` averages
             those of single samples; ``mse`` and ``entropy`` cut a histogram where the squared
             error, or the divergence of what is left, is least. A target's row says which it has.
@@ -56,6 +57,7 @@ class CalibrationOptions(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     folder: Path | None = None
+    names: tuple[str, ...] | None = None
     method: str = MIN_MAX
 
 

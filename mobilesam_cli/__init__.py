@@ -35,6 +35,9 @@ from mobilesam_cli.train import train
 BAD_INPUT = 2
 INTERRUPTED = 130
 
+ROOMS = ("mobilesam", "converters", "parity")
+"""Packages whose warnings are shown as notes."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -68,8 +71,9 @@ class FrontDoor(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        notes, library = Notes(), logging.getLogger("mobilesam")
-        library.addHandler(notes)
+        notes, rooms = Notes(), [logging.getLogger(room) for room in ROOMS]
+        for room in rooms:
+            room.addHandler(notes)
         try:
             return super().invoke(ctx)
         except MobileSAMError as error:
@@ -85,7 +89,8 @@ class FrontDoor(TyperGroup):
             say("error", sentence)
             raise typer.Exit(BAD_INPUT) from None
         finally:
-            library.removeHandler(notes)
+            for room in rooms:
+                room.removeHandler(notes)
 
 
 def _storage_problem(error: OSError) -> str | None:

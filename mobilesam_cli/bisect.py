@@ -7,11 +7,8 @@ import typer
 
 from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
-    Box,
     Json,
-    Labels,
     MaxPixels,
-    Points,
     ReferenceWeights,
     ThresholdsFile,
     WeightsKey,
@@ -20,8 +17,8 @@ from mobilesam_cli.options import (
     require_writable_folder,
     say,
     say_demo,
-    typed_prompt,
 )
+from mobilesam_cli.prompt_options import Box, Labels, Points, typed_prompt
 
 FAULT = 1
 

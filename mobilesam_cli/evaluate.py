@@ -16,8 +16,8 @@ from mobilesam_cli.options import (
     WeightsKey,
     keyed,
     require_place,
-    say,
     say_demo,
+    say_left_out,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ def evaluate(
     """Score masks against masks that people drew: mean IoU by prompt type, with 95 % intervals."""
     if out is not None:
         _check_out(out)
+    if weights_key is not None and Path(model).is_dir():
+        raise InputError(
+            f"--weights-key chooses within a checkpoint, and '{model}' is a folder: a bundle has "
+            "its own weights"
+        )
     from parity import evaluate as score
 
     result = score(
@@ -87,12 +92,11 @@ def evaluate(
         result.save(out)
     if result.weights.get("name") == DEMO:
         say_demo()
+    say_left_out(result.unusable_images, result.scores[0].images)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
         return
     _print(result)
-    for each in result.unusable_images:
-        say("note", f"left out {each.image}: {each.reason}")
     if out is not None:
         typer.echo(f"{out}: result")
 

@@ -1,4 +1,4 @@
-"""What several commands share: common options, what is typed for them, notes on stderr, checks."""
+"""What several commands share: common options, notes on stderr, checks."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import typer
 
@@ -16,6 +16,8 @@ from mobilesam.weights.demo import DEMO_NOTE
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from parity.schema import UnusableImage
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
@@ -91,39 +93,8 @@ ThresholdsFile = Annotated[
 ReportFolder = Annotated[
     Path | None, typer.Option(help="Folder for report.html, .json, .md and junit.xml.")
 ]
-Points = Annotated[
-    list[str] | None,
-    typer.Option(metavar="X,Y", help="A point in pixels of the photo; may be repeated."),
-]
-Labels = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="1|0",
-        help="1 foreground, 0 background; one for each point.",
-        show_default="all 1",
-    ),
-]
-Box = Annotated[
-    list[str] | None, typer.Option(metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo.")
-]
-Boxes = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="X1,Y1,X2,Y2", help="A box in pixels of the photo; several are an object each."
-    ),
-]
-
-
 COMMAND_LINE = "mobilesam.command_line"
 """Key in a context's ``meta`` of the whole command line as it was typed, quoted for a shell."""
-
-
-class Typed(NamedTuple):
-    """A prompt as typed: points (x, y), labels, and a box (x1, y1, x2, y2), unchecked numbers."""
-
-    points: list[list[float]]
-    labels: list[float]
-    box: list[float] | None
 
 
 def say(kind: str, sentence: str) -> None:
@@ -153,6 +124,16 @@ def say_demo() -> None:
     say("note", f"{DEMO_NOTE} (use --weights official, or a checkpoint of your own)")
 
 
+def say_left_out(unusable: "Sequence[UnusableImage]", used: int) -> None:
+    """Say which photos were left out and why, and how many that leaves; nothing where none was."""
+    from parity.photos import left_out
+
+    if unusable:
+        say("note", left_out(len(unusable), used))
+    for each in unusable:
+        say("note", f"left out {each.image}: {each.reason}")
+
+
 def print_json(value: Any) -> None:
     """Print a JSON value on stdout, indented."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -162,61 +143,6 @@ def listed(values: Sequence[str] | None) -> list[str]:
     """Names from repeated options and comma-separated lists, in order, each once."""
     names = (name.strip() for value in values or () for name in value.split(","))
     return list(dict.fromkeys(name for name in names if name))
-
-
-def numbers(text: str, names: str, option: str) -> list[float]:
-    """The numbers of an option such as ``--point 320,240``.
-
-    Args:
-        text: what was typed.
-        names: what is wanted, such as ``x,y``.
-        option: its name, for the error.
-
-    Raises:
-        InputError: other than as many comma-separated numbers as there are names.
-    """
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != names.count(",") + 1:
-        raise InputError(f"{option} takes numbers as {names}, not '{text}'")
-    return values
-
-
-def typed_prompt(point: list[str] | None, label: list[str] | None, box: list[str] | None) -> Typed:
-    """The numbers of ``--point``, ``--label`` and ``--box``.
-
-    Raises:
-        InputError: one of them is not made of as many numbers as it takes, or there are several
-            boxes.
-    """
-    if box and len(box) > 1:
-        raise InputError(f"--box was given {len(box)} times, and one prompt has one box: give one")
-    labels = [part for value in label or () for part in value.split(",")]
-    return Typed(
-        points=[numbers(text, "x,y", "--point") for text in point or ()],
-        labels=[numbers(text, "1 or 0", "--label")[0] for text in labels],
-        box=numbers(box[0], "x1,y1,x2,y2", "--box") if box else None,
-    )
-
-
-def typed_objects(
-    point: list[str] | None, label: list[str] | None, box: list[str] | None
-) -> list[Typed]:
-    """A prompt for each object: of several boxes each is one; else all is one prompt.
-
-    Raises:
-        InputError: as of :func:`typed_prompt`, or points beside several boxes.
-    """
-    if not box or len(box) == 1:
-        return [typed_prompt(point, label, box)]
-    if point or label:
-        raise InputError(
-            f"{len(box)} boxes are {len(box)} objects, and which of them a point is for cannot be "
-            "told: give boxes alone, or one box with its points"
-        )
-    return [typed_prompt(None, None, [each]) for each in box]
 
 
 def read_logits(path: Path | None) -> "np.ndarray | None":

@@ -1,4 +1,4 @@
-"""`mobilesam predict`: one photo, one prompt, one mask; from PyTorch or from exported files."""
+"""`mobilesam predict`: one photo, a mask for each object; from PyTorch or from exported files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,9 @@ import typer
 from mobilesam.errors import InputError, MissingDependencyError
 from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
-    Boxes,
     Json,
-    Labels,
     MaxPixels,
-    Points,
     Threads,
-    Typed,
     WeightsKey,
     keyed,
     print_json,
@@ -24,9 +20,9 @@ from mobilesam_cli.options import (
     require_place,
     say,
     say_demo,
-    typed_objects,
     written_atomically,
 )
+from mobilesam_cli.prompt_options import Boxes, Labels, Objects, Points, Typed, typed_objects
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +73,7 @@ def predict(
     point: Points = None,
     label: Labels = None,
     box: Boxes = None,
+    objects: Objects = None,
     mask_input: Annotated[
         Path | None, typer.Option(help="Low-res logits that --logits wrote, to be refined.")
     ] = None,
@@ -118,9 +115,9 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Segment what a prompt points at, and write the mask."""
-    typed = typed_objects(point, label, box)
+    typed = typed_objects(point, label, box, objects)
     if len(typed) > 1 and mask_input is not None:
-        raise InputError("--mask-input refines one object's mask: give one box with it")
+        raise InputError("--mask-input refines one object's mask: give the prompt of that one")
     outs = _numbered(out or Path(f"{image.stem}-mask.png"), len(typed))
     several = [None] * len(typed) if logits is None else _numbered(logits, len(typed))
     for mask_file, logits_file in zip(outs, several, strict=True):

@@ -24,6 +24,7 @@ from mobilesam_cli.options import (
     require_inputs,
     require_writable_folder,
     say,
+    say_left_out,
 )
 from mobilesam_cli.parity import finish
 
@@ -61,8 +62,10 @@ def pack(
         progress=not quiet,
         command=context.meta[COMMAND_LINE],
     )
-    for each in packed.index.unusable_images:
-        say("note", f"left out {each.image}: {each.reason}")
+    from parity.photos import is_strip
+
+    own = [photo.name for photo in packed.index.photos if not is_strip(photo.name)]
+    say_left_out(packed.index.unusable_images, len(own))
     for kind, size in packed.size_bytes.items():
         typer.echo(f"{size / 1e6:8.1f} MB  {kind}")
     cases = sum(len(photo.cases) for photo in packed.index.photos)

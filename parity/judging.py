@@ -23,7 +23,7 @@ from parity.description import description_differences
 from parity.findings import Findings, compare_runner
 from parity.headroom import measure_headroom, telling
 from parity.hidden_faults import hidden_faults
-from parity.photos import PhotoSet, read_pixels
+from parity.photos import PhotoSet, is_strip, left_out, read_pixels
 from parity.references import PhotoReference
 from parity.report import Report
 from parity.schema import BundleReport, Check
@@ -148,6 +148,7 @@ def empty_bundle_report(run: BundleRun) -> BundleReport:
         reasons=[],
         checks=[],
         size_bytes=bundle.component_sizes(run.runtime),
+        least_tested=bundle.manifest.least_tested.get(run.runtime, ""),
     )
 
 
@@ -168,10 +169,17 @@ def empty_report(
         weights=dict(vars(model.weights)) if model.weights else {},
         images=[photo.name for photo in photos.photos],
         unusable_images=photos.unusable,
-        warnings=hidden_faults(photos.photos),
+        warnings=[*_few(photos), *hidden_faults(photos.photos)],
         prompt_types=list(PROMPT_TYPES),
         degenerate_rule=DEGENERATE_RULE,
         thresholds_file=str(limits.path),
         command=command,
         bundles=[],
     )
+
+
+def _few(photos: PhotoSet) -> list[str]:
+    """A sentence, where photos were left out."""
+    own = [photo for photo in photos.photos if not is_strip(photo.name)]
+    said = left_out(len(photos.unusable), len(own))
+    return [f"{said}."] if said else []

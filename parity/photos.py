@@ -6,6 +6,7 @@ from there, so that hundreds of photos take no memory and a file that vanishes d
 not missed.
 """
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,11 @@ from mobilesam.inference.images import middle_strip
 from mobilesam.progress import Step
 from parity.cases import Case, PromptedPhoto, everyday_cases, further_cases
 from parity.schema import UnusableImage
+
+_LOG = logging.getLogger(__name__)
+
+FEW = 5
+"""Fewer photos than these, where others were left out, are called few."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,8 @@ def require_usable(
 ) -> None:
     """Check photos that are needed only later, after a long step; nothing is kept.
 
+    Those that are left out are logged.
+
     Args:
         photos, image_sizes, skip_unusable: as of :func:`stored_photos`.
 
@@ -121,6 +129,7 @@ def require_usable(
         except (InputError, OSError) as error:
             unusable.append(unusable_image(photo.name, error))
     refuse_unusable(unusable, len(photos), skip_unusable=skip_unusable)
+    log_unusable(unusable, len(photos) - len(unusable))
 
 
 def _checked(photo: PromptedPhoto, image_sizes: Sequence[int]) -> tuple[np.ndarray, Subject]:
@@ -137,6 +146,26 @@ def unusable_image(name: str, error: Exception) -> UnusableImage:
     """A photo with the reason why it cannot be used, in one line."""
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return UnusableImage(image=name, reason=reason)
+
+
+def left_out(count: int, used: int) -> str:
+    """Say how many photos cannot be used, and how many that leaves; empty where all can.
+
+    Args:
+        count: photos that cannot be used.
+        used: photos that a run goes on with.
+    """
+    if not count:
+        return ""
+    few = " only, too few to tell much of others" if used < FEW else ""
+    return f"{count} of {count + used} photos cannot be used, which leaves {used}{few}"
+
+
+def log_unusable(unusable: Sequence[UnusableImage], used: int) -> None:
+    """Say which photos were left out and why, where no report of the run does."""
+    if unusable:
+        which = "; ".join(f"{each.image}: {each.reason}" for each in unusable)
+        _LOG.warning("%s; left out %s", left_out(len(unusable), used), which)
 
 
 def refuse_unusable(unusable: Sequence[UnusableImage], total: int, *, skip_unusable: bool) -> None:
@@ -215,7 +244,7 @@ STRIP_NAMES = {"wide": "wide strip", "tall": "tall strip"}
 
 def is_strip(name: str) -> bool:
     """Whether a photo of that name was cut from another by :func:`stored_photos`."""
-    return name.endswith(tuple(f", {strip}" for strip in STRIP_NAMES.values()))
+    return name.endswith(tuple(f" ({strip})" for strip in STRIP_NAMES.values()))
 
 
 def _strips(
@@ -232,7 +261,7 @@ def _strips(
         if found is None:
             continue
         photo, strip = found
-        name = f"{photo.name}, {STRIP_NAMES[kind]}"
+        name = f"{photo.name} ({STRIP_NAMES[kind]})"
         size, subject = strip.shape[:2], Subject.middle(strip.shape[:2])
         try:
             for image_size in image_sizes:

@@ -231,6 +231,8 @@ class BundleReport(ReportRecord):
     weights: str
     image_size: int | None = None
     """S of the encoder; null in reports older than 1.2."""
+    least_tested: str = ""
+    """Oldest version of the runtime on which such files gave right masks; empty if not stated."""
     verdict: Literal["PASS", "FAIL"]
     reasons: list[str]
     checks: list[Check]

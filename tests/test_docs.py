@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import click
 import numpy as np
@@ -12,9 +12,12 @@ import pytest
 import torch
 import typer.main
 from PIL import Image
+from pydantic import BaseModel
 
 from converters.lookup import least_tested_table, markdown_table, refused_table, tick_table
 from mobilesam.bundle.contract import COMPONENTS, Contract, TensorSpec, pack_prompt
+from mobilesam.bundle.manifest import Manifest, Record
+from mobilesam.bundle.prescribed import prescribed
 from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import (
@@ -74,6 +77,37 @@ def test_every_printed_command_is_one(repository: Path) -> None:
             command.make_context(name, arguments)
         except click.ClickException as error:
             pytest.fail(f"{page}: mobilesam {name} {' '.join(arguments)}: {error.message}")
+
+
+def manifest_fields(record: type[BaseModel], place: str = "") -> set[str]:
+    """Dotted names of a record's fields; those of records within stand for the field itself."""
+    names: set[str] = set()
+    for name, field in record.model_fields.items():
+        inner = [a for a in _within(field.annotation) if issubclass(a, Record)]
+        listed = "[]" if get_origin(field.annotation) is tuple else ""
+        for each in inner:
+            names |= manifest_fields(each, f"{place}{name}{listed}.")
+        if not inner:
+            names.add(f"{place}{name}")
+    return names
+
+
+def _within(annotation: Any) -> list[type]:
+    """The classes that an annotation is made of."""
+    parts = [found for part in get_args(annotation) for found in _within(part)]
+    return parts or ([annotation] if isinstance(annotation, type) else [])
+
+
+def test_every_field_of_the_manifest_is_documented(repository: Path) -> None:
+    text = (repository / "docs" / "bundle.md").read_text("utf-8")
+    between = re.search(r"<!-- manifest -->\n(.*?)<!-- /manifest -->", text, re.DOTALL)
+    assert between
+    rows = [line.split("|")[1:3] for line in between[1].strip().splitlines()[2:]]
+    said = {name: words for names, words in rows for name in re.findall(r"`([^`]+)`", names)}
+    assert set(said) == manifest_fields(Manifest)
+    for name, value in prescribed(CONTRACT).items():
+        if name in ("preprocessing", "postprocessing"):
+            assert set(value) <= set(re.findall(r"`([^`]+)`", said[name])), name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

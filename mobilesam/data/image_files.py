@@ -1,6 +1,7 @@
 """Folders of images, and text files that name some of them."""
 
 import logging
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def require_folder(folder: Path) -> None:
 def image_files(folder: Path, *, readable: bool = False) -> list[Path]:
     """Photos of a folder, by their extension, sorted; what else lies there is logged.
 
-    HEIC photos are among them even where they cannot be read, so that a run says so.
+    HEIC photos are among them even where they cannot be read, and so are links to photos that are
+    gone, so that a run says so. Folders and hidden files named as photos are none, and are logged.
 
     Args:
         folder: of photos.
@@ -35,13 +37,16 @@ def image_files(folder: Path, *, readable: bool = False) -> list[Path]:
     require_folder(folder)
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     known |= set(HEIF_SUFFIXES)
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    files = [path for path in files if path.name.lower() not in _SIDE_FILES]
-    paths = [path for path in files if path.suffix.lower() in known]
+    entries = sorted(p for p in folder.iterdir() if p.name.lower() not in _SIDE_FILES)
+    photos = {path for path in entries if path.suffix.lower() in known}
+    hidden = {path for path in entries if path.name.startswith(".")}
+    paths = sorted(p for p in photos - hidden if p.is_file() or not p.exists())
+    files = [p for p in entries if p in photos or (p.is_file() and p not in hidden)]
     if readable:
         heif = reads_heif()
         paths = [path for path in paths if _opens(path, heif=heif)]
-    others = [path.name for path in files if path not in paths]
+    taken = set(paths)
+    others = [path.name for path in files if path not in taken]
     if not paths:
         which = f": {_some(others)} cannot be read" if others and readable else ""
         raise InputError(f"{folder} has no image files in it{which}{_about_heif(others)}")
@@ -69,8 +74,10 @@ def _opens(path: Path, *, heif: bool) -> bool:
     if path.suffix.lower() in HEIF_SUFFIXES and not heif:
         return False
     try:
-        with Image.open(path):
-            return True
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path):
+                return True
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return True
     except Exception:  # a parser may fail in any way on a damaged header

@@ -22,7 +22,7 @@ from parity.cases import PromptedPhoto
 from parity.image_folder import folder_photos
 from parity.mixed_precision.sensitivity import TARGET
 from parity.mixed_precision.trials import Trials
-from parity.photos import stored_photos
+from parity.photos import log_unusable, stored_photos
 from parity.references import reference_answers
 
 TRIALS = "trials.json"
@@ -79,7 +79,7 @@ def workbench(
         progress: where to show it.
         threads: of the runtime.
         timed: time trials, and calibrate on the built-in photos what needs it.
-        skip_unusable: go on without photos that cannot be used.
+        skip_unusable: go on without photos that cannot be used, which are logged.
 
     Raises:
         InputError: photos cannot be used; all are named before anything is exported.
@@ -90,6 +90,7 @@ def workbench(
             kept = opened.enter_context(
                 stored_photos(photos, [image_size], skip_unusable=skip_unusable, advance=step)
             )
+        log_unusable(kept.unusable, len(kept.photos))
         (made,) = export(
             targets=[TARGET],
             schemes=["fp32"],

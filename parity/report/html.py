@@ -15,6 +15,7 @@ from parity.report.summary import (
     Line,
     counts,
     demo_note,
+    engine_line,
     headline,
     headroom_line,
     overflows,
@@ -134,6 +135,7 @@ def _details(line: Line) -> dict[str, Any]:
             (case for case in bundle.cases if case.stage == "end_to_end"), key=_worst_iou
         )[:WORST_CASES],
         "least": _least,
+        "engine": engine_line(bundle),
         "weights": weights_line(bundle),
         "headroom": headroom_line(bundle),
         "overflows": overflows(bundle),

@@ -10,6 +10,7 @@ from parity.report.summary import (
     Cost,
     Line,
     demo_note,
+    engine_line,
     headline,
     headroom_line,
     reference_line,
@@ -141,6 +142,7 @@ def _costs(encoder: Cost, decoder: Cost, slower: float | None = None) -> list[st
 def _bundle(line: Line) -> Iterable[str]:
     bundle = line.bundle
     yield f"## {_escape(line.title)}: {bundle.verdict}"
+    yield f"Runtime: {_escape(engine_line(bundle))}"
     if bundle.reasons:
         yield "\n".join(f"- {_escape(reason)}" for reason in bundle.reasons)
     if bundle.checks:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mobilesam.weights.demo import DEMO, DEMO_NOTE
 from parity.report import figures
 from parity.report.aggregate import Spread, shown_differs, shown_spread, spread
+from parity.report.latency import ratio
 from parity.report.tradeoff import tradeoffs
 from parity.schema import BundleReport, Headroom, Measurement, ReportData, Tradeoff
 
@@ -15,8 +16,8 @@ class Cost:
     """What a component costs; time, load and memory are None where its runtime is emulated.
 
     Attributes:
-        ratio: its median time divided by the reference's of the same run; None if their numbers of
-            threads differ.
+        ratio: its time divided by the reference's of the same run, 1 where they differ by no more
+            than the measurement can be off; None if their numbers of threads differ.
         memory_mb: peak memory less what the process held before loading.
     """
 
@@ -113,6 +114,12 @@ def demo_note(report: ReportData) -> str:
     return f"{DEMO_NOTE[0].upper()}{DEMO_NOTE[1:]}." if DEMO in names else ""
 
 
+def engine_line(bundle: BundleReport) -> str:
+    """Write what runs the files, and its oldest version on which such files were right."""
+    least = f"; least tested: {bundle.least_tested}" if bundle.least_tested else ""
+    return f"{bundle.engine}{least}"
+
+
 def headroom_line(bundle: BundleReport) -> str:
     """Write where float16 overflows, and the least headroom of files in which it does not.
 
@@ -206,12 +213,13 @@ def _cost(
     same = next(
         (m for m in reference if m.component == component and m.threads == taken.threads), None
     )
-    ratio = taken.timing.median_s / same.timing.median_s if same and same.timing.median_s else None
+    compared = ratio(taken, same) if same else None
     return Cost(
         size_mb=size_mb,
         median_s=taken.timing.median_s,
         p90_s=taken.timing.p90_s,
-        ratio=ratio,
+        # What lies within the interval of the measurement is no difference.
+        ratio=None if compared is None else 1.0 if compared.alike else compared.value,
         load_s=taken.load_s,
         memory_mb=memory,
         partitions=taken.delegate_partitions,

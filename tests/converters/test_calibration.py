@@ -16,6 +16,7 @@ from converters.calibration import (
     calibration_photos,
     calibration_record,
     prompts_of,
+    usable_names,
 )
 from converters.provenance import export_key
 from converters.schemes import TARGETS
@@ -241,3 +242,36 @@ def test_another_method_is_another_export_and_in_the_record(tiny_model: MobileSA
         assert calibration_record(contract, options)["method"] == method
         keys.add(export_key(make_spec(tiny_model, "tflite", "w8a8", calibration=options)))
     assert len(keys) == 2
+
+
+def test_photos_that_cannot_be_used_are_left_out_and_named(
+    photos: Path, tiny_model: MobileSAM, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert usable_names(photos, 64) == ("tall.png", "wide.png")
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8))
+    noise.save(photos / "cut.jpg")
+    (photos / "cut.jpg").write_bytes((photos / "cut.jpg").read_bytes()[:3000])
+    Image.new("RGB", (900, 2)).save(photos / "long.png")
+    Image.new("RGB", (1, 1)).save(photos / "small.png")
+    (photos / "text.png").write_text("no photo")
+    with caplog.at_level("WARNING"):
+        names = usable_names(photos, 64)
+    assert names == ("tall.png", "wide.png")
+    assert "left out 4 of 6 photos" in caplog.text and "ranges come from 2" in caplog.text
+    for said in ("cut.jpg: The image", "too elongated", "small.png", "text.png"):
+        assert said in caplog.text
+    options = CalibrationOptions(folder=photos, names=names)
+    assert calibration_record(Contract.of(tiny_model), options)["photos"] == "2"
+    calibration = Calibration(tiny_model, Contract.of(tiny_model), photos, names=names)
+    assert [photo.name for photo in calibration.photos] == list(names)
+
+
+def test_a_folder_of_unusable_photos_is_refused_before_the_work(
+    tmp_path: Path, tiny_model: MobileSAM
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "text.png").write_text("no photo")
+    with pytest.raises(InputError, match=r"none of 1 photos in .* can be calibrated on: text\.png"):
+        export(tiny_model, targets="onnx", schemes="w8a8", out=tmp_path / "out", calibration=folder)
+    assert not (tmp_path / "out").exists()

@@ -32,13 +32,25 @@ def test_files_are_named_in_full_or_by_their_last_part(tmp_path: Path) -> None:
         named(files, ["b.png", "c.png"], tmp_path)
 
 
-def test_images_are_found_by_their_extension(tmp_path: Path) -> None:
+def test_images_are_found_by_their_extension(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("b.JPG", "a.png"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in image_files(tmp_path)] == ["a.png", "b.JPG"]
+    (tmp_path / "._a.png").write_bytes(b"what macOS keeps beside a file")
+    (tmp_path / ".DS_Store").touch()
+    with caplog.at_level("WARNING"):
+        assert [path.name for path in image_files(tmp_path)] == ["a.png", "b.JPG"]
+    assert "left out 3 of 5 files" in caplog.text
+    assert "._a.png, folder.png, notes.txt" in caplog.text
     with pytest.raises(InputError, match="has no image files in it"):
         image_files(tmp_path / "folder.png")
     with pytest.raises(InputError, match="is not a folder of images"):
         image_files(tmp_path / "gone")
+
+
+def test_a_link_to_a_photo_that_is_gone_is_one_of_the_photos(tmp_path: Path) -> None:
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "elsewhere.jpg")
+    assert [path.name for path in image_files(tmp_path)] == ["gone.jpg"]

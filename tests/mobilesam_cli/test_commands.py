@@ -283,6 +283,39 @@ def test_predict_several_objects(run: Run, photo: Path, here: Path) -> None:
     alone, second = (np.asarray(Image.open(here / n)) for n in ("alone.png", "photo-mask-2.png"))
     np.testing.assert_array_equal(alone, second)
     assert (here / "all.png").is_file()
-    for more, said in ((("--point", "9,9"), "2 boxes are 2 objects"),):
+    for more, said in (
+        (("--point", "9,9"), "2 boxes are 2 objects"),
+        (("--label", "1"), "--object '5,5,40,40 X,Y'"),
+        (("--object", "9,9"), "without --point, --label and --box"),
+        (("--mask-input", "earlier.npy"), "refines one object's mask"),
+    ):
         refused = run("predict", photo, *boxes, *more)
         assert refused.exit_code == 2 and said in refused.stderr
+
+
+def test_predict_objects_by_points_and_boxes(run: Run, photo: Path, here: Path) -> None:
+    objects = ("--object", "30,20", "--object", "60,40 9,9,0 50,30,90,60")
+    described = json.loads(run("predict", photo, *objects, *SMALL, "--json").stdout)["objects"]
+    prompts = [each["prompt"] for each in described]
+    assert [p["points"] for p in prompts] == [[[30, 20]], [[60, 40], [9, 9]]]
+    assert [p["labels"] for p in prompts] == [[1], [1, 0]]
+    assert [p["box"] for p in prompts] == [None, [50, 30, 90, 60]]
+    run("predict", photo, "--point", "30,20", *SMALL, "--out", "alone.png")
+    alone, first = (np.asarray(Image.open(here / n)) for n in ("alone.png", "photo-mask-1.png"))
+    np.testing.assert_array_equal(alone, first)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("9", "a point of --object takes numbers as x,y, not '9'"),
+        ("9,9,in", "takes numbers as x,y,label"),
+        ("9,9 1,1,5,5 2,2,6,6", "has two boxes"),
+        ("9,9,2", "label 2 is not known"),
+        ("9,9999", "is outside the image"),
+        (" ", "no prompt was given"),
+    ],
+)
+def test_an_object_that_is_no_prompt(run: Run, photo: Path, prompt: str, said: str) -> None:
+    refused = run("predict", photo, "--object", "9,9", "--object", prompt)
+    assert refused.exit_code == 2 and said in refused.stderr

@@ -67,7 +67,7 @@ def test_a_square_in_the_middle_looks_the_same_mirrored() -> None:
 def test_a_square_photo_full_of_colour_lacks_padding_alone() -> None:
     square = photo(noise(256, 256))
     assert hidden_faults([square]) == [PADDING]
-    strip = photo(noise(256, 256)[:24], "made up, wide strip")
+    strip = photo(noise(256, 256)[:24], "made up (wide strip)")
     assert hidden_faults([square, strip]) == []
 
 
@@ -78,7 +78,7 @@ def test_photos_show_together_what_neither_does() -> None:
 
 
 def test_strips_count_for_padding_alone() -> None:
-    strips = [photo(noise(256, 24), "gray, tall strip")]
+    strips = [photo(noise(256, 24), "gray (tall strip)")]
     assert COLOURS in hidden_faults([photo(flat(300, 300)), *strips])
     assert PADDING not in hidden_faults([photo(flat(300, 300)), *strips])
 

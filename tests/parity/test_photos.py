@@ -197,7 +197,7 @@ def test_skipping_goes_on_without_them_and_the_report_lists_them(
     report = judged(bundle, folder, skip_unusable=True)
     (own,) = report.bundles
     assert report.passed, own.reasons
-    assert report.images == ["00.jpg", "02.jpg", "00.jpg, wide strip", "02.jpg, tall strip"]
+    assert report.images == ["00.jpg", "02.jpg", "00.jpg (wide strip)", "02.jpg (tall strip)"]
     (left_out,) = report.unusable_images
     assert left_out.image == "01.jpg" and "truncated" in left_out.reason
     assert {case.image for case in own.cases} == set(report.images)
@@ -210,6 +210,9 @@ def test_skipping_goes_on_without_them_and_the_report_lists_them(
     shown = io.StringIO()
     print_report(report, Console(file=shown, width=200))
     assert "left out 01.jpg" in shown.getvalue()
+    few = "1 of 3 photos cannot be used, which leaves 2 only, too few to tell much of others."
+    assert few in report.warnings
+    assert few in shown.getvalue() and few in files["md"].read_text()
 
 
 def test_a_photo_is_decoded_once_and_a_prompt_prepared_once_for_each_bundle(
@@ -331,6 +334,7 @@ def test_evaluating_skips_and_lists(tmp_path: Path, loaded: Loaded, decoded: lis
     done = run("evaluate", *options)
     assert done.exit_code == 0, done.output
     assert done.stderr.count("note: left out ") == 3
+    assert "note: 3 of 4 photos cannot be used, which leaves 1 only, too few" in done.stderr
 
 
 def test_a_photo_that_is_deleted_while_others_are_scored_costs_its_segments(
@@ -363,6 +367,11 @@ def test_a_search_looks_at_its_photos_before_it_exports(
         assert done.exit_code == 2 and "1 of 2 photos cannot be used: 00.jpg" in done.stderr
     done = run("search", "--images", others, "--confirm-images", folder, *options)
     assert done.exit_code == 2 and "1 of 2 photos cannot be used: 00.jpg" in done.stderr
+    for images, confirm in ((folder, others), (others, folder)):
+        ask = ("search", "--images", images, "--confirm-images", confirm, "--skip-unusable")
+        said = run(*ask, *options).stderr
+        assert "note: 1 of 2 photos cannot be used, which leaves 1 only, too few" in said
+        assert "left out 00.jpg: " in said and "truncated" in said
 
 
 def test_strips_are_cut_from_photos_that_show_something() -> None:
@@ -374,6 +383,6 @@ def test_strips_are_cut_from_photos_that_show_something() -> None:
     red[..., 0] = 200
     shown = [photo("red", red), photo("a", noise), photo("b", noise), photo("dark", red // 50)]
     with stored_photos(shown, [64], strips=True) as photos:
-        assert [each.name for each in photos.photos[4:]] == ["a, wide strip", "b, tall strip"]
+        assert [each.name for each in photos.photos[4:]] == ["a (wide strip)", "b (tall strip)"]
     with stored_photos(shown[:1], [64], strips=True) as photos:
         assert [each.name for each in photos.photos] == ["red"]

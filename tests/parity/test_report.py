@@ -338,3 +338,12 @@ def test_a_file_that_overflows_is_told_so_first_and_never_given_bits() -> None:
     for op in old["bundles"][0]["headroom"][0]["ops"]:
         del op["overflow"]
     assert "image_to_fp16" in _terminal(Report.model_validate(old), 300)
+
+
+def test_the_least_tested_runtime_is_in_the_report() -> None:
+    stated = report(bundle(least_tested="LiteRT 2.1.0"))
+    said = "LiteRT 2.3.0 (XNNPACK); least tested: LiteRT 2.1.0"
+    assert said in Page(html(stated)).words
+    assert "; least tested: LiteRT 2.1.0" in markdown(stated)
+    assert Report.model_validate_json(stated.model_dump_json()).bundles[0].least_tested
+    assert "least tested" not in markdown(report(bundle()))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity.report.latency import ALIKE, CONFIDENCE, median_interval, ratio
+from parity.report.summary import summarise
 from parity.schema import Measurement, Timing
 from tests.parity.report_samples import bundle, case, report
 
@@ -127,3 +128,11 @@ def test_a_mark_tells_its_interval() -> None:
     ).tradeoffs
     assert [each.slower for each in found] == [None, pytest.approx(1.3), None]
     assert (found[1].slower_low, found[1].slower_high) == (1.2, 1.4)
+
+
+def test_what_is_within_its_interval_is_said_to_be_as_fast_as_pytorch() -> None:
+    reference = [taken([1.0, 1.1, 0.95, 1.05, 1.0, 0.98])]
+    for own, shown in (([1.02, 1.11, 0.94, 1.06, 1.03, 0.99], 1.0), ([1.3] * 6, 1.3)):
+        line = summarise(report(bundle(measurements=[taken(own)]), reference=reference))[0]
+        assert line.encoder.ratio == pytest.approx(shown, abs=0.05)
+        assert (line.encoder.ratio == 1.0) == (shown == 1.0)
