@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from converters.schemes import TARGETS
 
-RIGHT, GRAPH, WEIGHTS, DESCRIPTION = "right files", "graph and inputs", "weights", "description"
+RIGHT, GRAPH, WEIGHTS = "right files", "graph and inputs", "weights"
+ACTIVATIONS, DESCRIPTION = "activations", "description"
+KINDS = (RIGHT, GRAPH, WEIGHTS, ACTIVATIONS, DESCRIPTION)
 
 
 class Verdict(NamedTuple):
@@ -20,7 +22,7 @@ class Verdict(NamedTuple):
 def markdown(found: Mapping[str, Verdict]) -> str:
     """The page: how many files of each format fail, and a table for each kind of fault."""
     parts = [HEAD, _summary(found)]
-    for kind in (RIGHT, GRAPH, WEIGHTS, DESCRIPTION):
+    for kind in KINDS:
         parts.append(f"## {kind[0].upper()}{kind[1:]}\n\n{_table(kind, found)}")
     return "\n\n".join(parts) + "\n"
 

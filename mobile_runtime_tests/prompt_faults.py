@@ -1,19 +1,17 @@
-"""Decoders and encoders that read an input wrongly, to be converted as right ones are.
-
-Each class changes one thing of the contract's module, by ops that every converter takes.
-"""
+"""Ways of reading a prompt wrongly, by ops that every converter takes."""
 
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
-
-from converters.modules import DecoderModule, EncoderModule
-from mobilesam.bundle.contract import Component, Contract
-from mobilesam.model.sam import MobileSAM
+from torch import Tensor
 
 Prompt = tuple[Tensor, Tensor, Tensor, Tensor]
 """``point_coords``, ``point_labels``, ``mask_input`` and ``has_mask_input``."""
+
+
+def clipped(values: Tensor, low: float, high: float) -> Tensor:
+    """As ``clamp``; torch's exporter to ONNX cannot clamp one tensor in two ways."""
+    return low + torch.relu(values - low) - torch.relu(values - high)
 
 
 def _is(labels: Tensor, label: int) -> Tensor:
@@ -23,7 +21,7 @@ def _is(labels: Tensor, label: int) -> Tensor:
 
 def _any(flags: Tensor) -> Tensor:
     """[1, K] of ones and zeros to [1, 1]: one if there is a one."""
-    return flags.sum(dim=1, keepdim=True).clamp(0, 1)
+    return clipped(flags.sum(dim=1, keepdim=True), 0, 1)
 
 
 def _slots_ignored(count: int) -> Callable[..., Prompt]:
@@ -39,7 +37,7 @@ def _mask_dropped_beside_a_box(c: Tensor, labels: Tensor, m: Tensor, given: Tens
 
 
 def _mask_alone_ignored(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
-    return c, labels, m, given * _any((labels + 2).clamp(0, 1)).reshape(1)
+    return c, labels, m, given * _any(clipped(labels + 2, 0, 1)).reshape(1)
 
 
 def _flag_ignored(c: Tensor, labels: Tensor, mask: Tensor, given: Tensor) -> Prompt:
@@ -51,11 +49,11 @@ def _mask_ignored(c: Tensor, labels: Tensor, mask: Tensor, given: Tensor) -> Pro
 
 
 def _mask_clipped(c: Tensor, labels: Tensor, mask: Tensor, given: Tensor) -> Prompt:
-    return c, labels, mask.clamp(-1, 1), given
+    return c, labels, clipped(mask, -1, 1), given
 
 
 def _unused_read(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
-    return c, labels.clamp(min=-1), m, given
+    return c, torch.relu(labels + 1) - 1, m, given
 
 
 def _unused_are_background(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
@@ -63,14 +61,14 @@ def _unused_are_background(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) 
 
 
 def _lone_negatives_positive(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
-    positive = _any(labels.clamp(0, 1))
+    positive = _any(clipped(labels, 0, 1))
     return c, labels + _is(labels, 0) * (1 - positive), m, given
 
 
 def _second_negative_positive(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
     negative = _is(labels, 0)
-    later = torch.cat([negative[:, :1] * 0, negative[:, :-1].cumsum(dim=1)], dim=1).clamp(0, 1)
-    return c, labels + negative * later, m, given
+    before = torch.cat([negative[:, :1] * 0, negative[:, :-1].cumsum(dim=1)], dim=1)
+    return c, labels + negative * clipped(before, 0, 1), m, given
 
 
 def _corners_swapped(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
@@ -78,7 +76,7 @@ def _corners_swapped(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Pro
 
 
 def _coordinates_clamped(coords: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
-    return coords.clamp(1.0, 126.0), labels, m, given
+    return clipped(coords, 1, 126), labels, m, given
 
 
 def _coordinates_rounded(coords: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
@@ -94,6 +92,53 @@ def _second_point_shifted(coords: Tensor, labels: Tensor, m: Tensor, given: Tens
     second = torch.zeros(1, labels.shape[1], 1)
     second[:, 1] = 4.0
     return coords + second * (1 - _any(_is(labels, 2))).unsqueeze(-1), labels, m, given
+
+
+def _box_as_points(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
+    return c, labels - _is(labels, 2) - 2 * _is(labels, 3), m, given
+
+
+def _no_padding_point(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
+    return c, labels - _is(labels, -1), m, given
+
+
+def _negatives_beside_a_box_ignored(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
+    return c, labels - 2 * _is(labels, 0) * _any(_is(labels, 2)), m, given
+
+
+def _axes_exchanged(coords: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
+    return torch.cat([coords[..., 1:], coords[..., :1]], dim=-1), labels, m, given
+
+
+def _corners_aligned(coords: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
+    return coords * (127 / 128), labels, m, given
+
+
+def _far_right_shifted(coords: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
+    """By two pixels, what lies in the last quarter of the frame's width."""
+    return coords - 2 * clipped(coords[..., :1] - 96, 0, 1), labels, m, given
+
+
+def _off_at_slots(count: int) -> Callable[..., Prompt]:
+    """The first point is four pixels off where exactly so many slots are taken."""
+
+    def change(coords: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
+        taken = clipped(labels + 2, 0, 1).sum(dim=1, keepdim=True)
+        first = torch.zeros(1, labels.shape[1], 1)
+        first[:, 0] = 4.0
+        return coords + first * _is(taken, count).unsqueeze(-1), labels, m, given
+
+    return change
+
+
+def _mask_ignored_beside_two(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
+    """Beside two points or more."""
+    points = (_is(labels, 0) + _is(labels, 1)).sum(dim=1)
+    return c, labels, m, given * (1 - clipped(points - 1, 0, 1))
+
+
+def _mask_changed(change: Callable[[Tensor], Tensor]) -> Callable[..., Prompt]:
+    return lambda coords, labels, mask, given: (coords, labels, change(mask), given)
 
 
 PROMPT_FAULTS: Mapping[str, Callable[..., Prompt]] = {
@@ -113,110 +158,20 @@ PROMPT_FAULTS: Mapping[str, Callable[..., Prompt]] = {
     "coordinates rounded": _coordinates_rounded,
     "the half pixel missing": _half_pixel_missing,
     "the second point four pixels off where there is no box": _second_point_shifted,
-}
-
-
-class WrongPrompt(DecoderModule):
-    """Reads a prompt as a function of :data:`PROMPT_FAULTS` changes it."""
-
-    def __init__(self, model: MobileSAM, contract: Contract, change: Callable[..., Prompt]) -> None:
-        super().__init__(model, contract)
-        self.change = change
-
-    def forward(
-        self,
-        image_embeddings: Tensor,
-        point_coords: Tensor,
-        point_labels: Tensor,
-        mask_input: Tensor,
-        has_mask_input: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """As the right decoder."""
-        read = self.change(point_coords, point_labels, mask_input, has_mask_input)
-        return super().forward(image_embeddings, *read)
-
-
-Answer = tuple[Tensor, Tensor]
-
-ANSWER_FAULTS: Mapping[str, Callable[[Tensor, Tensor], Answer]] = {
-    "masks 1 and 2 exchanged": lambda masks, iou: (
-        torch.cat([masks[:, :1], masks[:, 2:3], masks[:, 1:2], masks[:, 3:]], dim=1),
-        iou,
-    ),
-    "masks and IoU predictions turned by one": lambda masks, iou: (
-        torch.cat([masks[:, 1:], masks[:, :1]], dim=1),
-        torch.cat([iou[:, 1:], iou[:, :1]], dim=1),
-    ),
-    "one IoU prediction 0.06 too high": lambda masks, iou: (
-        masks,
-        iou + torch.tensor([[0.0, 0.06, 0.0, 0.0]]),
-    ),
-    "rows and columns of the masks exchanged": lambda masks, iou: (masks.transpose(2, 3) * 1, iou),
-}
-
-
-class WrongAnswer(DecoderModule):
-    """Gives an answer as a function of :data:`ANSWER_FAULTS` changes it."""
-
-    def __init__(
-        self, model: MobileSAM, contract: Contract, change: Callable[[Tensor, Tensor], Answer]
-    ) -> None:
-        super().__init__(model, contract)
-        self.change = change
-
-    def forward(
-        self,
-        image_embeddings: Tensor,
-        point_coords: Tensor,
-        point_labels: Tensor,
-        mask_input: Tensor,
-        has_mask_input: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """As the right decoder."""
-        prompt = point_coords, point_labels, mask_input, has_mask_input
-        return self.change(*super().forward(image_embeddings, *prompt))
-
-
-Picture = tuple[Tensor, Tensor]
-
-IMAGE_FAULTS: Mapping[str, Callable[[Tensor, Tensor], Picture]] = {
-    "valid_size at least 32": lambda image, valid: (image, valid.clamp(min=32.0)),
-    "valid_size ignored, the padding black": lambda image, valid: (image, valid * 0 + 128.0),
-    "valid_size as width and height": lambda image, valid: (
-        image,
-        torch.cat([valid[1:], valid[:1]]),
-    ),
-    "channels in the order BGR": lambda image, valid: (
-        torch.cat([image[:, 2:], image[:, 1:2], image[:, :1]], dim=1),
-        valid,
+    "a box read as two foreground points": _box_as_points,
+    "the padding point missing": _no_padding_point,
+    "background points beside a box ignored": _negatives_beside_a_box_ignored,
+    "x and y exchanged": _axes_exchanged,
+    "coordinates scaled as if corners were aligned": _corners_aligned,
+    "points in the last quarter of the width two pixels off": _far_right_shifted,
+    "the first point four pixels off where four slots are taken": _off_at_slots(4),
+    "the first point four pixels off where every slot is taken": _off_at_slots(8),
+    "the mask input ignored beside two points": _mask_ignored_beside_two,
+    "the mask input thresholded": _mask_changed(lambda mask: clipped(mask, 0, 1)),
+    "the mask input taken as probabilities": _mask_changed(torch.sigmoid),
+    "the mask input negated": _mask_changed(lambda mask: -mask),
+    "rows and columns of the mask input exchanged": _mask_changed(
+        lambda mask: mask.transpose(2, 3) * 1
     ),
 }
-
-
-class WrongImage(EncoderModule):
-    """Reads an image as a function of :data:`IMAGE_FAULTS` changes it."""
-
-    def __init__(
-        self, model: MobileSAM, contract: Contract, change: Callable[[Tensor, Tensor], Picture]
-    ) -> None:
-        super().__init__(model, contract)
-        self.change = change
-
-    def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
-        """As the right encoder of variant ``pixels``."""
-        assert valid_size is not None
-        return super().forward(*self.change(image, valid_size))
-
-
-GRAPH_FAULTS: Mapping[str, tuple[Component, type[nn.Module], Callable[..., object]]] = {
-    **{name: ("decoder", WrongPrompt, change) for name, change in PROMPT_FAULTS.items()},
-    **{name: ("decoder", WrongAnswer, change) for name, change in ANSWER_FAULTS.items()},
-    **{name: ("encoder", WrongImage, change) for name, change in IMAGE_FAULTS.items()},
-}
-"""By name: the component, the class of its module, and what that module is given besides."""
-
-
-def faulty_module(name: str, model: MobileSAM, contract: Contract) -> nn.Module:
-    """The module of a fault of :data:`GRAPH_FAULTS`, in eval mode, with frozen parameters."""
-    _, kind, change = GRAPH_FAULTS[name]
-    return kind(model, contract, change).eval().requires_grad_(False)
+"""Each takes the contract's tensors of a prompt, for eight slots in a frame of 128 pixels."""

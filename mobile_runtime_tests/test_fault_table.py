@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from mobile_runtime_tests.fault_page import Verdict, markdown
-from mobile_runtime_tests.fault_table import (
+from mobile_runtime_tests.fault_table import Judge, judge
+from mobile_runtime_tests.planted_faults import (
     Fault,
-    Judge,
     graph_fault,
-    judge,
     right_file,
     weight_fault_of,
 )
