@@ -6,6 +6,7 @@ Each is a file of its own: what is wrong lies between layers, where no gate of `
 import copy
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -20,7 +21,7 @@ from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import WindowAttention
 from mobilesam.model.transformer import Attention
 
-Change = Callable[[nn.Module], object]
+Change = Callable[[Any], object]
 """Changes a contract's module in place."""
 
 
@@ -94,6 +95,7 @@ def _scaled_attention(kind: type[nn.Module], factor: float) -> Change:
     """The scores of one attention, the last, times a factor."""
 
     def change(module: nn.Module) -> None:
+        last: Any
         *_, last = (each for each in module.modules() if isinstance(each, kind))
         last.scale *= factor
 
@@ -111,21 +113,21 @@ def _biases_turned(module: nn.Module) -> None:
 
 
 def _position(change: Callable[[Tensor], Tensor]) -> Change:
-    def changed(module: nn.Module) -> None:
+    def changed(module: Any) -> None:
         module.image_position = change(module.image_position)
 
     return changed
 
 
-def _matrix_off(module: nn.Module) -> None:
+def _matrix_off(module: Any) -> None:
     module.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix *= 1.001
 
 
-def _reflecting(module: nn.Module) -> None:
+def _reflecting(module: Any) -> None:
     module.image_encoder.neck[2].padding_mode = "reflect"
 
 
-def _multiplying(module: nn.Module) -> None:
+def _multiplying(module: Any) -> None:
     module.keep = lambda values, wanted: values * wanted.unsqueeze(-1)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,7 +195,8 @@ def test_a_decoder_that_multiplies_what_is_not_read_by_zero_fails(
     class Multiplying(ModuleRunner):
         def load(self) -> None:
             super().load()
-            self._modules["decoder"].keep = lambda values, wanted: values * wanted.unsqueeze(-1)
+            decoder: Any = self._modules["decoder"]
+            decoder.keep = lambda values, wanted: values * wanted.unsqueeze(-1)
 
     bundle = Bundle(write_bundle(tmp_path / "b", demo_model(SIDE)))
     row = Thresholds().row("torchscript", "fp32")
