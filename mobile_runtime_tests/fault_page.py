@@ -32,9 +32,13 @@ HEAD = """# What is wrong, and which check says so
 Faults are planted in exported files, the manifest's digests made to agree as a careless converter
 would leave them, and each file is judged. The model is a small one with every kind of layer and
 random weights, so that files of other schemes than float32 are judged by what they say and hold,
-and not by their masks; those in float32 by their masks too. Where a cell is empty no such file was
-judged; NOT BUILT says that a format does not store the tensor as an array of its own. The page is
-made by `python -m mobile_runtime_tests.fault_table`."""
+and not by their masks; those in float32 by their masks too. A fault in the graph is opened in a
+file that was converted once with all of them, shut, and that passes so; faults between layers, and
+of the form of an output, are converted one by one (TorchScript and ONNX, the quickest), and
+TorchScript alone can remember what it was asked. Where a cell is empty no such file was judged; NOT
+BUILT says that a format does not store the tensor as an array of its own, "could not be run" that
+the runtime or our runner refused the file. The page is made by
+`python -m mobile_runtime_tests.fault_table`."""
 
 
 def _split(key: str) -> tuple[str, str, str, str]:
