@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from converters.base import converter_of
 from converters.calibration import Calibration
 from converters.lookup import combinations
+from converters.provenance import weights_record
 from converters.schemes import TARGETS
 from mobile_runtime_tests.activation_faults import ACTIVATION_FAULTS, activation_fault
 from mobile_runtime_tests.fault_page import ACTIVATIONS, DESCRIPTION, GRAPH, RIGHT, WEIGHTS
@@ -189,7 +190,7 @@ def activation_fault_of(target: str, scheme: str, name: str) -> Fault:
 
 
 def other_encoder(target: str, scheme: str) -> Fault:
-    """An encoder exported from another model, in a bundle that names the first."""
+    """An encoder exported from another model, in a file and a bundle that name the first."""
 
     def make(folder: Path) -> Bundle:
         model = make_tiny_model()
@@ -202,7 +203,8 @@ def other_encoder(target: str, scheme: str) -> Fault:
         place.mkdir()
         shared.mkdir()
         job = make_job(model, "encoder", place, target, scheme, calibration=calibration)
-        job = replace(job, shared=shared)
+        said = replace(job.spec, weights=weights_record(tiny_model()))
+        job = replace(job, spec=said, shared=shared)
         converter_of(target).convert(job)
         put = partial(_put, job.path(""))
         return edited(tiny_bundle(target, scheme), folder, "encoder", put)

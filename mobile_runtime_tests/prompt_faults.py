@@ -19,6 +19,11 @@ def _is(labels: Tensor, label: int) -> Tensor:
     return torch.relu(1 - (labels - label).abs())
 
 
+def _slot(place: int, labels: Tensor) -> Tensor:
+    """[1, K, 1]: one for a slot, zero for the others."""
+    return torch.tensor([[[float(slot == place)] for slot in range(labels.shape[1])]])
+
+
 def _any(flags: Tensor) -> Tensor:
     """[1, K] of ones and zeros to [1, 1]: one if there is a one."""
     return clipped(flags.sum(dim=1, keepdim=True), 0, 1)
@@ -67,7 +72,9 @@ def _lone_negatives_positive(c: Tensor, labels: Tensor, m: Tensor, given: Tensor
 
 def _second_negative_positive(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
     negative = _is(labels, 0)
-    before = torch.cat([negative[:, :1] * 0, negative[:, :-1].cumsum(dim=1)], dim=1)
+    count = labels.shape[1]
+    earlier = torch.tensor([[float(one < other) for other in range(count)] for one in range(count)])
+    before = negative @ earlier
     return c, labels + negative * clipped(before, 0, 1), m, given
 
 
@@ -89,9 +96,8 @@ def _half_pixel_missing(coords: Tensor, labels: Tensor, m: Tensor, given: Tensor
 
 def _second_point_shifted(coords: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
     """Only where there is no box."""
-    second = torch.zeros(1, labels.shape[1], 1)
-    second[:, 1] = 4.0
-    return coords + second * (1 - _any(_is(labels, 2))).unsqueeze(-1), labels, m, given
+    second = _slot(1, labels)
+    return coords + 4 * second * (1 - _any(_is(labels, 2))).unsqueeze(-1), labels, m, given
 
 
 def _box_as_points(c: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
@@ -124,9 +130,7 @@ def _off_at_slots(count: int) -> Callable[..., Prompt]:
 
     def change(coords: Tensor, labels: Tensor, m: Tensor, given: Tensor) -> Prompt:
         taken = clipped(labels + 2, 0, 1).sum(dim=1, keepdim=True)
-        first = torch.zeros(1, labels.shape[1], 1)
-        first[:, 0] = 4.0
-        return coords + first * _is(taken, count).unsqueeze(-1), labels, m, given
+        return coords + 4 * _slot(0, labels) * _is(taken, count).unsqueeze(-1), labels, m, given
 
     return change
 
