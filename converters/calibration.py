@@ -1,4 +1,4 @@
-"""Real inputs to calibrate static schemes on: photos, strips of them, and every kind of prompt.
+"""Inputs to calibrate static schemes on: photos, images made for it, and every kind of prompt.
 
 What lies outside the range that calibration samples reached is cut off in the file. Which inputs
 reach furthest is not known beforehand, so that every kind of prompt is among the samples.
@@ -87,14 +87,14 @@ def calibration_record(contract: Contract, options: CalibrationOptions) -> dict[
         "method": options.method,
         "source": f"folder '{folder.name}'" if folder else BUILT_IN,
         "photos": str(len(photos)),
-        "encoder_samples": str(len(photos) + len(STRIPS)),
+        "encoder_samples": str(len(photos) + len(made_images(photos))),
         "decoder_samples": str(sum(map(len, asked))),
         "photos_sha256": _set_digest(photos),
     }
 
 
 def prompts_of(photos: Sequence[CalibrationPhoto], contract: Contract) -> list[list[PromptRow]]:
-    """The prompts of each photo and then of each strip, as they would be in photos of 16 x 16.
+    """The prompts of each photo, then of each made image, as they would be in images of 16 x 16.
 
     In other photos they are as many and of the same kinds.
     """
@@ -102,7 +102,7 @@ def prompts_of(photos: Sequence[CalibrationPhoto], contract: Contract) -> list[l
     subject = Subject.middle(size)
     return [
         *(_prompts(subject, size, slots, share) for share in _shares(len(photos))),
-        *(_strip_prompts(subject, size, slots) for _ in STRIPS),
+        *(_few_prompts(subject, size, slots) for _ in made_images(photos)),
     ]
 
 
@@ -144,9 +144,9 @@ class Calibration:
     def samples(self, component: Component) -> Iterator[Inputs]:
         """A component's inputs by contract name, one sample after the other.
 
-        For the encoder each photo, and a wide and a tall strip. For the decoder the embedding of
-        each with prompts: on every photo those that users ask most and a share of all others that
-        the contract allows, on a strip a point and a box.
+        For the encoder each photo and each of :func:`made_images`. For the decoder the embedding
+        of each with prompts: on every photo those that users ask most and a share of all others
+        that the contract allows, on a made image a point and a box.
 
         Raises:
             ImageError: a photo cannot be read or used.
@@ -157,10 +157,10 @@ class Calibration:
             size = rgb.shape[:2]
             subject = Subject.of_box(photo.box) if photo.box else Subject.middle(size)
             yield from self._inputs(component, rgb, _prompts(subject, size, slots, share))
-        for place, axis in STRIPS:
-            rgb = middle_strip(self.photos[place].load(), axis)
+        for make in made_images(self.photos):
+            rgb = make()
             size = rgb.shape[:2]
-            rows = _strip_prompts(Subject.middle(size), size, slots)
+            rows = _few_prompts(Subject.middle(size), size, slots)
             yield from self._inputs(component, rgb, rows)
 
     def _inputs(
@@ -187,9 +187,24 @@ class Calibration:
                 earlier = _shown(predictor, prompt)
 
 
-STRIPS = ((0, 0), (-1, 1))
-"""Photo and axis of the strips: a wide one from the first photo, a tall one from the last. Nearly
-all of their frames is padding, whose activations in the encoder are none of a photo's."""
+STRIPPED = 4
+"""Strips are cut from so many photos at most, the first ones."""
+
+
+def made_images(photos: Sequence[CalibrationPhoto]) -> list[Callable[[], np.ndarray]]:
+    """Makers of images, HxWx3 uint8 RGB, in which an encoder's layers reach what no photo reaches.
+
+    A wide and a tall strip of some photos, nearly all of whose frame is padding; an image all
+    black and one all white.
+    """
+    return [
+        *(partial(_strip, photo, axis) for photo in photos[:STRIPPED] for axis in (0, 1)),
+        *(partial(np.full, (96, 128, 3), value, np.uint8) for value in (0, 255)),
+    ]
+
+
+def _strip(photo: CalibrationPhoto, axis: int) -> np.ndarray:
+    return middle_strip(photo.load(), axis)
 
 
 def _shares(photos: int) -> list[Share]:
@@ -217,7 +232,7 @@ def _prompts(subject: Subject, size: tuple[int, int], slots: int, share: Share) 
     return [row for row in everyday if row.slots <= slots] + own + further
 
 
-def _strip_prompts(subject: Subject, size: tuple[int, int], slots: int) -> list[PromptRow]:
+def _few_prompts(subject: Subject, size: tuple[int, int], slots: int) -> list[PromptRow]:
     rows = everyday_prompts(subject, size)
     return [r for r in rows if r.prompt_type in STRIP_PROMPTS and r.slots <= slots]
 

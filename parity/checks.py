@@ -105,11 +105,12 @@ def _mask_checks(findings: Findings, stage: Stage, limits: MaskLimits) -> list[C
     return [
         _all_finite(stage, [(case.finite, _where(case), case.prompt_type) for case in cases]),
         _spread(findings, stage),
-        at_most(
+        *_by_type(
             "logits_relative_l2",
             stage,
             per_case(lambda m: m.logit_relative_l2),
-            limits.logits_relative_l2,
+            {"": limits.logits_relative_l2, **{k: v.logits_relative_l2 for k, v in own.items()}},
+            at_most,
         ),
         *_by_type(
             "mask_iou_min",

@@ -162,7 +162,7 @@ def _compare_mask(answer: Answer, export: Decoded, masks: Bools, channel: int) -
         mask_iou=mask_iou,
         boundary_iou=boundary_iou,
         logit_max_abs_error=metrics.max_abs_error(reference, own),
-        logit_relative_l2=metrics.relative_l2(reference, own),
+        logit_relative_l2=metrics.mask_relative_l2(answer.low_res, export.low_res, channel),
         iou_prediction_error=metrics.max_abs_error(
             answer.iou[channel : channel + 1], export.iou[channel : channel + 1]
         ),

@@ -74,8 +74,8 @@ def stored_photos(
         photos: of the run.
         image_sizes: sides of the frames that the photos must fit.
         skip_unusable: go on without photos that cannot be used, as long as one is left.
-        strips: also cut a wide strip from the first photo and a tall one from the last: nearly all
-            of their frames is padding.
+        strips: also cut a wide strip from the first photo and a tall one from the last that shows
+            something: nearly all of their frames is padding.
         advance: called with each photo's name before it is decoded.
 
     Raises:
@@ -207,6 +207,9 @@ def _cases(
     return made
 
 
+VARIED = 1.0
+"""Standard deviation of a channel, of 255 levels, from which an image shows something."""
+
 STRIP_NAMES = {"wide": "wide strip", "tall": "tall strip"}
 
 
@@ -218,10 +221,17 @@ def is_strip(name: str) -> bool:
 def _strips(
     usable: Sequence[tuple[PromptedPhoto, _Kept]], folder: Path, image_sizes: Sequence[int]
 ) -> list[StoredPhoto]:
-    """A wide strip from the middle of the first photo, and a tall one from that of the last."""
+    """A wide strip from the middle of the first photo, and a tall one from that of the last.
+
+    Of photos that are not of one colour all over: a strip of those has nothing to draw a mask of.
+    """
     made = []
-    for (photo, kept), axis, kind in ((usable[0], 0, "wide"), (usable[-1], 1, "tall")):
-        strip = middle_strip(kept.pixels(), axis)
+    for order, axis, kind in ((usable, 0, "wide"), (usable[::-1], 1, "tall")):
+        strips = ((photo, middle_strip(kept.pixels(), axis)) for photo, kept in order)
+        found = next((each for each in strips if each[1].std((0, 1)).max() >= VARIED), None)
+        if found is None:
+            continue
+        photo, strip = found
         name = f"{photo.name}, {STRIP_NAMES[kind]}"
         size, subject = strip.shape[:2], Subject.middle(strip.shape[:2])
         try:

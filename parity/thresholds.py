@@ -36,6 +36,7 @@ class EncoderLimits(Limits):
 class PromptTypeLimits(Limits):
     """For the masks of one kind of prompt, in place of what holds for the others."""
 
+    logits_relative_l2: Positive
     mask_iou_min: Share
     prompt_type_iou_mean: Share
 

@@ -60,7 +60,7 @@ def test_encoder_samples_are_photos_prepared_as_the_contract_says(
 ) -> None:
     contract = Contract.of(tiny_model, input_variant=variant)  # type: ignore[arg-type]
     samples = list(Calibration(tiny_model, contract, photos).samples("encoder"))
-    assert len(samples) == 2 + 2
+    assert len(samples) == 2 + 2 * 2 + 2
     for sample in samples:
         assert {n: v.shape for n, v in sample.items()} == {
             spec.name: spec.shape for spec in contract.signature("encoder").inputs
@@ -70,8 +70,11 @@ def test_encoder_samples_are_photos_prepared_as_the_contract_says(
     if variant == "pixels":
         assert samples[0]["valid_size"].tolist() == [128, 57]
         assert tall.max() > 200 and tall.min() == 0
-        # Strips, whose frames are nearly all padding: a wide one of the first, a tall of the last.
-        assert [s["valid_size"].tolist() for s in samples[2:]] == [[10, 128], [128, 10]]
+        # A wide and a tall strip of each, whose frames are nearly all padding; black and white.
+        assert [s["valid_size"].argmin() for s in samples[2:6]] == [0, 1, 0, 1]
+        assert all(s["valid_size"].min() < 12 for s in samples[2:6])
+        assert [s["valid_size"].tolist() for s in samples[6:]] == [[96, 128]] * 2
+        assert not samples[6]["image"].any() and (samples[7]["image"][:, :, :96] == 255).all()
 
 
 def _used(sample: Inputs) -> tuple[tuple[int, ...], bool]:
@@ -96,7 +99,7 @@ def test_decoder_samples_are_embeddings_with_prompts(photos: Path, tiny_model: M
     ]
     second = used.index(everyday[0], 8)
     assert used[:8] == used[second : second + 8] == everyday
-    assert used[-4:] == [((1, -1), False), ((2, 3), False)] * 2  # on the strips
+    assert used[-12:] == [((1, -1), False), ((2, 3), False)] * 6  # on the strips, black and white
     predictor = Predictor(tiny_model)
     for place, name in ((0, "tall.png"), (second, "wide.png")):
         predictor.set_image(str(photos / name))
@@ -176,7 +179,7 @@ def test_the_record_names_source_counts_and_content(photos: Path, tiny_model: Mo
     assert record["source"] == "folder 'photos'"
     assert (record["photos"], record["encoder_samples"], record["decoder_samples"]) == (
         "2",
-        "4",
+        "8",
         str(len(list(Calibration(tiny_model, contract, photos).samples("decoder")))),
     )
     assert int(record["decoder_samples"]) > 2 * 20

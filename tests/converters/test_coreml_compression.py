@@ -240,9 +240,9 @@ def test_the_manifest_says_what_was_calibrated_on(tiny_bundle: GetBundle) -> Non
     record = tiny_bundle("coreml", "w8a8").manifest.calibration
     assert record is not None
     assert record["photos"] == "4"
-    assert record["encoder_samples"] == "6"  # and two strips
+    assert record["encoder_samples"] == "14"  # and two strips of each, black and white
     # Every kind of prompt among them, not only the eight that users ask most.
-    assert int(record["decoder_samples"]) == 67
+    assert int(record["decoder_samples"]) == 83
     assert len(record["photos_sha256"]) == 64
 
 

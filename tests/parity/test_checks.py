@@ -167,5 +167,21 @@ def test_a_kind_of_prompt_with_worse_masks_does_not_hide_among_the_rest() -> Non
     assert not failed.passed and failed.where == "mask_only, mean over 8; fails for mask_only"
 
 
+def test_logits_of_background_points_alone_have_a_limit_of_their_own() -> None:
+    coarse = Thresholds().row("coreml", "p4")
+    own = coarse.decoder.prompt_types["negative_points"].logits_relative_l2
+    assert own > coarse.decoder.logits_relative_l2
+    for kind, error, passes in (
+        ("negative_points", own * 0.9, True),
+        ("negative_points", own * 1.1, False),
+        ("box", own * 0.9, False),
+    ):
+        findings = _findings()
+        findings.cases.append(_case("decoder", kind, logit_relative_l2=error))
+        made = [c for c in checks(findings, coarse) if c.stage == "decoder"]
+        found = [c.passed for c in made if c.metric == "logits_relative_l2"]
+        assert all(found) is passes, (kind, error)
+
+
 def test_masks_that_both_sides_leave_empty_are_not_compared() -> None:
     assert _shown([None, None], ROW) == set()

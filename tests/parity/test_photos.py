@@ -363,3 +363,17 @@ def test_a_search_looks_at_its_photos_before_it_exports(
         assert done.exit_code == 2 and "1 of 2 photos cannot be used: 00.jpg" in done.stderr
     done = run("search", "--images", others, "--confirm-images", folder, *options)
     assert done.exit_code == 2 and "1 of 2 photos cannot be used: 00.jpg" in done.stderr
+
+
+def test_strips_are_cut_from_photos_that_show_something() -> None:
+    def photo(name: str, pixels: np.ndarray) -> PromptedPhoto:
+        return PromptedPhoto(name, lambda: pixels, Subject.middle)
+
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    red = np.zeros((120, 160, 3), np.uint8)
+    red[..., 0] = 200
+    shown = [photo("red", red), photo("a", noise), photo("b", noise), photo("dark", red // 50)]
+    with stored_photos(shown, [64], strips=True) as photos:
+        assert [each.name for each in photos.photos[4:]] == ["a, wide strip", "b, tall strip"]
+    with stored_photos(shown[:1], [64], strips=True) as photos:
+        assert [each.name for each in photos.photos] == ["red"]
