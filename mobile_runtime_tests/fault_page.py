@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from converters.schemes import TARGETS
 
-RIGHT, GRAPH, WEIGHTS, DESCRIPTION = "right files", "graph and inputs", "weights", "description"
+RIGHT, GRAPH, WEIGHTS = "right files", "graph and inputs", "weights"
+ACTIVATIONS, DESCRIPTION = "activations", "description"
+KINDS = (RIGHT, GRAPH, WEIGHTS, ACTIVATIONS, DESCRIPTION)
 
 
 class Verdict(NamedTuple):
@@ -20,7 +22,7 @@ class Verdict(NamedTuple):
 def markdown(found: Mapping[str, Verdict]) -> str:
     """The page: how many files of each format fail, and a table for each kind of fault."""
     parts = [HEAD, _summary(found)]
-    for kind in (RIGHT, GRAPH, WEIGHTS, DESCRIPTION):
+    for kind in KINDS:
         parts.append(f"## {kind[0].upper()}{kind[1:]}\n\n{_table(kind, found)}")
     return "\n\n".join(parts) + "\n"
 
@@ -30,9 +32,13 @@ HEAD = """# What is wrong, and which check says so
 Faults are planted in exported files, the manifest's digests made to agree as a careless converter
 would leave them, and each file is judged. The model is a small one with every kind of layer and
 random weights, so that files of other schemes than float32 are judged by what they say and hold,
-and not by their masks; those in float32 by their masks too. Where a cell is empty no such file was
-judged; NOT BUILT says that a format does not store the tensor as an array of its own. The page is
-made by `python -m mobile_runtime_tests.fault_table`."""
+and not by their masks; those in float32 by their masks too. A fault in the graph is opened in a
+file that was converted once with all of them, shut, and that passes so; faults between layers, and
+of the form of an output, are converted one by one (TorchScript and ONNX, the quickest), and
+TorchScript alone can remember what it was asked. Where a cell is empty no such file was judged; NOT
+BUILT says that a format does not store the tensor as an array of its own, "could not be run" that
+the runtime or our runner refused the file. The page is made by
+`python -m mobile_runtime_tests.fault_table`."""
 
 
 def _split(key: str) -> tuple[str, str, str, str]:

@@ -105,28 +105,26 @@ def rewritten(
     return copy
 
 
+def rewrite_contents(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Change the content of a file, of every file in a folder, and of the members of archives."""
+    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+        if not zipfile.is_zipfile(file):
+            file.write_bytes(change(file.read_bytes()))
+            continue
+        with zipfile.ZipFile(file) as archive:
+            entries = {info.filename: archive.read(info) for info in archive.infolist()}
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in entries.items():
+                archive.writestr(name, change(content))
+
+
 def _patch(path: Path, changes: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Replace parameters by others, wherever in a file or folder they lie."""
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     found: set[str] = set()
-    for file in files:
-        if zipfile.is_zipfile(file):
-            _patch_archive(file, changes, found)
-        else:
-            file.write_bytes(_patched(file.read_bytes(), changes, found))
+    rewrite_contents(path, lambda content: _patched(content, changes, found))
     missing = sorted(set(changes) - found)
     if missing:
         raise LookupError(f"{path.name} does not hold {', '.join(missing)} as they are")
-
-
-def _patch_archive(
-    path: Path, changes: dict[str, tuple[np.ndarray, np.ndarray]], found: set[str]
-) -> None:
-    with zipfile.ZipFile(path) as archive:
-        entries = {info.filename: archive.read(info) for info in archive.infolist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, _patched(content, changes, found))
 
 
 def _patched(

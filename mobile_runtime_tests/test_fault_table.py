@@ -6,16 +6,20 @@ from pathlib import Path
 import pytest
 
 from mobile_runtime_tests.fault_page import Verdict, markdown
-from mobile_runtime_tests.fault_table import (
+from mobile_runtime_tests.fault_table import Judge, judge
+from mobile_runtime_tests.planted_faults import (
     Fault,
-    Judge,
+    activation_fault_of,
+    gates_shut,
     graph_fault,
-    judge,
+    memory_fault_of,
+    model_fault,
     right_file,
     weight_fault_of,
 )
 
 MASKS, INSIDE = "decoder logits_relative_l2", "integrity weights_in_file"
+RANGES = "integrity activation_ranges"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,11 @@ def test_a_right_file_passes(judged: Judge, name: str, tmp_path: Path) -> None:
     assert judged.verdict(right_file(target, scheme), tmp_path) == Verdict("PASS", "", "")
 
 
+def test_a_file_whose_faults_are_all_shut_passes(judged: Judge, tmp_path: Path) -> None:
+    verdict = judged.verdict(gates_shut("torchscript", "decoder"), tmp_path)
+    assert verdict == Verdict("PASS", "", "")
+
+
 @pytest.mark.parametrize(
     ("fault", "metric"),
     [
@@ -38,6 +47,12 @@ def test_a_right_file_passes(judged: Judge, name: str, tmp_path: Path) -> None:
         (graph_fault("torchscript", "negative points alone taken for positive"), MASKS),
         (graph_fault("torchscript", "valid_size at least 32"), "encoder relative_l2"),
         (graph_fault("onnx", "has_mask_input taken for 1"), MASKS),
+        (memory_fault_of("a tenth of the earlier masks in the next ones"), MASKS),
+        (
+            model_fault("torchscript", "inputs that are not to be read multiplied by zero"),
+            "decoder finite",
+        ),
+        (activation_fault_of("onnx", "w8a8", "one scale a tenth too large"), RANGES),
         (weight_fault_of("onnx", "w8d", "one bias zeroed"), INSIDE),
         (weight_fault_of("onnx", "w8d", "the scale of one channel doubled"), INSIDE),
         (weight_fault_of("onnx", "w8d", "a square matrix transposed"), INSIDE),

@@ -19,7 +19,8 @@ def packed(inputs: Inputs, packing: Packing, contract: Contract) -> Inputs:
         inputs: as :func:`mobilesam.bundle.contract.pack_prompt` returns them.
         packing: ``plain`` leaves them; ``stale`` leaves coordinates in the unused slots, inside and
             outside the frame, and logits in a mask input that is not to be read, as an app does
-            that uses its arrays again; ``gaps`` puts the unused slots first and reverses the rest.
+            that uses its arrays again; ``infinite`` leaves infinities there, which a product with
+            zero does not take away; ``gaps`` puts the unused slots first and reverses the rest.
         contract: of the decoder.
     """
     if packing == "plain":
@@ -32,10 +33,14 @@ def packed(inputs: Inputs, packing: Packing, contract: Contract) -> Inputs:
     # Spread over three frames' width around the real one; the same on every machine.
     spread = (np.arange(2 * int(unused.sum()), dtype=np.float32) * 0.618034) % 1
     coords[unused] = ((3 * spread - 1) * contract.image_size).reshape(-1, 2)
+    waves = np.sin(0.11 * np.arange(contract.low_res_size, dtype=np.float32))
+    mask = STALE_LOGIT * np.outer(waves, waves[::-1])[None, None]
+    if packing == "infinite":
+        coords[unused] = np.copysign(np.float32(np.inf), coords[unused])
+        mask = np.copysign(np.float32(np.inf), mask)
     filled = filled | {"point_coords": coords}
     if not inputs["has_mask_input"].any():
-        waves = np.sin(0.11 * np.arange(contract.low_res_size, dtype=np.float32))
-        filled["mask_input"] = STALE_LOGIT * np.outer(waves, waves[::-1])[None, None]
+        filled["mask_input"] = mask
     return filled
 
 

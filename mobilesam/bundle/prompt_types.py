@@ -33,7 +33,7 @@ PromptType = Literal[
 ]
 PROMPT_TYPES: tuple[PromptType, ...] = get_args(PromptType)
 
-Packing = Literal["plain", "stale", "gaps"]
+Packing = Literal["plain", "stale", "infinite", "gaps"]
 """How a prompt lies in the decoder's inputs; see :func:`mobilesam.bundle.packing.packed`."""
 
 EVERY_COUNT = 16
@@ -228,6 +228,7 @@ def _unread_inputs(subject: Subject) -> Iterator[PromptRow]:
     yield PromptRow(
         "box, unread inputs left full", "stale_inputs", box=subject.box, packing="stale"
     )
+    yield PromptRow("one point, unread inputs infinite", "stale_inputs", *click, packing="infinite")
     yield PromptRow(
         "box and point, unused slots first", "stale_inputs", *click, subject.box, packing="gaps"
     )

@@ -71,6 +71,9 @@ def _against(
         other = expected.get(tensor.name)
         if other is not None and not _fits(tensor, other):
             yield f"{kind} '{tensor.name}' is described as {tensor}, {who} {other}"
+        if other is not None and tensor.meaning and other.meaning not in tensor.meaning:
+            said = f"{kind} '{tensor.name}' is described in words as '{tensor.meaning}'"
+            yield f"{said}, {who} '{other.meaning}'"
     if ordered and sorted(names) == sorted(expected) and names != list(expected):
         yield f"{kind}s are in the order {', '.join(names)}, {who} {', '.join(expected)}"
 

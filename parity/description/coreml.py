@@ -67,16 +67,17 @@ def _specification(path: Path) -> Any:
 
 
 def _tensor(feature: Any) -> Tensor:
-    kind = feature.type.WhichOneof("Type")
+    kind, meaning = feature.type.WhichOneof("Type"), feature.shortDescription
     if kind == "imageType":
         image = feature.type.imageType
         layout = image.ColorSpace.Name(image.colorSpace)
-        return Tensor(feature.name, f"{IMAGE} {layout}", ((1, 3, image.height, image.width),))
+        shape = (1, 3, image.height, image.width)
+        return Tensor(feature.name, f"{IMAGE} {layout}", (shape,), meaning)
     if kind != "multiArrayType":
-        return Tensor(feature.name, str(kind), ())
+        return Tensor(feature.name, str(kind), (), meaning)
     array = feature.type.multiArrayType
     dtype = array.ArrayDataType.Name(array.dataType)
-    return Tensor(feature.name, _DTYPES.get(dtype, dtype.lower()), _shapes(array))
+    return Tensor(feature.name, _DTYPES.get(dtype, dtype.lower()), _shapes(array), meaning)
 
 
 def _shapes(array: Any) -> tuple[tuple[int, ...], ...]:

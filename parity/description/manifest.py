@@ -7,7 +7,7 @@ from typing import Any
 
 from converters.base import LICENCE
 from converters.lookup import is_calibrated, known_target, meaning_of
-from converters.schemes import MIXED
+from converters.schemes import COREML, MIXED
 from mobilesam.bundle.contract import CONTRACT_VERSION
 from mobilesam.bundle.manifest import Manifest, SignatureRecord, size_on_disk
 from mobilesam.bundle.paths import require_inside
@@ -164,6 +164,8 @@ def _of_files(bundle: Bundle, runtime: str, altered: Collection[str]) -> Iterato
             yield f"{where} does not end in '{artefacts[runtime].suffix}'"
         if record.note != artefacts[runtime].note:
             yield f"{where} has the note '{record.note}', not '{artefacts[runtime].note}'"
+        if record.function and runtime != COREML:
+            yield f"{where} names the function '{record.function}', only Core ML's files have any"
         twins = [other for other in manifest.files if other.path == record.path]
         if any((t.sha256, t.size_bytes) != (record.sha256, record.size_bytes) for t in twins):
             yield f"{where} has several digests or sizes"

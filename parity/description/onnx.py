@@ -38,6 +38,7 @@ def read(path: Path, record: FileRecord, manifest: Manifest) -> Description:
         program=program,
         facts={entry.key: entry.value for entry in model.metadata_props},
         problems=tuple(problems),
+        ordered=True,
     )
 
 
@@ -54,7 +55,7 @@ def _tensors(values: Any) -> tuple[Tensor, ...]:
             int(side.dim_value) if side.WhichOneof("value") == "dim_value" else None
             for side in tensor.shape.dim
         )
-        found.append(Tensor(value.name, dtype, (shape,)))
+        found.append(Tensor(value.name, dtype, (shape,), value.doc_string))
     return tuple(found)
 
 

@@ -17,16 +17,18 @@ class Tensor:
     Attributes:
         dtype: as the contract names them, or ``ImageType`` and the layout of its colours.
         shapes: every shape that it may have; a side of None may be anything.
+        meaning: in words; empty where the file says nothing.
     """
 
     name: str
     dtype: str
     shapes: tuple[tuple[int | None, ...], ...]
+    meaning: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, record: TensorRecord) -> "Tensor":
         """A tensor of the contract."""
-        return cls(record.name, record.dtype, record.shapes)
+        return cls(record.name, record.dtype, record.shapes, record.meaning)
 
     def __str__(self) -> str:
         shown = self.shapes if len(self.shapes) <= _FEW else (self.shapes[0], self.shapes[-1])

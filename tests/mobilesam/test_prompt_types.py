@@ -76,6 +76,8 @@ def _labels(inputs: Inputs, contract: Contract) -> set[str]:
 def _mask(inputs: Inputs, contract: Contract) -> set[str]:
     if inputs["has_mask_input"][0]:
         return {"read"}
+    if np.isinf(inputs["mask_input"]).any():
+        return {"unread infinity"}
     return {"unread" if inputs["mask_input"].any() else "unread zero"}
 
 
@@ -94,7 +96,7 @@ STATES: dict[str, tuple[Callable[[Inputs, Contract], set[str]], Callable[[Contra
             | {f"{used} slots used" for used in (0, *range(2, contract.slots + 1))}
         ),
     ),
-    "mask_input": (_mask, lambda _: {"read", "unread", "unread zero"}),
+    "mask_input": (_mask, lambda _: {"read", "unread", "unread infinity", "unread zero"}),
     "has_mask_input": (
         lambda inputs, _: {f"{inputs['has_mask_input'][0]:g}"},
         lambda _: {"0", "1"},
@@ -175,6 +177,16 @@ def test_stale_inputs_change_only_what_is_not_read() -> None:
     assert stale["has_mask_input"] == 0 and plain["mask_input"].max() == 0
     assert stale["mask_input"].shape == plain["mask_input"].shape
     assert {value.dtype for value in stale.values()} == {np.dtype(np.float32)}
+
+
+def test_infinite_inputs_are_infinite_only_where_nothing_is_read() -> None:
+    plain, contract = _plain()
+    infinite = packed(plain, "infinite", contract)
+    used = plain["point_labels"] != -2
+    assert np.array_equal(infinite["point_coords"][used], plain["point_coords"][used])
+    for left in (infinite["point_coords"][~used], infinite["mask_input"]):
+        assert np.isinf(left).all()
+    assert {value.dtype for value in infinite.values()} == {np.dtype(np.float32)}
 
 
 def test_a_mask_that_is_read_is_not_stale() -> None:

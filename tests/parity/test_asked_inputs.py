@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,3 +187,22 @@ def test_an_encoder_that_is_wrong_for_strips_fails(judged: Judged, axis: int, st
     assert report.verdict == "FAIL"
     wrong = [check for check in report.checks if not check.passed]
     assert all(strip in check.where for check in wrong if check.stage == "encoder")
+
+
+def test_a_decoder_that_multiplies_what_is_not_read_by_zero_fails(
+    tmp_path: Path, answers: list[PhotoReference]
+) -> None:
+    class Multiplying(ModuleRunner):
+        def load(self) -> None:
+            super().load()
+            decoder: Any = self._modules["decoder"]
+            decoder.keep = lambda values, wanted: values * wanted.unsqueeze(-1)
+
+    bundle = Bundle(write_bundle(tmp_path / "b", demo_model(SIDE)))
+    row = Thresholds().row("torchscript", "fp32")
+    report = check_run(BundleRun(bundle, "torchscript", row), demo_model(SIDE))
+    with Multiplying(bundle) as runner:
+        judge_runner(report, runner, answers, row)
+    not_finite = {case.prompt for case in report.cases if not case.finite}
+    assert not_finite == {"one point, unread inputs infinite"}
+    assert any(reason.startswith("decoder finite") for reason in report.reasons)
