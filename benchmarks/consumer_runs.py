@@ -16,7 +16,12 @@ import numpy as np
 
 Run = Callable[[dict[str, np.ndarray]], list]
 
-OUTPUTS = {"image": ["image_embeddings"], "image_embeddings": ["low_res_masks", "iou_predictions"]}
+OUTPUTS = {
+    "image": ["image_embeddings"],
+    "image_embeddings": ["low_res_masks", "iou_predictions"],
+    "photo": ["image_embeddings"],
+    "marks": ["masks"],
+}
 """Names of the outputs by that of the first input."""
 
 
@@ -118,7 +123,30 @@ def onnxslim(path: str, names: list[str], outputs: list[str]) -> Run:
     return onnxruntime(f"{path}.slim.onnx", names, outputs)
 
 
-CONSUMERS = (onnxruntime, openvino, opencv, tract, mnn, ncnn, onnxsim, onnxslim)
+def samexporter(path: str, names: list[str], outputs: list[str]) -> Run:
+    """Its runtime opens both files and draws; a photo is RGB, marks are [N, 3]: x, y, label."""
+    runtime = import_module("samexporter.sam_onnx").SegmentAnythingONNX
+    folder = Path(path).parent
+    model = runtime(str(folder / "encoder.onnx"), str(folder / "decoder.onnx"), providers="cpu")
+
+    def run(feeds: dict[str, np.ndarray]) -> list:
+        encoded = model.encode(np.ascontiguousarray(feeds["photo"][..., ::-1]))
+        if "marks" not in feeds:
+            return [encoded["image_embedding"]]
+        rows = feeds["marks"].tolist()
+        marks = [
+            {"type": "point", "data": [x, y], "label": int(label)}
+            for x, y, label in rows
+            if label < 2
+        ]
+        corners = [value for x, y, label in rows if label >= 2 for value in (x, y)]
+        boxes = [{"type": "rectangle", "data": corners}] if corners else []
+        return [model.predict_masks(encoded, boxes + marks)]
+
+    return run
+
+
+CONSUMERS = (onnxruntime, openvino, opencv, tract, mnn, ncnn, onnxsim, onnxslim, samexporter)
 
 
 def main() -> None:

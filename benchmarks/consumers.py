@@ -6,8 +6,13 @@ Each consumer runs in an environment of its own, which is made when it is not th
 photo and six kinds of prompt, the decoder with PyTorch's embedding. An answer is right where the
 embedding's relative L2 is at most :data:`EMBEDDING` and the masks' mean IoU, of all four masks of
 all prompts, at least :data:`IOU`; wrong where it is not; refused where the consumer raised.
+
+Bundles of interface ``sam`` are asked by programs that speak it, encoder and decoder together, with
+four kinds of prompt about a tall photo; the mask that they draw is held against the one that
+:class:`mobilesam.Predictor` draws. Such programs take image size 1024 alone.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,10 +25,12 @@ import numpy as np
 import torch
 import typer
 
-from mobilesam.bundle.contract import COMPONENTS, Component, pack_image, pack_prompt
+from mobilesam.bundle.contract import COMPONENTS, Component, Interface, pack_image, pack_prompt
 from mobilesam.data.sample_photos import PHOTOS
-from mobilesam.inference.predictor import Predictor
+from mobilesam.inference.predictor import Predictor, choose_mask
 from mobilesam.inference.prompts import make_prompt
+from mobilesam.inference.transforms import upscale_logits
+from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
 from parity.origin import Origin
 
@@ -37,11 +44,13 @@ class Consumer(NamedTuple):
 
     Attributes:
         alone: installed without what they depend on, which is large and not needed.
+        interface: of the bundles that it can be given.
     """
 
     function: str
     packages: tuple[str, ...]
     alone: tuple[str, ...] = ()
+    interface: Interface = "mobilesam"
 
 
 CONSUMERS: Mapping[str, Consumer] = {
@@ -55,6 +64,12 @@ CONSUMERS: Mapping[str, Consumer] = {
     "ncnn": Consumer("ncnn", ("ncnn", "numpy"), ("pnnx",)),
     "onnxsim": Consumer("onnxsim", ("onnxsim", "onnx", "onnxruntime==1.31.1", "numpy")),
     "onnxslim": Consumer("onnxslim", ("onnxslim", "onnx", "onnxruntime==1.31.1", "numpy")),
+    "samexporter": Consumer(
+        "samexporter",
+        ("onnxruntime==1.31.1", "numpy", "opencv-python-headless", "pillow"),
+        ("samexporter==0.5.0",),
+        "sam",
+    ),
 }
 
 
@@ -74,11 +89,12 @@ def python_of(name: str, folder: Path) -> Path:
 
 
 def version_of(name: str, python: Path) -> str:
-    """The version of the consumer's first package, and of those installed alone."""
+    """The versions of the consumer's own package, its first, and of those installed alone."""
     consumer = CONSUMERS[name]
-    packages = [p.split("=")[0].split("<")[0].rstrip(">") for p in consumer.packages[:1]]
+    own = consumer.packages[:1] if consumer.interface == "mobilesam" else ()
+    packages = [p.split("=")[0].split("<")[0].rstrip(">") for p in (*own, *consumer.alone)]
     code = "import sys, importlib.metadata as m; print(*map(m.version, sys.argv[1:]))"
-    command = [str(python), "-c", code, *packages, *consumer.alone]
+    command = [str(python), "-c", code, *packages]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -94,6 +110,8 @@ def questions(bundle: Bundle) -> dict[Component, Question]:
     contract = bundle.manifest.contract
     model = Origin.of(bundle, None).load()
     photo = PHOTOS[0].load()
+    if contract.interface == "sam":
+        return _marked(model, photo[:, : photo.shape[1] * 2 // 3])
     height, width = photo.shape[:2]
     predictor = Predictor(model)
     predictor.set_image(photo)
@@ -132,6 +150,43 @@ def questions(bundle: Bundle) -> dict[Component, Question]:
     }
 
 
+def _marked(model: MobileSAM, photo: np.ndarray) -> dict[Component, Question]:
+    """A photo with marks [N, 3] on it: x, y and a label, 2 and 3 for the corners of a box."""
+    height, width = photo.shape[:2]
+    predictor = Predictor(model)
+    predictor.set_image(photo)
+    middle, corner = (width / 2, height / 2, 1), (width / 8, height / 8, 0)
+    box = ((width / 5, height / 4, 2), (width * 4 / 5, height * 3 / 4, 3))
+    asked: dict[str, Arrays] = {}
+    wanted: dict[str, Arrays] = {}
+    for name, marks in {
+        "point": [middle],
+        "points": [middle, corner],
+        "box": [*box],
+        "box and point": [*box, middle],
+    }.items():
+        rows = np.array(marks)
+        points = rows[rows[:, 2] < 2]
+        corners = rows[rows[:, 2] >= 2, :2].reshape(-1) if len(points) < len(rows) else None
+        prompt = make_prompt(
+            points[:, :2] if len(points) else None,
+            points[:, 2] if len(points) else None,
+            corners,
+            original_size=(height, width),
+        )
+        with torch.no_grad():
+            low_res, quality = predictor.decode(prompt)
+        shown = choose_mask(prompt, quality[0].numpy())
+        logits = upscale_logits(low_res[:, shown : shown + 1], predictor.frame)
+        asked[name] = {"marks": rows, "photo": photo}
+        wanted[name] = {"masks": logits.numpy()}
+    embedding = {"image_embeddings": predictor.embedding.numpy()}
+    return {
+        "encoder": Question({"photo": {"photo": photo}}, {"photo": embedding}),
+        "decoder": Question(asked, wanted),
+    }
+
+
 def answers(name: str, python: Path, path: Path, question: Question) -> dict[str, Arrays]:
     """A consumer's answers.
 
@@ -139,8 +194,10 @@ def answers(name: str, python: Path, path: Path, question: Question) -> dict[str
         RuntimeError: it refuses the file; with the last line that it said.
     """
     with tempfile.TemporaryDirectory(prefix="consumer-") as folder:
-        asked, found, copy = (Path(folder, each) for each in ("a.npz", "b.npz", "model.onnx"))
-        copy.write_bytes(path.read_bytes())
+        asked, found = (Path(folder, each) for each in ("a.npz", "b.npz"))
+        for each in path.parent.glob("*.onnx"):
+            shutil.copyfile(each, Path(folder, each.name))
+        copy = Path(folder, path.name)
         flat = {f"{c}/{n}": a for c, arrays in question.asked.items() for n, a in arrays.items()}
         np.savez(asked, **flat)  # type: ignore[arg-type]
         script = Path(__file__).with_name("consumer_runs.py")
@@ -166,8 +223,9 @@ def judged(component: Component, found: dict[str, Arrays], wanted: dict[str, Arr
         return f"{'right' if error <= EMBEDDING else 'wrong'} ({error:.1e})"
     each = []
     for case, outputs in wanted.items():
-        theirs = outputs["low_res_masks"] > 0
-        ours = found[case]["low_res_masks"].reshape(theirs.shape) > 0
+        masks = next(iter(outputs))
+        theirs = outputs[masks] > 0
+        ours = found[case][masks].reshape(theirs.shape) > 0
         both, either = (ours & theirs).sum((0, 2, 3)), (ours | theirs).sum((0, 2, 3))
         each += [b / e if e else 1.0 for b, e in zip(both, either, strict=True)]
     mean = float(np.mean(each))
@@ -183,14 +241,20 @@ def main(
     opened = [Bundle(path) for path in bundles]
     asked = [questions(bundle) for bundle in opened]
     schemes = [f"`{bundle.manifest.scheme.name}`" for bundle in opened]
+    interfaces = {bundle.manifest.interface for bundle in opened}
     print("| consumer | version | component |", " | ".join(schemes), "|")
     print("|" + "---|" * (3 + len(schemes)))
     for name in consumer or CONSUMERS:
+        if CONSUMERS[name].interface not in interfaces:
+            continue
         python = python_of(name, environments)
         version = version_of(name, python)
         for component in COMPONENTS:
             cells = []
             for bundle, question in zip(opened, asked, strict=True):
+                if bundle.manifest.interface != CONSUMERS[name].interface:
+                    cells.append("")
+                    continue
                 path = bundle.file(component, "onnxruntime")
                 try:
                     found = answers(name, python, path, question[component])

@@ -64,7 +64,7 @@ def activation_ranges(job: Conversion, calibration: Calibration) -> Ranges:
         for hook in _hooks(job.module, see):
             hooks.callback(hook.remove)
         for sample in calibration.samples(job.component):
-            job.module(*(torch.from_numpy(sample[spec.name]) for spec in job.signature.inputs))
+            job.module(*(torch.from_numpy(sample[spec.name]) for spec in job.own_signature.inputs))
     ranges = {place: made.found() for place, made in found.items()}
     if job.component == "decoder":
         ranges |= POINT_LABELS

@@ -20,14 +20,9 @@ from converters.calibration import Calibration
 from converters.schemes import TARGETS
 from converters.spec import ExportSpec, TargetOptions
 from mobilesam import __version__
-from mobilesam.bundle.contract import (
-    CONTRACT_VERSION,
-    SLOT_AXIS,
-    Component,
-    Signature,
-    TensorSpec,
-)
+from mobilesam.bundle.contract import CONTRACT_VERSION, Component
 from mobilesam.bundle.manifest import FileRecord
+from mobilesam.bundle.tensors import SLOT_AXIS, Shape, Signature, TensorSpec, listed
 from mobilesam.errors import ExportError
 
 AUTHOR = "mobilesam-export"
@@ -39,15 +34,21 @@ def capture(module: nn.Module, inputs: tuple[Tensor, ...], signature: Signature)
 
     Every size is fixed but that of a ``slot`` axis which may have several.
     """
+    with torch.no_grad():
+        return torch.export.export(module, inputs, dynamic_shapes=varying(signature))
+
+
+def varying(signature: Signature) -> dict[str, dict[int, Dim] | None]:
+    """Which sides of a function's inputs may vary, as torch.export is told."""
     dynamic: dict[str, dict[int, Dim] | None] = {}
     for spec in signature.inputs:
         counts = spec.slot_counts
         dynamic[spec.name] = None
         if counts:
-            slots = Dim(SLOT_AXIS, min=counts[0], max=counts[-1])
+            # It takes a side that may be 1 for a constant; the program works with 1 all the same.
+            slots = Dim(SLOT_AXIS, min=max(2, counts[0]), max=counts[-1])
             dynamic[spec.name] = {spec.axes.index(SLOT_AXIS): slots}
-    with torch.no_grad():
-        return torch.export.export(module, inputs, dynamic_shapes=dynamic)
+    return dynamic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Conversion:
     Attributes:
         spec: of the bundle.
         module: as :func:`converters.modules.build_module` returns it.
-        example: the module's inputs by contract name, in the signature's order.
+        example: the module's inputs by contract name, in the order of ``own_signature``.
         folder: where the files go.
         shared: folder that all conversions of one export share, for what several can use.
         calibration: real inputs, for schemes that need them.
@@ -91,9 +92,14 @@ class Conversion:
         return tuple(self.example.values())
 
     @cached_property
+    def own_signature(self) -> Signature:
+        """What the module takes and gives, in whatever interface the file will."""
+        return self.spec.contract.own.signature(self.component)
+
+    @cached_property
     def program(self) -> ExportedProgram:
         """The module as torch.export captures it."""
-        return capture(self.module, self.inputs, self.signature)
+        return capture(self.module, self.inputs, self.own_signature)
 
     def trace(
         self, change: Callable[[torch.fx.GraphModule], nn.Module] | None = None
@@ -149,9 +155,9 @@ class TensorInfo:
     """
 
     name: str | None
-    shape: tuple[int, ...] | None
+    shape: Shape | None
     dtype: str | None
-    shapes: tuple[tuple[int, ...], ...] | None = None
+    shapes: tuple[Shape, ...] | None = None
 
 
 class Converter(Protocol):
@@ -195,10 +201,6 @@ def packager_of(target: str) -> Packager | None:
     return cast(Packager, module) if hasattr(module, "package") else None
 
 
-def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
-    return ", ".join(str(list(shape)) for shape in shapes)
-
-
 def check_io(
     path: Path, kind: str, found: Sequence[TensorInfo], wanted: Sequence[TensorSpec]
 ) -> None:
@@ -230,8 +232,8 @@ def check_io(
         if info.shape is not None and {*(info.shapes or (info.shape,))} != {*spec.shapes}:
             raise ExportError(
                 f"{path.name}: {kind} '{spec.name}' may have the shapes "
-                f"{_listed(info.shapes or (info.shape,))} but the contract says "
-                f"{_listed(spec.shapes)}"
+                f"{listed(info.shapes or (info.shape,))} but the contract says "
+                f"{listed(spec.shapes)}"
             )
         if info.dtype is not None and info.dtype != spec.dtype:
             raise ExportError(

@@ -233,7 +233,8 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "as w8, and the inputs of linear layers in uint8, one scale and zero point "
                 "per tensor, taken from each image as it comes; convolutions, the decoder's "
                 "heads, attention, softmax, norms and GELU are computed in float32",
-                "w8a8": "as w8d, with ranges calibrated on photos, min-max",
+                "w8a8": "as w8d, with ranges calibrated on photos, min-max; the first "
+                "self-attention's projections are computed in float32",
             },
             calibrated=("w8a8",),
             calibration_methods=("min-max", "entropy"),

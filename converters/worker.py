@@ -39,7 +39,7 @@ def convert_bundle(model: MobileSAM, spec: ExportSpec, folder: Path, shared: Pat
     calibration = None
     if spec.calibrated:
         asked = spec.calibration
-        calibration = Calibration(model, contract, asked.folder, asked.method, asked.names)
+        calibration = Calibration(model, contract.own, asked.folder, asked.method, asked.names)
     jobs, files = [], []
     ranges: dict[Component, Ranges] = {}
     for component in COMPONENTS:

@@ -70,6 +70,13 @@ def export(
         typer.Option(case_sensitive=False, help="Core ML: what it is meant to run on; recorded."),
     ] = "all",
     opset: Annotated[int, typer.Option(help="ONNX: operator set, 18 to 21.")] = 20,
+    onnx_interface: Annotated[
+        Literal["mobilesam", "sam"],
+        typer.Option(
+            help="ONNX: the tensors of every other target, or those of SAM's own ONNX export, for "
+            "AnyLabeling, samexporter and CVAT."
+        ),
+    ] = "mobilesam",
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -119,7 +126,7 @@ def export(
         image_size=image_size,
         input_variant=input_variant,
         slots=slots,
-        options={COREML: coreml, ONNX: ONNXOptions(opset=opset)},
+        options={COREML: coreml, ONNX: ONNXOptions(opset=opset, interface=onnx_interface)},
         calibration=calibration,
         calibration_method=calibration_method,
         distilled=distilled,

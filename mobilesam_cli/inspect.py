@@ -82,7 +82,8 @@ def _print_tensors(console: "Console", manifest: "Manifest") -> None:
             table.add_column(column, overflow="fold")
         for way, tensors in (("in", signature.inputs), ("out", signature.outputs)):
             for tensor in tensors:
-                shape = " x ".join(str(side) for side in tensor.shape)
+                sides = tensor.shapes[-1]
+                shape = " x ".join("any" if side is None else str(side) for side in sides)
                 table.add_row(way, tensor.name, shape, tensor.dtype, tensor.meaning)
         console.print(table)
 

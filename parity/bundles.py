@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobilesam.bundle.manifest import MANIFEST_NAME
-from mobilesam.errors import BundleError
+from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes.bundle import Bundle
 
 BundleSource = str | Path | Bundle
@@ -31,6 +31,23 @@ def open_bundles(given: BundleSource | Sequence[BundleSource]) -> list[Bundle]:
     for bundle in found.values():
         bundle.require_files()
     return list(found.values())
+
+
+def require_own_interface(bundle: Bundle, why: str) -> None:
+    """Check that a bundle has this project's own tensors.
+
+    Args:
+        why: what cannot be done with one of another interface, as the end of a sentence.
+
+    Raises:
+        InputError: it has others.
+    """
+    interface = bundle.manifest.interface
+    if interface != "mobilesam":
+        raise InputError(
+            f"{bundle.path} has the interface '{interface}', and {why}: export the same weights "
+            "and scheme with the interface 'mobilesam', whose network is the same"
+        )
 
 
 def _inside(path: Path) -> list[Bundle]:

@@ -18,6 +18,10 @@ from parity.thresholds import MaskLimits, Row
 MIN_SPREAD = 0.1
 """An output whose standard deviation falls below this share of the reference's is a constant."""
 
+UPSCALING = 1e-3
+"""Relative L2 of a file's logits at the photo's size from its own low-res logits, brought there.
+Float32 in every scheme: measured 5.1e-7; an eighth of a low-res pixel is 1e-2."""
+
 QUOTED = 3
 """Sentences that a check quotes."""
 
@@ -134,6 +138,7 @@ def _mask_checks(findings: Findings, stage: Stage, limits: MaskLimits) -> list[C
             limits.iou_prediction,
         ),
         *_shown_checks(cases, stage, limits, type_means),
+        *_upscaling(cases, stage),
     ]
 
 
@@ -272,6 +277,16 @@ def _shown_checks(
             where,
         ),
     ]
+
+
+def _upscaling(cases: Sequence[CaseMetrics], stage: Stage) -> list[Check]:
+    """How a file brings its logits to the photo's size, where it does so itself."""
+    errors = [
+        MeasuredValue(case.upscaling_relative_l2, _where(case), case.image)
+        for case in cases
+        if case.upscaling_relative_l2 is not None
+    ]
+    return [at_most("upscaling", stage, errors, UPSCALING)] if errors else []
 
 
 def _all_finite(stage: Stage, rows: Sequence[tuple[bool, str, str]]) -> Check:

@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.inference.predictor import choose_mask
+from mobilesam.inference.transforms import MASK_THRESHOLD
 from mobilesam.progress import Step
 from mobilesam.runtimes.base import BundleRunner, Decoded
 from parity import metrics
 from parity.cases import Case
 from parity.photos import UNREADABLE
-from parity.references import Answer, PhotoReference, masks_of
+from parity.references import Answer, PhotoReference, logits_of, masks_of
 from parity.schema import CaseMetrics, EncoderMetrics, MaskMetrics, Stage
 
 Bools = npt.NDArray[np.bool_]
@@ -119,9 +120,17 @@ def _compare_masks(
 ) -> None:
     case, shown = answer.case, answer.chosen
     where = f"{case.image}, {case.name}"
-    masks = masks_of(export.low_res, case.frame)
-    rows = [_compare_mask(answer, export, masks, channel) for channel in range(len(masks))]
-    chosen = choose_mask(case.prompt, export.iou)
+    upscaling = None
+    if export.masks is None:
+        masks = masks_of(export.low_res, case.frame)
+        rows = [_compare_mask(answer, export, masks, channel) for channel in range(len(masks))]
+        chosen = place = choose_mask(case.prompt, export.iou)
+    else:
+        # The file has chosen: which of the four it shows is told by the logits.
+        masks, place = export.masks > MASK_THRESHOLD, 0
+        chosen = _nearest(answer.low_res, export.low_res[0])
+        rows = [_compare_mask(answer, export, masks, chosen, 0)]
+        upscaling = metrics.relative_l2(logits_of(export.low_res, case.frame), export.masks)
     human = case.human_mask
     findings.cases.append(
         CaseMetrics(
@@ -129,34 +138,55 @@ def _compare_masks(
             prompt=case.name,
             prompt_type=case.prompt_type,
             stage=stage,
-            finite=metrics.is_finite(export.low_res, export.iou),
+            finite=metrics.is_finite(*(part for part in export if part is not None)),
             degenerate=answer.degenerate[shown],
             masks=rows,
             chosen_reference=shown,
             chosen_export=chosen,
-            shown_iou=_shown_iou(answer, masks[chosen]),
+            shown_iou=_shown_iou(answer, masks[place]),
+            upscaling_relative_l2=upscaling,
             human_iou_reference=None if human is None else metrics.iou(answer.masks[shown], human),
-            human_iou_export=None if human is None else metrics.iou(masks[chosen], human),
+            human_iou_export=None if human is None else metrics.iou(masks[place], human),
         )
     )
-    findings.spreads.append((stage, where, metrics.spread_ratio(answer.low_res, export.low_res)))
+    own = answer.low_res if export.masks is None else answer.low_res[chosen]
+    findings.spreads.append((stage, where, metrics.spread_ratio(own, export.low_res)))
     if stage == "end_to_end":
         error = max((row.logit_relative_l2 for row in rows), key=_nan_last)
         similarity = findings.cases[-1].shown_iou
         key = (2.0 if similarity is None else similarity, -_nan_last(error))
-        findings.offer_worst(key, Drawn(photo, case, answer.masks[shown], masks[chosen]))
+        findings.offer_worst(key, Drawn(photo, case, answer.masks[shown], masks[place]))
 
 
-def _compare_mask(answer: Answer, export: Decoded, masks: Bools, channel: int) -> MaskMetrics:
+def _nearest(four: np.ndarray, logits: np.ndarray) -> int:
+    """Index of the reference's low-res logits [4, S/4, S/4] that others [S/4, S/4] are nearest to.
+
+    The first where there is none, as where logits are not finite.
+    """
+    errors = [metrics.relative_l2(each, logits) for each in four]
+    return int(np.argmin([_nan_last(error) for error in errors]))
+
+
+def _compare_mask(
+    answer: Answer, export: Decoded, masks: Bools, channel: int, place: int | None = None
+) -> MaskMetrics:
+    """One of the reference's masks, and that of the export.
+
+    Args:
+        masks: of the export, at the photo's size.
+        channel: of the reference.
+        place: of the export; None: the same.
+    """
+    place = channel if place is None else place
     mask_iou = boundary_iou = None
     if not answer.degenerate[channel]:
-        mask = masks[channel]
+        mask = masks[place]
         mask_iou = metrics.iou(answer.masks[channel], mask)
         # Erosion is the dearest step, and the outlines of equal masks are equal.
         boundary_iou = 1.0
         if mask_iou < 1:
             boundary_iou = metrics.iou(answer.boundaries[channel], metrics.boundary(mask))
-    reference, own = answer.low_res[channel], export.low_res[channel]
+    reference, own = answer.low_res[channel], export.low_res[place]
     return MaskMetrics(
         channel=channel,
         mask_iou=mask_iou,
@@ -164,7 +194,7 @@ def _compare_mask(answer: Answer, export: Decoded, masks: Bools, channel: int) -
         logit_max_abs_error=metrics.max_abs_error(reference, own),
         logit_relative_l2=metrics.mask_relative_l2(answer.low_res, export.low_res, channel),
         iou_prediction_error=metrics.max_abs_error(
-            answer.iou[channel : channel + 1], export.iou[channel : channel + 1]
+            answer.iou[channel : channel + 1], export.iou[place : place + 1]
         ),
     )
 

@@ -21,6 +21,7 @@ from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
+from parity.bundles import require_own_interface
 from parity.cases import PromptedPhoto, default_photos
 from parity.origin import Origin
 from parity.photos import stored_photos
@@ -105,10 +106,12 @@ def golden_vectors(
 
     Raises:
         BundleError: it is none, or a file was altered.
-        InputError: the photo, the weights or the output folder cannot be used.
+        InputError: the photo, the weights or the output folder cannot be used, or the bundle has
+            another interface than this project's.
     """
     require_new(out)
     bundle = Bundle(folder)
+    require_own_interface(bundle, "its answers have no four masks to compare with")
     bundle.verify()
     row = Thresholds(thresholds).row(bundle.manifest.target, bundle.manifest.scheme.name)
     photo = default_photos()[0] if image is None else _photo(image)

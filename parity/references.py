@@ -22,11 +22,15 @@ Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 
-def masks_of(low_res: Floats, frame: Frame) -> Bools:
-    """Masks [4, H, W] at the photo's size from low-res logits [4, S/4, S/4]."""
+def logits_of(low_res: Floats, frame: Frame) -> Floats:
+    """Logits [C, H, W] at the photo's size from low-res logits [C, S/4, S/4]."""
     with torch.inference_mode():
-        logits = upscale_logits(torch.from_numpy(low_res)[None], frame)[0]
-        return (logits > MASK_THRESHOLD).numpy()
+        return upscale_logits(torch.from_numpy(low_res)[None], frame)[0].numpy()
+
+
+def masks_of(low_res: Floats, frame: Frame) -> Bools:
+    """Masks [C, H, W] at the photo's size from low-res logits [C, S/4, S/4]."""
+    return logits_of(low_res, frame) > MASK_THRESHOLD
 
 
 @dataclass(frozen=True)

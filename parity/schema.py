@@ -48,7 +48,7 @@ class EncoderMetrics(ReportRecord):
 
 
 class MaskMetrics(ReportRecord):
-    """One of the four masks of a case.
+    """One of the four masks of a case, or the one that the file itself chose.
 
     ``mask_iou`` and ``boundary_iou`` are null where the reference mask is degenerate (see
     ``parity.cases``). Logit errors are over the low-res logits.
@@ -72,6 +72,8 @@ class CaseMetrics(ReportRecord):
         shown_iou: IoU of the mask that the export shows with the one that the reference shows; null
             if both are degenerate. Before 1.4: of the same channel in both.
         human_iou_reference, human_iou_export: IoU of the shown masks with the human-made mask.
+        upscaling_relative_l2: of a file that makes logits at the photo's size: how far these are
+            from its own low-res logits, brought there; else null.
     """
 
     image: str
@@ -86,6 +88,7 @@ class CaseMetrics(ReportRecord):
     shown_iou: float | None
     human_iou_reference: float | None = None
     human_iou_export: float | None = None
+    upscaling_relative_l2: float | None = None
 
 
 class Check(ReportRecord):

@@ -17,6 +17,7 @@ import torch
 from conftest import shared_folder
 from converters import export, session, worker
 from converters.process import ConversionError
+from converters.spec import TargetOptions
 from converters.task import Task
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
@@ -52,11 +53,18 @@ def demo_bundle(target: str, scheme: str) -> Bundle:
     return exported(demo_model(), "demo", target, [scheme])[scheme]
 
 
-def exported(model: MobileSAM, name: str, target: str, schemes: Sequence[str]) -> dict[str, Bundle]:
+def exported(
+    model: MobileSAM,
+    name: str,
+    target: str,
+    schemes: Sequence[str],
+    options: TargetOptions | None = None,
+) -> dict[str, Bundle]:
     """Bundles of a model in some schemes of a target, by scheme.
 
     Args:
-        name: of the model; bundles of different models lie in different folders.
+        name: of the model and the options; bundles of different ones lie in different folders.
+        options: of the target.
 
     Skips when the converter is not installed.
     """
@@ -64,7 +72,10 @@ def exported(model: MobileSAM, name: str, target: str, schemes: Sequence[str]) -
         pytest.importorskip(module, reason=f"{module} is not installed")
     out = shared_folder(name)
     with in_this_process():
-        made = export(model, targets=target, schemes=schemes, out=out, progress=False)
+        asked = {} if options is None else {target: options}
+        made = export(
+            model, targets=target, schemes=schemes, out=out, options=asked, progress=False
+        )
     return {each.scheme: Bundle(each.path) for each in made}
 
 

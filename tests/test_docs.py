@@ -15,9 +15,10 @@ from PIL import Image
 from pydantic import BaseModel
 
 from converters.lookup import least_tested_table, markdown_table, refused_table, tick_table
-from mobilesam.bundle.contract import COMPONENTS, Contract, TensorSpec, pack_prompt
+from mobilesam.bundle.contract import COMPONENTS, Contract, pack_prompt
 from mobilesam.bundle.manifest import Manifest, Record
 from mobilesam.bundle.prescribed import prescribed
+from mobilesam.bundle.tensors import TensorSpec
 from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import (

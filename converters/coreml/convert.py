@@ -16,8 +16,8 @@ from converters.coreml.safe_norm import scale_norms
 from converters.layer_names import named
 from converters.spec import ExportSpec
 from coreml_evaluator.interface import flexible_of
-from mobilesam.bundle.contract import SLOT_AXIS
 from mobilesam.bundle.manifest import FileRecord
+from mobilesam.bundle.tensors import SLOT_AXIS
 
 if TYPE_CHECKING:
     from coremltools import PassPipeline

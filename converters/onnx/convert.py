@@ -8,16 +8,18 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from converters.base import LICENCE, Conversion, TensorInfo
+from converters.base import LICENCE, Conversion, TensorInfo, varying
 from converters.kept import looked_up
 from converters.modules import DecoderModule
 from converters.onnx.folding import fold
 from converters.onnx.half import to_half
 from converters.onnx.options import ONNXOptions, onnx_options
 from converters.onnx.quantization import SCHEMES, quantize
+from converters.onnx.sam_interface import speak_sam
 from converters.onnx.tables import IMAGE_POSITION, shrink_tables
 from converters.spec import ExportSpec
 from mobilesam import __version__
+from mobilesam.bundle.tensors import declared_shape
 from mobilesam.errors import ExportError
 from mobilesam.files import write_whole
 
@@ -61,6 +63,8 @@ def convert(job: Conversion) -> None:
     if quantized:
         shrink_tables(model, job)
         model = quantize(model, job)
+    if job.spec.contract.interface == "sam":
+        speak_sam(model, job.component, job.spec.contract)
     _document(model, job)
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, str(job.path(".onnx")), save_as_external_data=False)
@@ -79,8 +83,9 @@ def _export(job: Conversion, module: nn.Module) -> "ModelProto":
     program = torch.onnx.export(
         module,
         job.inputs,
-        input_names=[spec.name for spec in job.signature.inputs],
-        output_names=[spec.name for spec in job.signature.outputs],
+        input_names=[spec.name for spec in job.own_signature.inputs],
+        output_names=[spec.name for spec in job.own_signature.outputs],
+        dynamic_shapes=varying(job.own_signature),
         opset_version=onnx_options(job.spec).opset,
         dynamo=True,
         optimize=True,
@@ -102,10 +107,16 @@ def read_io(path: Path, job: Conversion) -> tuple[Sequence[TensorInfo], Sequence
     if foreign:
         raise ExportError(f"{path.name} has operations that are not ONNX's: {', '.join(foreign)}")
 
+    specs = {spec.name: spec for spec in (*job.signature.inputs, *job.signature.outputs)}
+
     def info(value: "ValueInfoProto") -> TensorInfo:
         tensor = value.type.tensor_type
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-        return TensorInfo(value.name, tuple(d.dim_value for d in tensor.shape.dim), dtype)
+        shape = tuple(None if d.dim_param else d.dim_value for d in tensor.shape.dim)
+        spec = specs.get(value.name)
+        if spec is not None and shape == declared_shape(spec):
+            return TensorInfo(value.name, spec.shape, dtype, spec.shapes)
+        return TensorInfo(value.name, shape, dtype)
 
     return [info(v) for v in model.graph.input], [info(v) for v in model.graph.output]
 

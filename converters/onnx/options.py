@@ -1,9 +1,10 @@
 """What an export to ONNX can be asked for beside the scheme."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from converters.spec import ExportSpec, TargetOptions
-from mobilesam.bundle.contract import InputVariant
+from mobilesam.bundle.contract import Contract, InputVariant, Interface
 from mobilesam.errors import InputError
 
 OPSETS = range(18, 22)
@@ -19,18 +20,33 @@ class ONNXOptions(TargetOptions):
     Attributes:
         opset: the operator set, one of :data:`OPSETS`. The file says the lowest IR version that
             allows it, so that old runtimes which know the operators do not refuse it.
+        interface: ``mobilesam``: the tensors of every other target; ``sam``: those of SAM's own
+            ONNX export, for programs that speak it (:mod:`mobilesam.bundle.sam_interface`).
     """
 
     opset: int = DEFAULT_OPSET
+    interface: Interface = "mobilesam"
 
     def check(self, schemes: Sequence[str], input_variant: InputVariant) -> None:
-        """Refuse an operator set that cannot be written.
+        """Refuse an operator set that cannot be written, and SAM's interface for normalised input.
 
         Raises:
             InputError: says which can.
         """
         if self.opset not in OPSETS:
             raise InputError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, not {self.opset}")
+        if self.interface == "sam" and input_variant != "pixels":
+            raise InputError(
+                "the ONNX interface 'sam' takes a photo's values of 0 to 255: it needs the input "
+                f"variant 'pixels', not '{input_variant}'"
+            )
+
+    def contract(self, contract: Contract) -> Contract:
+        """The contract with the interface's tensors; SAM's has any number of points."""
+        if self.interface == "mobilesam":
+            return contract
+        counts = tuple(range(1, contract.slots + 1))
+        return replace(contract, interface=self.interface, slot_counts=counts)
 
 
 def onnx_options(spec: ExportSpec) -> ONNXOptions:

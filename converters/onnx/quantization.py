@@ -101,7 +101,7 @@ def _static(model: "ModelProto", job: Conversion) -> "ModelProto":
     methods = {MIN_MAX: CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy}
     method = methods[job.calibration.method]
     samples = Samples(job.calibration.samples(job.component))
-    layers = _linear_layers(model)
+    layers = _linear_layers(model, of_concatenations=False)
     _keep_biases_apart(model, layers)
     return _through_files(
         model,
@@ -126,10 +126,23 @@ SCHEMES: Mapping[str, Callable[["ModelProto", Conversion], "ModelProto"]] = Mapp
 )
 
 
-def _linear_layers(model: "ModelProto") -> list[str]:
-    """Names of the products of activations and a weight."""
+def _linear_layers(model: "ModelProto", *, of_concatenations: bool = True) -> list[str]:
+    """Names of the products of activations and a weight.
+
+    Args:
+        of_concatenations: also where the activations are a concatenation, which are the tokens of
+            the first self-attention. OpenVINO 2026.4 moves a static quantization in front of it,
+            with a zero point for each token, and then cannot compile the product.
+    """
     weights = {c.name for c in model.graph.initializer if np.prod(c.dims) > SMALL}
-    return [n.name for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
+    joined = {name for n in model.graph.node if n.op_type == "Concat" for name in n.output}
+    return [
+        n.name
+        for n in model.graph.node
+        if n.op_type == "MatMul"
+        and n.input[1] in weights
+        and (of_concatenations or n.input[0] not in joined)
+    ]
 
 
 def _keep_biases_apart(model: "ModelProto", layers: list[str]) -> None:

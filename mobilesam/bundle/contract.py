@@ -3,12 +3,13 @@
 Converters build to it, manifests record it, runners feed by it, documents are generated from it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mobilesam.bundle.sam_interface import sam_image, sam_prompt, sam_signature
+from mobilesam.bundle.tensors import SLOT_AXIS, Signature, TensorSpec
 from mobilesam.errors import PromptError
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame, normalized_input, pixels_input
@@ -23,13 +24,12 @@ of what a manifest says: since 1.1 a scheme's meaning is word for word that of t
 
 InputVariant = Literal["pixels", "normalized"]
 INPUT_VARIANTS: tuple[InputVariant, ...] = ("pixels", "normalized")
+Interface = Literal["mobilesam", "sam"]
 Component = Literal["encoder", "decoder"]
 COMPONENTS: tuple[Component, ...] = ("encoder", "decoder")
 
 DEFAULT_SLOTS = 8
 """K, the number of point slots of a fixed-shape decoder."""
-
-SLOT_AXIS = "slot"
 
 LABELS = {
     1: "foreground",
@@ -42,48 +42,6 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class TensorSpec:
-    """One input or output.
-
-    Attributes:
-        shape: fixed, unless ``slot_counts`` are given.
-        axes: a name for each.
-        slot_counts: sizes that the ``slot`` axis may have; empty: only the one of ``shape``.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    axes: tuple[str, ...]
-    meaning: str
-    slot_counts: tuple[int, ...] = ()
-
-    @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Every shape that the tensor may have."""
-        return shapes_of(self.shape, self.axes, self.slot_counts)
-
-
-def shapes_of(
-    shape: tuple[int, ...], axes: Sequence[str], slot_counts: Sequence[int]
-) -> tuple[tuple[int, ...], ...]:
-    """A tensor's shape for each size of its ``slot`` axis; ``shape`` alone if none is given."""
-    if not slot_counts or SLOT_AXIS not in axes:
-        return (shape,)
-    axis = axes.index(SLOT_AXIS)
-    return tuple((*shape[:axis], count, *shape[axis + 1 :]) for count in slot_counts)
-
-
-@dataclass(frozen=True)
-class Signature:
-    """One component as a function."""
-
-    name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-
-@dataclass(frozen=True)
 class Contract:
     """The contract of one export.
 
@@ -92,6 +50,8 @@ class Contract:
         input_variant: who normalises; ``pixels``: the graph, ``normalized``: the app.
         slots: K.
         slot_counts: numbers of slots that the decoder accepts, ascending up to K; empty: K alone.
+        interface: whose tensors they are; ``sam``: those of SAM's own ONNX export
+            (:mod:`mobilesam.bundle.sam_interface`).
     """
 
     image_size: int
@@ -100,6 +60,7 @@ class Contract:
     input_variant: InputVariant
     slots: int
     slot_counts: tuple[int, ...] = ()
+    interface: Interface = "mobilesam"
 
     @classmethod
     def of(
@@ -123,7 +84,13 @@ class Contract:
 
     def signature(self, component: Component) -> Signature:
         """The encoder as ``encode`` or the decoder as ``decode``."""
-        return self._encode() if component == "encoder" else self._decode()
+        own = self._encode() if component == "encoder" else self._decode()
+        return sam_signature(own, self.image_size) if self.interface == "sam" else own
+
+    @property
+    def own(self) -> "Contract":
+        """The same with this project's own tensors: what the network inside a file computes."""
+        return replace(self, interface="mobilesam")
 
     def _embedding(self, meaning: str) -> TensorSpec:
         grid = self.image_size // self.stride
@@ -206,6 +173,8 @@ class Contract:
 
 def pack_image(image: np.ndarray, contract: Contract) -> dict[str, np.ndarray]:
     """The encoder's inputs for an image HxWx3 uint8 RGB, by the contract's input variant."""
+    if contract.interface == "sam":
+        return sam_image(image, contract.image_size)
     if contract.input_variant == "pixels":
         pixels, valid_size = pixels_input(image, contract.image_size)
         return {"image": pixels, "valid_size": valid_size}
@@ -244,9 +213,10 @@ def pack_prompt(prompt: Prompt, frame: Frame, contract: Contract) -> dict[str, n
     mask = np.zeros((1, 1, contract.low_res_size, contract.low_res_size), np.float32)
     if prompt.mask_input is not None:
         mask[0, 0] = prompt.mask_input
-    return {
+    inputs = {
         "point_coords": coords,
         "point_labels": labels,
         "mask_input": mask,
         "has_mask_input": np.array([prompt.mask_input is not None], np.float32),
     }
+    return sam_prompt(inputs, frame) if contract.interface == "sam" else inputs

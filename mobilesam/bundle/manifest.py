@@ -12,10 +12,10 @@ from mobilesam.bundle.contract import (
     Component,
     Contract,
     InputVariant,
-    Signature,
-    shapes_of,
+    Interface,
 )
 from mobilesam.bundle.paths import require_inside
+from mobilesam.bundle.tensors import Shape, Signature, shapes_of
 from mobilesam.errors import BundleError
 from mobilesam.files import sha256_of
 from mobilesam.validation import first_problem
@@ -34,7 +34,7 @@ class Record(BaseModel):
 
 
 class TensorRecord(Record):
-    """An input or output as the contract defines it, see ``contract.TensorSpec``."""
+    """An input or output as the contract defines it, see ``tensors.TensorSpec``."""
 
     name: str
     shape: tuple[int, ...]
@@ -42,11 +42,12 @@ class TensorRecord(Record):
     axes: tuple[str, ...]
     meaning: str
     slot_counts: tuple[int, ...] = ()
+    open_axes: tuple[str, ...] = ()
 
     @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
+    def shapes(self) -> tuple[Shape, ...]:
         """Every shape that the tensor may have."""
-        return shapes_of(self.shape, self.axes, self.slot_counts)
+        return shapes_of(self)
 
 
 class SignatureRecord(Record):
@@ -135,6 +136,7 @@ class Manifest(Record):
     input_variant: InputVariant
     slots: int
     slot_counts: tuple[int, ...] = ()
+    interface: Interface = "mobilesam"
     signatures: dict[Component, SignatureRecord]
     files: tuple[FileRecord, ...]
     preprocessing: dict[str, str | list[float]]
@@ -159,6 +161,7 @@ class Manifest(Record):
             self.input_variant,
             self.slots,
             self.slot_counts,
+            self.interface,
         )
 
 

@@ -10,36 +10,47 @@ from mobilesam.inference.transforms import MASK_THRESHOLD, PIXEL_MEAN, PIXEL_STD
 
 def prescribed(contract: Contract) -> dict[str, Any]:
     """The fields of :class:`mobilesam.bundle.manifest.Manifest` that follow from the contract."""
-    size = contract.image_size
     return {
         "contract_version": CONTRACT_VERSION,
         **asdict(contract),
         "signatures": {c: SignatureRecord.of(contract.signature(c)) for c in COMPONENTS},
         "preprocessing": _preprocessing(contract),
-        "postprocessing": {
-            "upscale": f"low-res logits to {size} x {size}, bilinear, align_corners false",
-            "crop": "to the valid size, top-left",
-            "resize": "to the photo's size, bilinear, align_corners false",
-            "threshold": MASK_THRESHOLD,
-            "mask": "logit greater than the threshold",
-            "choice": "one point, no box, no mask input: the best iou_predictions of masks 1 to 3; "
-            "otherwise mask 0",
-        },
+        "postprocessing": _postprocessing(contract),
         "labels": LABELS,
     }
+
+
+def _postprocessing(contract: Contract) -> dict[str, str | float]:
+    steps: dict[str, str | float] = {
+        "upscale": f"low-res logits to {contract.image_size} x {contract.image_size}, bilinear, "
+        "align_corners false",
+        "crop": "to the valid size, top-left",
+        "resize": "to the photo's size, bilinear, align_corners false",
+        "threshold": MASK_THRESHOLD,
+        "mask": "logit greater than the threshold",
+        "choice": "one point, no box, no mask input: the best iou_predictions of masks 1 to 3; "
+        "otherwise mask 0",
+    }
+    by_graph = ("upscale", "crop", "resize", "choice") if contract.interface == "sam" else ()
+    return steps | {name: f"by the graph: {steps[name]}" for name in by_graph}
 
 
 def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:
     size = contract.image_size
     by_graph = contract.input_variant == "pixels"
+    padded = (
+        "right and bottom, with zeros; the graph normalises and makes padding exact zeros"
+        if by_graph
+        else "right and bottom, with zeros, after normalising"
+    )
+    if contract.interface == "sam":
+        padded = "by the graph: right and bottom, with zeros, after normalising"
     return {
         "colour": "RGB",
         "resize": f"longest side to {size}: factor = {size} / max(height, width), each side "
         "int(side * factor + 0.5), bilinear with antialiasing (Pillow's BILINEAR)",
         "place": "top-left",
-        "pad": "right and bottom, with zeros; the graph normalises and makes padding exact zeros"
-        if by_graph
-        else "right and bottom, with zeros, after normalising",
+        "pad": padded,
         "values": "0 to 255" if by_graph else "(value - mean) / std",
         "normalised_by": "graph" if by_graph else "app",
         "mean": list(PIXEL_MEAN),

@@ -9,6 +9,7 @@ import numpy as np
 
 from mobilesam.bundle.contract import COMPONENTS, Component, pack_image, pack_prompt
 from mobilesam.bundle.manifest import BundleFolder
+from mobilesam.errors import BundleError
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
 
@@ -19,10 +20,17 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Decoded(NamedTuple):
-    """Low-res logits [4, S/4, S/4] and IoU predictions [4], float32."""
+    """What a decoder answers, float32: four masks, or one where the file itself chooses.
+
+    Attributes:
+        low_res: logits [4 or 1, S/4, S/4].
+        iou: predictions [4 or 1].
+        masks: logits [1, H, W] at the photo's size, where the file makes them itself.
+    """
 
     low_res: np.ndarray
     iou: np.ndarray
+    masks: np.ndarray | None = None
 
 
 class Runner(ABC):
@@ -66,7 +74,7 @@ class Runner(ABC):
 
     @abstractmethod
     def decode(self, embedding: np.ndarray, prompt: Prompt, frame: Frame) -> Decoded:
-        """Image embedding and prompt to all four masks."""
+        """Image embedding and prompt to the masks."""
 
 
 class BundleRunner(Runner):
@@ -142,6 +150,20 @@ class BundleRunner(Runner):
         return self.decode_prepared(embedding, self.prepare_prompt(prompt, frame))
 
     def decode_prepared(self, embedding: np.ndarray, prompt: Arrays) -> Decoded:
-        """Like :meth:`decode`, for a prompt that :meth:`prepare_prompt` has made into inputs."""
+        """Like :meth:`decode`, for a prompt that :meth:`prepare_prompt` has made into inputs.
+
+        Raises:
+            BundleError: the file's masks are not of the photo's size.
+        """
         outputs = self.run("decoder", {"image_embeddings": embedding, **prompt})
-        return Decoded(outputs["low_res_masks"][0], outputs["iou_predictions"][0])
+        masks = None
+        if "masks" in outputs:
+            masks = outputs["masks"][0]
+            height, width = (int(side) for side in prompt["orig_im_size"])
+            if masks.shape[1:] != (height, width):
+                found = " x ".join(str(side) for side in masks.shape[1:])
+                raise BundleError(
+                    f"{self.bundle.path} gives masks of {found} pixels (height x width) for a "
+                    f"photo of {height} x {width}: export the bundle again"
+                )
+        return Decoded(outputs["low_res_masks"][0], outputs["iou_predictions"][0], masks)

@@ -109,8 +109,10 @@ class BundlePredictor(ImagePredictor):
                 None if masks is None else masks[one, 0].numpy(),
             )
             answers.append(self._runner.decode(embedding, prompt, frame))
-        low_res, iou = (torch.from_numpy(np.stack(part)) for part in zip(*answers, strict=True))
-        return low_res, iou
+        low_res = torch.from_numpy(np.stack([answer.low_res for answer in answers]))
+        iou = torch.from_numpy(np.stack([answer.iou for answer in answers]))
+        # A file that chooses gives one mask, which then stands for each of the four.
+        return low_res.expand(-1, 4, -1, -1), iou.expand(-1, 4)
 
     def _require_open(self) -> None:
         if not self._open:

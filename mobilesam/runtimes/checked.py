@@ -13,6 +13,7 @@ import numpy as np
 
 from mobilesam.bundle.contract import Component
 from mobilesam.bundle.manifest import TensorRecord
+from mobilesam.bundle.tensors import Shape, listed, takes
 from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes.base import Arrays, BundleRunner
 
@@ -29,7 +30,7 @@ class TensorType(NamedTuple):
             the format does not say.
     """
 
-    shape: tuple[int | None, ...]
+    shape: Shape
     dtype: str | None = None
 
 
@@ -190,9 +191,8 @@ def difference(found: TensorTypes, specs: Iterable[TensorRecord]) -> str:
     for name, (shape, dtype) in found.items():
         if name not in expected:
             return f"'{name}' is not one of {', '.join(expected)}"
-        if shape not in expected[name].shapes:
-            wanted = " or ".join(str(list(each)) for each in expected[name].shapes)
-            return f"'{name}' has shape {list(shape)}, not {wanted}"
+        if not takes(expected[name], shape):
+            return f"'{name}' has shape {listed([shape])}, not {listed(expected[name].shapes)}"
         if dtype is not None and dtype != expected[name].dtype:
             return f"'{name}' is {dtype}, not {expected[name].dtype}"
     return ""

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -93,7 +93,11 @@ class CoreMLRunner(CheckedRunner):
         flexible = {
             spec.name: TensorType(spec.shape, declared[spec.name].dtype)
             for spec in specs
-            if spec.slot_counts and all(program.takes(spec.name, shape) for shape in spec.shapes)
+            if spec.slot_counts
+            and all(
+                None not in shape and program.takes(spec.name, cast(tuple[int, ...], shape))
+                for shape in spec.shapes
+            )
         }
         self.check_declared(component, path, declared | flexible, _types(program.outputs))
         return program

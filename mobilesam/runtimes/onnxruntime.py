@@ -49,4 +49,6 @@ _FLOATS = {"float": "float32", "double": "float64"}
 
 def _type(tensor: ort.NodeArg) -> TensorType:
     element = tensor.type.removeprefix("tensor(").removesuffix(")")
-    return TensorType(tuple(tensor.shape), _FLOATS.get(element, element))
+    # A side that may vary has a name, or none.
+    shape = tuple(side if isinstance(side, int) else None for side in tensor.shape)
+    return TensorType(shape, _FLOATS.get(element, element))

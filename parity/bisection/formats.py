@@ -15,6 +15,7 @@ from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes import runner_class
 from mobilesam.runtimes.bundle import Bundle
 from parity.bisection.alignment import Aligned
+from parity.bundles import require_own_interface
 
 
 class Format(NamedTuple):
@@ -48,8 +49,9 @@ def require_format(bundle: Bundle) -> None:
     """Check that a bundle's files can be looked into.
 
     Raises:
-        InputError: the target is not one of :data:`FORMATS`.
+        InputError: the target is not one of :data:`FORMATS`, or the interface not this project's.
     """
+    require_own_interface(bundle, "its files' values are not held against PyTorch's")
     target = bundle.manifest.target
     if target not in FORMATS:
         raise InputError(

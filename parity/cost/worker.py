@@ -141,9 +141,14 @@ def example(specs: Iterable[Any], input_variant: str) -> dict[str, np.ndarray]:
     """Seeded inputs by name: a noisy photo that fills the frame, or one click at its centre."""
     generator = np.random.default_rng(0)
     inputs = {spec.name: generator.standard_normal(spec.shape, np.float32) for spec in specs}
-    if "image" in inputs and input_variant == "pixels":
-        inputs["image"] = generator.uniform(0, 255, inputs["image"].shape).astype(np.float32)
+    if input_variant == "pixels":
+        for name in ("image", "input_image"):
+            if name in inputs:
+                inputs[name] = generator.uniform(0, 255, inputs[name].shape).astype(np.float32)
+    if "valid_size" in inputs:
         inputs["valid_size"] = np.array(inputs["image"].shape[2:], np.float32)
+    if "orig_im_size" in inputs:  # a photo as large as the frame
+        inputs["orig_im_size"] = np.full(2, 4 * inputs["mask_input"].shape[-1], np.float32)
     if "point_labels" in inputs:
         labels = np.full(inputs["point_labels"].shape, -2, np.float32)
         labels[0, :2] = 1, -1

@@ -29,7 +29,8 @@ def differences(found: Description, manifest: Manifest, record: FileRecord) -> I
     for kind in ("input", "output"):
         described: Sequence[Tensor] = getattr(found.described, f"{kind}s")
         of_contract: Sequence[Tensor] = getattr(wanted, f"{kind}s")
-        yield from _against(kind, described, of_contract, "the contract says", found.ordered)
+        said = "the contract says"
+        yield from _against(kind, described, of_contract, said, found.ordered, exactly=True)
         if found.program is not None:
             verb = "the program takes" if kind == "input" else "the program gives"
             inside: Sequence[Tensor] = getattr(found.program, f"{kind}s")
@@ -56,6 +57,8 @@ def _against(
     wanted: Sequence[Tensor],
     who: str,
     ordered: bool = False,
+    *,
+    exactly: bool = False,
 ) -> Iterator[str]:
     names = [tensor.name for tensor in described]
     expected = {tensor.name: tensor for tensor in wanted}
@@ -69,13 +72,17 @@ def _against(
             yield f"{kind} '{name}' is not described, only {_listed(names)}"
     for tensor in described:
         other = expected.get(tensor.name)
-        if other is not None and not _fits(tensor, other):
+        if other is not None and not (_equal if exactly else _fits)(tensor, other):
             yield f"{kind} '{tensor.name}' is described as {tensor}, {who} {other}"
         if other is not None and tensor.meaning and other.meaning not in tensor.meaning:
             said = f"{kind} '{tensor.name}' is described in words as '{tensor.meaning}'"
             yield f"{said}, {who} '{other.meaning}'"
     if ordered and sorted(names) == sorted(expected) and names != list(expected):
         yield f"{kind}s are in the order {', '.join(names)}, {who} {', '.join(expected)}"
+
+
+def _equal(described: Tensor, other: Tensor) -> bool:
+    return described.dtype == other.dtype and {*described.shapes} == {*other.shapes}
 
 
 def _fits(described: Tensor, other: Tensor) -> bool:
@@ -89,7 +96,7 @@ def _fits(described: Tensor, other: Tensor) -> bool:
             and all(b is None or a == b for a, b in zip(shape, open_, strict=True))
             for shape in described.shapes
         )
-    return {*described.shapes} == {*other.shapes}
+    return _equal(described, other)
 
 
 def _as_program_sees(tensor: Tensor, inside: Sequence[Tensor]) -> Tensor:

@@ -1,11 +1,12 @@
 """What an ONNX file says of itself: its graph's inputs and outputs, and what ONNX infers."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilesam.bundle.manifest import FileRecord, Manifest
+from mobilesam.bundle.manifest import FileRecord, Manifest, TensorRecord
+from mobilesam.bundle.tensors import declared_shape
 from mobilesam.runtimes.checked import first_line
 from parity.description.records import Description, Function, Tensor
 
@@ -27,14 +28,16 @@ def read(path: Path, record: FileRecord, manifest: Manifest) -> Description:
 
     model = onnx.load(str(path), load_external_data=False)
     problems = [*_problems(model, record, manifest)]
+    signature = manifest.signatures[record.component]
+    specs = {spec.name: spec for spec in (*signature.inputs, *signature.outputs)}
     try:
         onnx.checker.check_model(model, full_check=True)
-        program = _inferred(model)
+        program = _inferred(model, specs)
     except Exception as error:  # checker and inference raise types of their own
         problems.append(f"file does not stand ONNX's own check: {first_line(error)}")
         program = None
     return Description(
-        described=Function(_tensors(model.graph.input), _tensors(model.graph.output)),
+        described=Function(_tensors(model.graph.input, specs), _tensors(model.graph.output, specs)),
         program=program,
         facts={entry.key: entry.value for entry in model.metadata_props},
         problems=tuple(problems),
@@ -42,7 +45,11 @@ def read(path: Path, record: FileRecord, manifest: Manifest) -> Description:
     )
 
 
-def _tensors(values: Any) -> tuple[Tensor, ...]:
+def _tensors(values: Any, specs: Mapping[str, TensorRecord]) -> tuple[Tensor, ...]:
+    """What the graph says of its inputs or outputs.
+
+    A side that may vary has a name there, and no sizes: it stands for those of the contract.
+    """
     import onnx
 
     found = []
@@ -55,11 +62,14 @@ def _tensors(values: Any) -> tuple[Tensor, ...]:
             int(side.dim_value) if side.WhichOneof("value") == "dim_value" else None
             for side in tensor.shape.dim
         )
-        found.append(Tensor(value.name, dtype, (shape,), value.doc_string))
+        spec = specs.get(value.name)
+        as_agreed = spec is not None and shape == declared_shape(spec)
+        shapes = spec.shapes if spec and as_agreed else (shape,)
+        found.append(Tensor(value.name, dtype, shapes, value.doc_string))
     return tuple(found)
 
 
-def _inferred(model: Any) -> Function:
+def _inferred(model: Any, specs: Mapping[str, TensorRecord]) -> Function:
     """The graph with every type inferred anew, from its inputs and its initializers alone."""
     import onnx
 
@@ -76,7 +86,7 @@ def _inferred(model: Any) -> Function:
             value.type.tensor_type.shape.dim.extend(
                 onnx.TensorShapeProto.Dimension() for _ in own.type.tensor_type.shape.dim
             )
-    return Function(_tensors(made.graph.input), _tensors(made.graph.output))
+    return Function(_tensors(made.graph.input, specs), _tensors(made.graph.output, specs))
 
 
 def _problems(model: Any, record: FileRecord, manifest: Manifest) -> Iterator[str]:

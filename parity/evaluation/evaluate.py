@@ -26,6 +26,7 @@ from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.checked import torch_threads
 from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam.weights.checkpoints import KNOWN_NAMES
+from parity.bundles import require_own_interface
 from parity.evaluation.clicks import correction
 from parity.evaluation.masked_photos import MaskedPhoto, TrueMask
 from parity.evaluation.scores import (
@@ -142,6 +143,7 @@ def _bundle(
     if image_size is not None:
         raise InputError("a bundle has an image size of its own: drop --image-size")
     bundle = model if isinstance(model, Bundle) else Bundle(model)
+    require_own_interface(bundle, "its answers have no three masks to choose the best of")
     bundle.verify()
     if bundle.manifest.slots < SLOTS:
         raise InputError(
@@ -222,12 +224,12 @@ def ask(
     size = frame.original_size
 
     def single(prompt: Prompt) -> PromptResult:
-        low_res, predicted = runner.decode(embedding, prompt, frame)
+        low_res, predicted, _ = runner.decode(embedding, prompt, frame)
         mask = masks_of(low_res[:1], frame)[0]
         return PromptResult(iou=iou(mask, target.mask), predicted=float(predicted[0]))
 
     click = make_prompt([target.point], [1], original_size=size)
-    low_res, predicted = runner.decode(embedding, click, frame)
+    low_res, predicted, _ = runner.decode(embedding, click, frame)
     masks = masks_of(low_res, frame)
     shown = choose_mask(click, predicted)
     true = [iou(mask, target.mask) for mask in masks]

@@ -204,6 +204,8 @@ class _Writer:
         runner = ReplayRunner(bundle)
         contract = bundle.manifest.contract
         frames = f"images/{contract.image_size}-{contract.input_variant}"
+        if contract.interface != "mobilesam":
+            frames += f"-{contract.interface}"
         if contract not in self._contracts:
             self._contracts.append(contract)
         prompts = f"prompts/{reference}-{self._contracts.index(contract)}"

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,32 @@ def test_linear_layers_multiply_integers(
         executed = optimized(path, tmp_path)
         assert layers
         assert executed[product] == len(layers)
+
+
+def test_what_is_concatenated_is_not_rounded_statically() -> None:
+    """OpenVINO does not compile a product of a concatenation that is quantized after it."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    weights = [
+        onnx.numpy_helper.from_array(RANDOM.normal(size=(64, 64)).astype(np.float32), name)
+        for name in ("w1", "w2", "own")
+    ]
+    nodes = [
+        helper.make_node("Concat", ["own", "x"], ["tokens"], axis=0),
+        helper.make_node("MatMul", ["tokens", "w1"], ["first"], "first"),
+        helper.make_node("Relu", ["first"], ["kept"]),
+        helper.make_node("MatMul", ["kept", "w2"], ["y"], "second"),
+    ]
+    given = helper.make_tensor_value_info("x", kind, [8, 64])
+    made = helper.make_tensor_value_info("y", kind, [72, 64])
+    graph = helper.make_graph(nodes, "decode", [given], [made], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    sample = {"x": RANDOM.normal(size=(8, 64)).astype(np.float32)}
+    calibration = SimpleNamespace(method="min-max", samples=lambda _: iter([sample]))
+    job: Any = SimpleNamespace(scheme="w8a8", component="decoder", calibration=calibration)
+    found = quantize(model, job)
+    rounds = [n.input[0] for n in found.graph.node if n.op_type == "QuantizeLinear"]
+    assert rounds == ["kept"]
+    assert {c.name for c in found.graph.initializer} >= {"w1_int8", "w1_scale"}
 
 
 @pytest.mark.parametrize("scheme", ["w8d", "w8a8"])

@@ -13,7 +13,8 @@ from converters.base import TensorInfo, check_io
 from converters.coreml.options import CoreMLOptions
 from converters.lookup import combinations, schemes_of
 from converters.modules import build_module, example_inputs
-from mobilesam.bundle.contract import COMPONENTS, Component, Contract, Signature
+from mobilesam.bundle.contract import COMPONENTS, Component, Contract
+from mobilesam.bundle.tensors import Signature
 from mobilesam.errors import ExportError
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle

@@ -11,8 +11,9 @@ from PIL import Image
 
 from converters.modules import build_module
 from converters.provenance import build_manifest
-from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVariant, Signature
+from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVariant
 from mobilesam.bundle.manifest import MANIFEST_NAME, FileRecord, size_on_disk
+from mobilesam.bundle.tensors import Signature
 from mobilesam.files import sha256_of
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM

@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from converters.base import capture
 from converters.layer_names import computing_nodes, named
 from converters.modules import HIDDEN
-from mobilesam.bundle.contract import Signature, TensorSpec
+from mobilesam.bundle.tensors import Signature, TensorSpec
 from parity.bisection.alignment import Aligned, Match, align, align_by_layer, match
 from parity.bisection.engine import EvaluatedOp, Observer, Operation, OpInput, Value
 from parity.bisection.noise import ROUNDING, Jitter
