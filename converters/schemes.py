@@ -217,9 +217,11 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 Artefact(
                     suffix=".onnx",
                     runtime="onnxruntime",
-                    least_tested=dict.fromkeys(
-                        ("fp32", "fp16", "w8", "w8d", "w8a8"), "ONNX Runtime 1.31.1"
-                    ),
+                    least_tested={
+                        **dict.fromkeys(("fp32", "w8", "w8d", "w8a8"), "ONNX Runtime 1.17.3"),
+                        # 1.17.3 draws close masks, but not as close as the verdict asks.
+                        "fp16": "ONNX Runtime 1.31.1",
+                    },
                 ),
             ),
             schemes={
