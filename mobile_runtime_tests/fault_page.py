@@ -36,8 +36,9 @@ and not by their masks; those in float32 by their masks too. A fault in the grap
 file that was converted once with all of them, shut, and that passes so; faults between layers, and
 of the form of an output, are converted one by one (TorchScript and ONNX, the quickest), and
 TorchScript alone can remember what it was asked. Where a cell is empty no such file was judged; NOT
-BUILT says that a format does not store the tensor as an array of its own, "could not be run" that
-the runtime or our runner refused the file, "refused" that it could not be exported or opened. One
+BUILT says that a format does not store the tensor as an array of its own, or that its converter
+refuses such outputs, "could not be run" that the runtime or our runner refused the file, "refused"
+that it could not be exported or opened. One
 fault passes: an epsilon of 1e-5 for 1e-6 in the neck moves the embedding by less than the limit of
 1e-4. The page is made by `python -m mobile_runtime_tests.fault_table`."""
 

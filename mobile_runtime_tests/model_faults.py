@@ -179,7 +179,12 @@ MODEL_FAULTS: Mapping[str, tuple[Component, Change | None, Callable[..., object]
         None,
         _patched(converters.modules, "HIDDEN", -8.0),
     ),
-    "inputs that are not to be read multiplied by zero": ("decoder", _multiplying, None),
+    # Wrapped, so that no converter gives it a right way of keeping inputs.
+    "inputs that are not to be read multiplied by zero": (
+        "decoder",
+        _multiplying,
+        _output(lambda masks, iou: (masks, iou)),
+    ),
     "coordinates in float16": ("decoder", None, _input(1, _half)),
     "the embedding in float16": ("decoder", None, _input(0, _half)),
     "the embedding in bfloat16": ("decoder", None, _input(0, lambda e: e.bfloat16().float())),

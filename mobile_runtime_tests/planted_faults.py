@@ -147,9 +147,11 @@ def model_fault(target: str, name: str) -> Fault:
         place = folder / "converted"
         place.mkdir()
         job = make_job(model, component, place, target)
-        converter_of(target).convert(
-            replace(job, module=faulty_module(name, model, job.spec.contract))
-        )
+        job = replace(job, module=faulty_module(name, model, job.spec.contract))
+        try:
+            converter_of(target).convert(job)
+        except ValueError as error:  # ONNX's denotes the contract's axes, which are not there
+            raise LookupError(f"{target} is not converted so: {error}") from error
         return edited(tiny_bundle(target), folder, component, partial(_put, job.path("")))
 
     return Fault(GRAPH, name, target, "fp32", make, (), True)
