@@ -63,21 +63,22 @@ def channel_relative_l2(reference: Array, export: Array) -> float:
     return float(np.max(errors / np.maximum(norms, floor)))
 
 
-def mask_relative_l2(reference: Array, export: Array, channel: int) -> float:
+def mask_relative_l2(references: Array, channel: int, export: Array) -> float:
     """One mask's ||export - reference|| / ||reference|| of logits; NaN if a value is not finite.
 
     The mask counts as having at least half of the masks' root mean square norm: all are drawn from
     the same features, whose errors are as large in a mask whose logits lie close to zero.
 
     Args:
-        reference, export: (masks, H, W), logits.
-        channel: the mask's index.
+        references: (masks, H, W), all logits of the case.
+        channel: which of them is compared.
+        export: (H, W).
     """
-    wanted, own = reference[channel], export[channel]
-    if not is_finite(reference, own):
+    if not is_finite(references, export):
         return float("nan")
-    floor = 0.5 * _norm(_wide(reference)) / float(np.sqrt(len(reference)))
-    error, norm = _norm(_wide(own) - _wide(wanted)), max(_norm(_wide(wanted)), floor)
+    reference = _wide(references[channel])
+    floor = 0.5 * _norm(_wide(references)) / float(np.sqrt(len(references)))
+    error, norm = _norm(_wide(export) - reference), max(_norm(reference), floor)
     if norm == 0:
         return 0.0 if error == 0 else float("inf")
     return error / norm

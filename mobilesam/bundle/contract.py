@@ -18,9 +18,10 @@ from mobilesam.model.point_labels import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 if TYPE_CHECKING:  # a process that runs exported files has no need of torch
     from mobilesam.model.sam import MobileSAM
 
-CONTRACT_VERSION = "1.1"
-"""Major version changes break readers; a reader accepts its own major version only. Minor ones are
-of what a manifest says: since 1.1 a scheme's meaning is word for word that of the table."""
+CONTRACT_VERSION = "1.2"
+"""Major version changes break readers; a reader accepts its own major version only. Minor ones add
+promises: since 1.1 a scheme's meaning is word for word that of the table; since 1.2 what is not to
+be read, a mask input without its flag and the coordinates of unused slots, may be infinite."""
 
 InputVariant = Literal["pixels", "normalized"]
 INPUT_VARIANTS: tuple[InputVariant, ...] = ("pixels", "normalized")

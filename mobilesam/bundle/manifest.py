@@ -164,6 +164,11 @@ class Manifest(Record):
             self.interface,
         )
 
+    def follows(self, minor: int) -> bool:
+        """Whether the bundle keeps what the contract promises since this minor version."""
+        own = self.contract_version.partition(".")[2]
+        return own.isdigit() and int(own) >= minor
+
 
 class BundleFolder:
     """A bundle on disk: its folder and its manifest. :class:`mobilesam.Bundle` also runs it.

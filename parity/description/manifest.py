@@ -127,9 +127,10 @@ def _of_scheme(manifest: Manifest) -> Iterator[str]:
     except (InputError, KeyError):
         yield f"scheme '{scheme.name}' of target '{target}' is none that there is"
         return
-    current = manifest.contract_version == CONTRACT_VERSION
-    found, wanted = (t if current else _terms(t) for t in (scheme.meaning, meaning))
-    if found != wanted:
+    agree = scheme.meaning == meaning
+    if manifest.contract_version != CONTRACT_VERSION:
+        agree = _terms(scheme.meaning) <= _terms(meaning)
+    if not agree:
         yield f"scheme.meaning is '{scheme.meaning}', {scheme.name} of {target} is '{meaning}'"
     if scheme.name != MIXED and is_calibrated(target, scheme.name) != bool(manifest.calibration):
         said = "states" if manifest.calibration else "lacks"
@@ -140,9 +141,9 @@ def _of_scheme(manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _terms(text: str) -> list[str]:
-    """Dtypes, names of schemes and numbers: other words of a scheme's meaning have changed."""
-    return re.findall(r"\w*\d[\w.%]*", text)
+def _terms(text: str) -> set[str]:
+    """Dtypes, names of schemes and numbers; other words change, and new versions say more."""
+    return set(re.findall(r"\w*\d[\w.%]*", text))
 
 
 def _of_files(bundle: Bundle, runtime: str, altered: Collection[str]) -> Iterator[str]:

@@ -32,7 +32,7 @@ def test_there_and_back(
     photos = write_masked(tmp_path / "masked")
     packed = run("replay", "pack", onnx.path, "--out", "pack", "--images", photos, "--quiet")
     assert packed.exit_code == 0, packed.output
-    assert "pack: onnx-fp32; 5 photos, 57 cases" in packed.stdout.splitlines()[-1]
+    assert "pack: onnx-fp32; 5 photos, 58 cases" in packed.stdout.splitlines()[-1]
     assert sorted(path.name for path in here.iterdir()) == ["pack"]
 
     ran = run("replay", "run", "pack", "--threads", "1", "--python", sys.executable)
