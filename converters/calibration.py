@@ -27,7 +27,7 @@ from mobilesam.bundle.prompt_types import (
 )
 from mobilesam.data.image_files import image_files
 from mobilesam.data.sample_photos import PHOTOS, data_folder
-from mobilesam.errors import InputError
+from mobilesam.errors import InputError, reason_of
 from mobilesam.files import sha256_of
 from mobilesam.inference.images import load_image, middle_strip
 from mobilesam.inference.predictor import Predictor, choose_mask
@@ -78,7 +78,7 @@ def usable_names(folder: Path, image_size: int) -> tuple[str, ...]:
         try:
             Frame(load_image(path).shape[:2], image_size)
         except (InputError, OSError) as error:
-            refused[path.name] = " ".join(str(error).split()).rstrip(".")
+            refused[path.name] = reason_of(error)
     if not refused:
         return tuple(path.name for path in paths)
     which = "; ".join(f"{name}: {reason}" for name, reason in refused.items())

@@ -43,3 +43,8 @@ class BundleError(MobileSAMError):
 
 class ThresholdError(InputError):
     """A thresholds file is malformed, or has no row for what it should judge."""
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, in one line without a full stop; its type's name if it says nothing."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

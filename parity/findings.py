@@ -123,15 +123,16 @@ def _compare_masks(
     case, shown = answer.case, answer.chosen
     where = f"{case.image}, {case.name}"
     upscaling = None
+    norms = metrics.mask_norms(answer.low_res)
     if export.masks is None:
         masks = masks_of(export.low_res, case.frame)
-        rows = [_compare_mask(answer, export, masks, channel) for channel in range(len(masks))]
+        rows = [_compare_mask(answer, export, masks, norms, each) for each in range(len(masks))]
         chosen = place = choose_mask(case.prompt, export.iou)
     else:
         # The file has chosen: which of the four it shows is told by the logits.
         masks, place = export.masks > MASK_THRESHOLD, 0
         chosen = _nearest(answer.low_res, export.low_res[0])
-        rows = [_compare_mask(answer, export, masks, chosen, 0)]
+        rows = [_compare_mask(answer, export, masks, norms, chosen, 0)]
         upscaling = metrics.relative_l2(logits_of(export.low_res, case.frame), export.masks)
     human = case.human_mask
     findings.cases.append(
@@ -170,12 +171,18 @@ def _nearest(four: np.ndarray, logits: np.ndarray) -> int:
 
 
 def _compare_mask(
-    answer: Answer, export: Decoded, masks: Bools, channel: int, place: int | None = None
+    answer: Answer,
+    export: Decoded,
+    masks: Bools,
+    norms: np.ndarray,
+    channel: int,
+    place: int | None = None,
 ) -> MaskMetrics:
     """One of the reference's masks, and that of the export.
 
     Args:
         masks: of the export, at the photo's size.
+        norms: of the reference's masks, see :func:`parity.metrics.mask_norms`.
         channel: of the reference.
         place: of the export; None: the same.
     """
@@ -194,7 +201,7 @@ def _compare_mask(
         mask_iou=mask_iou,
         boundary_iou=boundary_iou,
         logit_max_abs_error=metrics.max_abs_error(reference, own),
-        logit_relative_l2=metrics.mask_relative_l2(answer.low_res, channel, own),
+        logit_relative_l2=metrics.mask_relative_l2(reference, own, norms[channel]),
         iou_prediction_error=metrics.max_abs_error(
             answer.iou[channel : channel + 1], export.iou[place : place + 1]
         ),

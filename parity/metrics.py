@@ -63,22 +63,24 @@ def channel_relative_l2(reference: Array, export: Array) -> float:
     return float(np.max(errors / np.maximum(norms, floor)))
 
 
-def mask_relative_l2(references: Array, channel: int, export: Array) -> float:
-    """One mask's ||export - reference|| / ||reference|| of logits; NaN if a value is not finite.
+def mask_norms(reference: Array) -> npt.NDArray[np.float64]:
+    """Norms [masks] of a case's logits (masks, H, W), to hold the masks' errors against.
 
-    The mask counts as having at least half of the masks' root mean square norm: all are drawn from
+    A mask counts as having at least half of the masks' root mean square norm: all are drawn from
     the same features, whose errors are as large in a mask whose logits lie close to zero.
-
-    Args:
-        references: (masks, H, W), all logits of the case.
-        channel: which of them is compared.
-        export: (H, W).
     """
-    if not is_finite(references, export):
+    norms = np.array([_norm(_wide(mask)) for mask in reference])
+    return np.maximum(norms, 0.5 * np.sqrt(np.mean(norms**2)))
+
+
+def mask_relative_l2(reference: Array, export: Array, norm: float) -> float:
+    """One mask's ||export - reference|| / norm of logits [H, W]; NaN if a value is not finite.
+
+    Where the norm, one of :func:`mask_norms`, is 0: 0 if both are equal, else infinity.
+    """
+    if not is_finite(reference, export):
         return float("nan")
-    reference = _wide(references[channel])
-    floor = 0.5 * _norm(_wide(references)) / float(np.sqrt(len(references)))
-    error, norm = _norm(_wide(export) - reference), max(_norm(reference), floor)
+    error = _norm(_wide(export) - _wide(reference))
     if norm == 0:
         return 0.0 if error == 0 else float("inf")
     return error / norm

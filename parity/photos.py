@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mobilesam.bundle.prompt_types import STRIP_PROMPTS, Share, Subject
-from mobilesam.errors import InputError
+from mobilesam.errors import InputError, reason_of
 from mobilesam.inference.images import middle_strip
 from mobilesam.progress import Step
 from parity.cases import Case, PromptedPhoto, everyday_cases, further_cases
@@ -144,8 +144,11 @@ def _checked(photo: PromptedPhoto, image_sizes: Sequence[int]) -> tuple[np.ndarr
 
 def unusable_image(name: str, error: Exception) -> UnusableImage:
     """A photo with the reason why it cannot be used, in one line."""
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return UnusableImage(image=name, reason=reason)
+    return UnusableImage(image=name, reason=reason_of(error))
+
+
+def _listed(unusable: Sequence[UnusableImage]) -> str:
+    return "; ".join(f"{each.image}: {each.reason}" for each in unusable)
 
 
 def left_out(count: int, used: int) -> str:
@@ -164,8 +167,7 @@ def left_out(count: int, used: int) -> str:
 def log_unusable(unusable: Sequence[UnusableImage], used: int) -> None:
     """Say which photos were left out and why, where no report of the run does."""
     if unusable:
-        which = "; ".join(f"{each.image}: {each.reason}" for each in unusable)
-        _LOG.warning("%s; left out %s", left_out(len(unusable), used), which)
+        _LOG.warning("%s; left out %s", left_out(len(unusable), used), _listed(unusable))
 
 
 def refuse_unusable(unusable: Sequence[UnusableImage], total: int, *, skip_unusable: bool) -> None:
@@ -181,7 +183,7 @@ def refuse_unusable(unusable: Sequence[UnusableImage], total: int, *, skip_unusa
     """
     if not unusable or (skip_unusable and len(unusable) < total):
         return
-    which = "; ".join(f"{each.image}: {each.reason}" for each in unusable)
+    which = _listed(unusable)
     photos = "photo" if total == 1 else "photos"
     if len(unusable) == total:
         raise InputError(f"none of {total} {photos} can be used: {which}")
