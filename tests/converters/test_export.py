@@ -95,6 +95,8 @@ def start_export(
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **own},
+        # What is started in a shell's background ignores Ctrl-C, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
