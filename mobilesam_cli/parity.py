@@ -34,6 +34,13 @@ ALTERED = 2
 def parity(
     context: typer.Context,
     bundles: Bundles,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to run them on; give it once for each.",
+            show_default="each that a bundle has files for",
+        ),
+    ] = None,
     images: Photos = None,
     report: ReportFolder = None,
     thresholds: ThresholdsFile = None,
@@ -73,6 +80,7 @@ def parity(
 
     result = compare(
         bundles,
+        runtimes=runtime,
         images=images,
         thresholds=thresholds,
         weights=keyed(weights, weights_key),

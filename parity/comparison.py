@@ -8,8 +8,10 @@ from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import BundleError
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
+from mobilesam.runtimes import runner_class
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
+from mobilesam.runtimes.table import RUNNERS, files_of
 from parity.audits import add_audits
 from parity.bundles import BundleSource, open_bundles
 from parity.cases import default_photos
@@ -30,6 +32,7 @@ from parity.thresholds import Thresholds
 def compare(
     bundles: BundleSource | Sequence[BundleSource],
     *,
+    runtimes: Sequence[str] | None = None,
     images: str | Path | None = None,
     thresholds: str | Path | None = None,
     weights: str | Path | None = None,
@@ -52,6 +55,9 @@ def compare(
 
     Args:
         bundles: one or several, opened or as their folders; also folders that hold bundles.
+        runtimes: names of :data:`mobilesam.runtimes.table.RUNNERS` to run them on; None: every
+            one that a bundle's manifest names. Bundles without files for any are left out, and
+            the report says so.
         images: folder of photos instead of the built-in ones.
         thresholds: TOML file instead of ``parity/thresholds.toml``.
         weights: of the reference; None takes what each manifest names.
@@ -72,11 +78,14 @@ def compare(
     Raises:
         BundleError: no bundle was given, one has no or a malformed manifest, or a file is missing.
         CheckpointError: the reference's weights cannot be loaded.
-        InputError: the thresholds or photos cannot be used; every photo that cannot is named,
-            before any model or bundle is loaded.
+        InputError: the thresholds, runtimes or photos cannot be used; every photo that cannot is
+            named, before any model or bundle is loaded.
+        MissingDependencyError: a runtime that was asked for is not installed.
     """
     limits = Thresholds(None if thresholds is None else Path(thresholds))
-    runs = [run for bundle in open_bundles(bundles) for run in _runs(bundle, limits)]
+    found = open_bundles(bundles)
+    runs = [run for bundle in found for run in _runs(bundle, limits, runtimes)]
+    left_out = _without_runs(found, runs, runtimes)
     given = default_photos() if images is None else folder_photos(Path(images))
     origins = {run: Origin.of(run.bundle, weights) for run in runs}
     with Progress(progress) as shown, ExitStack() as opened:
@@ -108,18 +117,45 @@ def compare(
                     report.gallery |= first_answers(answers)
                 for run in intact:
                     judge_run(judged[run], run, answers, threads, compute_units, shown)
-                    add_audits(judged[run], run.bundle, run.runtime, model)
+                    add_audits(judged[run], run.bundle, run.files, model)
         report.unusable_images = photos.unusable
+        report.warnings += left_out
         report.bundles = [judged[run] for run in runs]
         if measure:
             _measure(report, runs, *next(iter(models.items())), threads, compute_units, shown)
     return report
 
 
-def _runs(bundle: Bundle, limits: Thresholds) -> list[BundleRun]:
-    """The bundle on each of its runtimes."""
-    row = limits.row(bundle.manifest.target, bundle.manifest.scheme.name)
-    return [BundleRun(bundle, runtime, row) for runtime in bundle.runtimes]
+def _runs(bundle: Bundle, limits: Thresholds, asked: Sequence[str] | None) -> list[BundleRun]:
+    """The bundle on each of its runtimes, or on those of the asked ones that run its files."""
+    target, scheme = bundle.manifest.target, bundle.manifest.scheme.name
+    runtimes: Sequence[str] = bundle.runtimes
+    if asked is not None:
+        for runtime in asked:
+            runner_class(runtime).require()
+        runtimes = [runtime for runtime in asked if files_of(runtime) in bundle.runtimes]
+    return [BundleRun(bundle, runtime, limits.row(target, scheme, runtime)) for runtime in runtimes]
+
+
+def _without_runs(
+    bundles: Sequence[Bundle], runs: Sequence[BundleRun], asked: Sequence[str] | None
+) -> list[str]:
+    """A sentence, where bundles have no files for a runtime that was asked for.
+
+    Raises:
+        BundleError: none of them has.
+    """
+    without = [b for b in bundles if not any(run.bundle is b for run in runs)]
+    if not without:
+        return []
+    listed = ", ".join(asked or ())
+    if not runs:
+        raise BundleError(
+            f"{without[0].path} has no files for {listed}, only for "
+            f"{', '.join(without[0].runtimes)}"
+        )
+    names = ", ".join(bundle.name for bundle in without)
+    return [f"Not judged, having no files for {listed}: {names}."]
 
 
 def _measure(
@@ -136,7 +172,7 @@ def _measure(
     runnable = [
         (own, bundle_job(run.bundle, run.runtime, compute_units, f"{name} on {run.runtime}"))
         for run, own, name in zip(runs, report.bundles, names, strict=True)
-        if own.cases
+        if own.cases and RUNNERS[run.runtime].photos is None  # an emulator's times say nothing
     ]
     reference = reference_job(origin.taken(model), origin.variant, origin.image_size)
     jobs = [reference, *(job for _, job in runnable)]

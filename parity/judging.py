@@ -16,6 +16,7 @@ from mobilesam.progress import Progress, Step
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.bundle import Bundle
+from mobilesam.runtimes.table import RUNNERS, files_of
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity.cases import DEGENERATE_RULE
 from parity.checks import checks, equality, reasons
@@ -46,6 +47,11 @@ class BundleRun:
     runtime: str
     row: Row
 
+    @property
+    def files(self) -> str:
+        """The runtime, as the manifest names it, whose files are run."""
+        return files_of(self.runtime)
+
 
 def check_run(run: BundleRun, model: Weighted) -> BundleReport:
     """A report with the verdict FAIL; one without reasons is of an intact bundle, to be run."""
@@ -63,8 +69,17 @@ def judge_run(
     compute_units: str | None,
     shown: Progress,
 ) -> None:
-    """Judge one intact bundle on one runtime; what it raises becomes the reason of a FAIL."""
-    judge_opened(report, lambda: _open(run, threads, compute_units), answers, run.row, shown)
+    """Judge one intact bundle on one runtime; what it raises becomes the reason of a FAIL.
+
+    A slow runtime is asked about the first photos only, and the report says so.
+    """
+    asked = answers[: RUNNERS[run.runtime].photos]
+    judge_opened(report, lambda: _open(run, threads, compute_units), asked, run.row, shown)
+    if len(asked) < len(answers):
+        names = ", ".join(answer.photo.name for answer in asked)
+        report.notes.append(
+            f"{len(asked)} of {len(answers)} images were asked on this slow runtime: {names}."
+        )
 
 
 def judge_opened(
@@ -129,7 +144,7 @@ def _integrity(run: BundleRun, model: Weighted) -> list[Check]:
     actual = model.weights.sha256 if model.weights else ""
     other = "" if stated == actual else f"exported from {stated[:12]}…, reference is {actual[:12]}…"
     made.append(equality("weights_digest", "integrity", int(stated != actual), 0, other))
-    said = [*description_differences(bundle, run.runtime, altered)]
+    said = [*description_differences(bundle, run.files, altered)]
     return [*made, equality("description", "integrity", len(said), 0, "; ".join(said))]
 
 
@@ -147,7 +162,7 @@ def empty_bundle_report(run: BundleRun) -> BundleReport:
         verdict="FAIL",
         reasons=[],
         checks=[],
-        size_bytes=bundle.component_sizes(run.runtime),
+        size_bytes=bundle.component_sizes(run.files),
         least_tested=bundle.manifest.least_tested.get(run.runtime, ""),
     )
 

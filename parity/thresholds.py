@@ -3,7 +3,7 @@
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,6 +11,7 @@ from converters.lookup import combinations
 from converters.schemes import MIXED
 from mobilesam.bundle.prompt_types import PromptType
 from mobilesam.errors import ThresholdError
+from mobilesam.runtimes.table import RUNNERS
 
 DEFAULT_FILE = Path(__file__).with_name("thresholds.toml")
 
@@ -72,6 +73,18 @@ class Row(Limits):
     layers: LayerLimits | None = None
 
 
+class _Scheme(NamedTuple):
+    """What the file says of a scheme, with what targets and runtimes have of their own.
+
+    Attributes:
+        runtimes: tables, or the name of the scheme whose limits hold on that runtime.
+    """
+
+    table: dict[str, Any]
+    targets: dict[str, Any]
+    runtimes: dict[str, Any]
+
+
 class Thresholds:
     """Every row of a thresholds file.
 
@@ -84,20 +97,36 @@ class Thresholds:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or DEFAULT_FILE
-        self._rows: dict[tuple[str, str | None], Row] = {}
+        self._schemes: dict[str, _Scheme] = {}
         for scheme, table in self._read().items():
-            self._add(scheme, table)
+            self._schemes[scheme] = self._scheme(scheme, table)
+        for scheme, read in self._schemes.items():
+            for runtime, own in read.runtimes.items():
+                if isinstance(own, str):
+                    self._must_be_known(
+                        "scheme", own, set(self._schemes), f"{scheme}.runtimes.{runtime}"
+                    )
 
-    def row(self, target: str, scheme: str) -> Row:
-        """The limits for a bundle, the target's own values where it has some.
+    def row(self, target: str, scheme: str, runtime: str | None = None) -> Row:
+        """The limits for a bundle, with the values of its own that its target or runtime has.
+
+        Args:
+            target: the bundle's.
+            scheme: the bundle's.
+            runtime: what runs it; None: one without limits of its own.
 
         Raises:
             ThresholdError: the file has no row for the scheme.
         """
-        if (scheme, None) not in self._rows:
-            known = ", ".join(name for name, of_target in self._rows if of_target is None)
+        if scheme not in self._schemes:
+            known = ", ".join(self._schemes)
             raise ThresholdError(f"{self.path} has no row for scheme '{scheme}', only for {known}")
-        return self._rows.get((scheme, target)) or self._rows[scheme, None]
+        found = self._schemes[scheme]
+        override = {} if runtime is None else found.runtimes.get(runtime, {})
+        if isinstance(override, str):
+            return self.row(target, override, runtime)
+        table = _merged(found.table, found.targets.get(target, {}))
+        return Row.model_validate(_merged(table, override))
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -111,22 +140,30 @@ class Thresholds:
             raise ThresholdError(f"{self.path} is empty: it needs a table for each scheme")
         return tables
 
-    def _add(self, scheme: str, table: Any) -> None:
+    def _scheme(self, scheme: str, table: Any) -> "_Scheme":
         self._must_be_known(
             "scheme", scheme, {MIXED, *(name for _, name in combinations())}, scheme
         )
         if not isinstance(table, dict):
             raise ThresholdError(f"{self.path}: '{scheme}' must be a table, [{scheme}.encoder] ...")
         own = dict(table)
-        targets = own.pop("targets", {})
-        self._rows[scheme, None] = self._validated(scheme, own)
-        if not isinstance(targets, dict):
-            raise ThresholdError(f"{self.path}: '{scheme}.targets' must hold a table per target")
-        for target, override in targets.items():
-            place = f"{scheme}.targets.{target}"
-            known = {name for name, of_scheme in combinations() if of_scheme == scheme}
-            self._must_be_known("target", target, known, place)
-            self._rows[scheme, target] = self._validated(place, _merged(own, override))
+        targets, runtimes = own.pop("targets", {}), own.pop("runtimes", {})
+        self._validated(scheme, own)
+        known = {name for name, of_scheme in combinations() if of_scheme == scheme}
+        for kind, overrides, names in (
+            ("target", targets, known),
+            ("runtime", runtimes, set(RUNNERS)),
+        ):
+            if not isinstance(overrides, dict):
+                raise ThresholdError(
+                    f"{self.path}: '{scheme}.{kind}s' must hold a table per {kind}"
+                )
+            for name, override in overrides.items():
+                place = f"{scheme}.{kind}s.{name}"
+                self._must_be_known(kind, name, names, place)
+                if kind == "target" or not isinstance(override, str):
+                    self._validated(place, _merged(own, override))
+        return _Scheme(own, targets, runtimes)
 
     def _validated(self, place: str, table: Any) -> Row:
         try:

@@ -1,31 +1,12 @@
-"""One runner per runtime. Adding one is one file here and one row of :data:`RUNNERS`."""
+"""One runner per runtime. Adding one is one file here and one row of :mod:`.table`."""
 
 import importlib
-from typing import NamedTuple
 
 from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.runtimes.checked import CheckedRunner, native_banners_silenced
-
-
-class RunnerRow(NamedTuple):
-    """Where a runner is, and the extra that installs its runtime."""
-
-    module: str
-    class_name: str
-    extra: str | None
-
-
-RUNNERS: dict[str, RunnerRow] = {
-    "torchscript": RunnerRow("torchscript", "TorchScriptRunner", None),
-    "lite_interpreter": RunnerRow("lite_interpreter", "LiteInterpreterRunner", None),
-    "coreml": RunnerRow("coreml", "CoreMLRunner", "coreml"),
-    "litert": RunnerRow("litert", "LiteRTRunner", "tflite"),
-    "onnxruntime": RunnerRow("onnxruntime", "ONNXRuntimeRunner", "onnx"),
-    "executorch": RunnerRow("executorch", "ExecuTorchRunner", "executorch"),
-}
-"""Runners of files, by the runtime's name in the manifest. The reference is not one of them."""
+from mobilesam.runtimes.table import RUNNERS, files_of
 
 _OWN_PACKAGES = ("mobilesam", "coreml_evaluator")
 
@@ -67,19 +48,21 @@ def open_runner(
 
     Args:
         bundle: the opened bundle.
-        runtime: one of ``bundle.runtimes``.
+        runtime: one of ``bundle.runtimes``, or one that runs the files of one of them.
         threads: threads the runtime may use; None leaves its default.
         components: which files to load.
         options: of the runner; Core ML has ``compute_units``.
 
     Raises:
         InputError: unknown runtime.
-        MissingDependencyError: its library is not installed; the message names the extra.
+        MissingDependencyError: its library, or what it runs on, is not installed; the message says
+            how to get it.
         BundleError: the bundle has no files for it.
     """
     kind = runner_class(runtime)
-    if runtime not in bundle.runtimes:
+    if files_of(runtime) not in bundle.runtimes:
         raise BundleError(
             f"{bundle.path} has no files for '{runtime}', only for {', '.join(bundle.runtimes)}"
         )
+    kind.require()
     return kind(bundle, threads=threads, components=components, **options)

@@ -16,6 +16,7 @@ from mobilesam.bundle.manifest import TensorRecord
 from mobilesam.bundle.tensors import Shape, listed, takes
 from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes.base import Arrays, BundleRunner
+from mobilesam.runtimes.table import files_of
 
 if TYPE_CHECKING:
     from torch import dtype as torch_dtype
@@ -47,6 +48,14 @@ class CheckedRunner(BundleRunner):
 
     _opened: Mapping[Component, Any] = {}
 
+    @classmethod
+    def require(cls) -> None:
+        """Check that this machine has what the runtime needs beside its library.
+
+        Raises:
+            MissingDependencyError: it lacks something; the message says how to get it.
+        """
+
     def load(self) -> None:
         """Load the files of ``self.components``.
 
@@ -57,7 +66,7 @@ class CheckedRunner(BundleRunner):
         opened: dict[Component, Any] = {}
         self._opened = opened
         for component in self.components:
-            path = self.bundle.file(component, self.name)
+            path = self.file(component)
             try:
                 with native_banners_silenced():
                     opened[component] = self.open_file(component, path)
@@ -71,6 +80,10 @@ class CheckedRunner(BundleRunner):
 
     def unload(self) -> None:
         self._opened = {}
+
+    def file(self, component: Component) -> Path:
+        """Path of the file that is run."""
+        return self.bundle.file(component, files_of(self.name))
 
     def run(self, component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
         """Run one component.
@@ -97,7 +110,7 @@ class CheckedRunner(BundleRunner):
             spec.name: np.ascontiguousarray(inputs[spec.name], dtype=np.float32)
             for spec in signature.inputs
         }
-        path = self.bundle.file(component, self.name)
+        path = self.file(component)
         try:
             raw = self.execute(component, arrays)
         except BundleError:
@@ -133,7 +146,7 @@ class CheckedRunner(BundleRunner):
         found = list(values) if isinstance(values, tuple | list) else [values]
         tensors = [value for value in found if isinstance(value, torch.Tensor)]
         if len(tensors) != len(specs) or len(found) != len(specs):
-            path = self.bundle.file(component, self.name)
+            path = self.file(component)
             raise BundleError(
                 f"{path} does not answer as its manifest says: {len(specs)} tensor(s) were "
                 f"expected, {len(found)} value(s) came"
@@ -142,7 +155,7 @@ class CheckedRunner(BundleRunner):
         types = {n: TensorType(tuple(v.shape), torch_name(v.dtype)) for n, v in named.items()}
         problem = difference(types, specs)  # before NumPy, which lacks some of torch's dtypes
         if problem:
-            path = self.bundle.file(component, self.name)
+            path = self.file(component)
             raise BundleError(f"{path} does not answer as its manifest says: {problem}")
         return {name: value.numpy() for name, value in named.items()}
 

@@ -63,7 +63,7 @@ class ExecuTorchRunner(CheckedRunner):
 
     def delegate_partitions(self, component: Component) -> int | None:
         """Pieces that XNNPACK took over; what lies between them runs on portable kernels."""
-        return _delegates(self.bundle.file(component, self.name).read_bytes())
+        return _delegates(self.file(component).read_bytes())
 
 
 def _delegates(program: bytes) -> int:

@@ -12,9 +12,9 @@ from typing import cast
 
 from mobilesam.bundle.manifest import FileRecord, Manifest
 from mobilesam.errors import BundleError
-from mobilesam.runtimes import RUNNERS
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.checked import first_line
+from mobilesam.runtimes.table import RUNNERS
 from parity.description.comparison import differences
 from parity.description.manifest import manifest_differences
 from parity.description.records import Description

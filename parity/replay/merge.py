@@ -118,8 +118,9 @@ def merge(
                 for answered, label in own:
                     packed = bundles[answered.result.bundle]
                     bundle = Bundle(home / packed.folder)
-                    row = limits.row(bundle.manifest.target, bundle.manifest.scheme.name)
-                    judged = check_run(BundleRun(bundle, answered.result.runtime, row), reference)
+                    manifest, runtime = bundle.manifest, answered.result.runtime
+                    row = limits.row(manifest.target, manifest.scheme.name, runtime)
+                    judged = check_run(BundleRun(bundle, runtime, row), reference)
                     judged.bundle, judged.runtime = packed.title or packed.name, label
                     judged.engine = answered.engine
                     judged.measurements = answered.result.measurements
@@ -127,8 +128,8 @@ def merge(
                     if not judged.reasons:
                         opened = partial(_replayed, home, index, packed, bundle, answered)
                         judge_opened(judged, opened, references, row, shown)
-                        if answered.result.runtime in packed.audits:
-                            carry_audits(judged, packed.audits[answered.result.runtime])
+                        if runtime in packed.audits:
+                            carry_audits(judged, packed.audits[runtime])
     return report
 
 

@@ -16,8 +16,8 @@ import pytest
 from mobilesam.bundle.compute_units import COMPUTE_UNITS
 from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import BundleError
-from mobilesam.runtimes import RUNNERS
 from mobilesam.runtimes.bundle import Bundle
+from mobilesam.runtimes.table import RUNNERS
 from parity import judging
 from parity.replay import merge as merging
 from parity.replay import run

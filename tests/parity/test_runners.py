@@ -15,8 +15,9 @@ import torch
 from converters.modules import build_module, example_inputs
 from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
-from mobilesam.runtimes import RUNNERS, open_runner, runner_class
+from mobilesam.runtimes import open_runner, runner_class
 from mobilesam.runtimes.bundle import Bundle
+from mobilesam.runtimes.table import RUNNERS
 from tests.rounding import Rounding, amplification
 from tests.tiny_bundles import tiny_model
 

@@ -45,6 +45,22 @@ def test_a_target_overrides_single_values(tmp_path: Path) -> None:
     assert own.decoder == others.decoder
 
 
+def test_a_runtime_overrides_its_target_or_names_another_scheme(tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(
+        SHIPPED
+        + '\n[fp32.runtimes]\nonnxruntime = "fp16"\n'
+        + "[fp16.targets.coreml.encoder]\nrelative_l2 = 0.25\n"
+        + "[fp16.runtimes.coreml.encoder]\ncosine = 0.5\n"
+    )
+    limits = Thresholds(path)
+    assert limits.row("onnx", "fp32", "onnxruntime") == limits.row("onnx", "fp16")
+    assert limits.row("onnx", "fp32", "litert") == limits.row("onnx", "fp32")
+    own = limits.row("coreml", "fp16", "coreml")
+    assert (own.encoder.relative_l2, own.encoder.cosine) == (0.25, 0.5)
+    assert own.decoder == limits.row("coreml", "fp16").decoder
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -65,6 +81,9 @@ def test_a_target_overrides_single_values(tmp_path: Path) -> None:
             lambda s: s + "\n[fp16.targets.tflite.encoder]\ncosin = 0.9\n",
             "'fp16.targets.tflite.encoder.cosin' is not a known key",
         ),
+        (lambda s: s + '\n[fp32.runtimes]\nliteRT = "fp16"\n', "unknown runtime; did you mean"),
+        (lambda s: s + '\n[fp32.runtimes]\nlitert = "fp61"\n', "unknown scheme; did you mean"),
+        (lambda s: s + "\n[fp32.runtimes]\nlitert = 3\n", "fp32.runtimes.litert"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, change: object, message: str) -> None:
