@@ -11,7 +11,7 @@ from typing import Protocol
 
 from mobilesam.weights.download import cache_folder
 
-EMULATORS: dict[str, str] = {}
+EMULATORS: dict[str, str] = {"arm64": "ARM cores of phones (qemu)"}
 """Name of each module, and what it stands in for, in words for a user."""
 
 

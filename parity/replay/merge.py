@@ -47,8 +47,10 @@ class Answered:
 
     @property
     def runtime(self) -> str:
-        """The runtime with its compute units, if it has a choice of them."""
-        return " ".join(filter(None, (self.result.runtime, self.result.compute_units)))
+        """The runtime with its compute units, if it has a choice of them, and an emulated CPU."""
+        cpu = self.result.emulated_cpu
+        where = f"on {cpu}" if cpu else ""
+        return " ".join(filter(None, (self.result.runtime, self.result.compute_units, where)))
 
     @property
     def engine(self) -> str:
@@ -56,6 +58,12 @@ class Answered:
         machine = self.result.machine
         where = f"{machine.get('system', '?')}, {machine.get('processor', '?')}"
         return f"{self.result.engine} on {where}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the row must know."""
+        cpu = self.result.emulated_cpu
+        return [f"{cpu} was emulated by qemu: its times say nothing of a device."] if cpu else []
 
 
 def merge(
@@ -128,6 +136,7 @@ def merge(
                     if not judged.reasons:
                         opened = partial(_replayed, home, index, packed, bundle, answered)
                         judge_opened(judged, opened, references, row, shown)
+                        judged.notes += answered.notes
                         if runtime in packed.audits:
                             carry_audits(judged, packed.audits[runtime])
     return report

@@ -60,6 +60,7 @@ def pack(
     out: Path,
     *,
     images: Path | None = None,
+    photos: int | None = None,
     weights: str | Path | None = None,
     skip_unusable: bool = False,
     progress: bool = True,
@@ -71,6 +72,7 @@ def pack(
         bundles: one or several, opened or as their folders; also folders that hold bundles.
         out: folder that does not exist yet, or is empty.
         images: folder of photos instead of the built-in ones.
+        photos: only the first so many, for slow machines, and no strips of them; None: all.
         weights: of the reference; None takes what each manifest names.
         skip_unusable: go on without photos that cannot be used; the report will list them.
         progress: show progress on the terminal.
@@ -86,12 +88,14 @@ def pack(
     titles = distinct_names([Named(bundle.name, str(bundle.path)) for bundle in opened])
     runtimes = [_replayable(bundle) for bundle in opened]
     origins = [Origin.of(bundle, weights) for bundle in opened]
-    given = default_photos() if images is None else folder_photos(images)
+    given = (default_photos() if images is None else folder_photos(images))[:photos]
     sides = sorted({origin.image_size for origin in origins})
     with Progress(progress) as shown, ExitStack() as kept:
         with shown.task("photos", len(given)) as step:
-            photos = kept.enter_context(
-                stored_photos(given, sides, skip_unusable=skip_unusable, strips=True, advance=step)
+            stored = kept.enter_context(
+                stored_photos(
+                    given, sides, skip_unusable=skip_unusable, strips=photos is None, advance=step
+                )
             )
         models = {origin: origin.load() for origin in dict.fromkeys(origins)}
         for bundle, origin in zip(opened, origins, strict=True):
@@ -111,8 +115,8 @@ def pack(
         for origin, model in models.items():
             with (
                 ReferenceRunner(model) as reference,
-                shown.task("PyTorch reference", len(photos.photos)) as step,
-                reference_answers(reference, photos, step, slots=slots) as answers,
+                shown.task("PyTorch reference", len(stored.photos)) as step,
+                reference_answers(reference, stored, step, slots=slots) as answers,
             ):
                 if not index.photos:
                     index.photos = [writer.photo(i, answer) for i, answer in enumerate(answers)]
@@ -129,7 +133,7 @@ def pack(
                     )
                     if own == origin
                 ]
-        index.unusable_images = photos.unusable
+        index.unusable_images = stored.unusable
         shutil.copyfile(run.__file__, folder / "run.py")
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         index.files = {p.relative_to(folder).as_posix(): run.sha256(p) for p in paths}
