@@ -1,5 +1,7 @@
 """The table of where each bundle runs, in every output."""
 
+from typing import Any
+
 import pytest
 from rich.console import Console
 
@@ -12,7 +14,7 @@ from parity.schema import BundleReport
 from tests.parity.report_samples import bundle, report
 
 
-def on(hardware: str, **more: object) -> BundleReport:
+def on(hardware: str, **more: Any) -> BundleReport:
     return bundle(hardware=hardware, image_size=1024, **more)
 
 
