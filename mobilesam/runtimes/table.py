@@ -43,6 +43,9 @@ RUNNERS: dict[str, RunnerRow] = {
     "litert": RunnerRow("litert", "LiteRTRunner", "tflite"),
     "onnxruntime": RunnerRow("onnxruntime", "ONNXRuntimeRunner", "onnx"),
     "executorch": RunnerRow("executorch", "ExecuTorchRunner", "executorch"),
+    "qnn_htp": RunnerRow(
+        "qnn_htp", "QNNHTPRunner", "qualcomm", files="onnxruntime", photos=1, hardware=NPU
+    ),
 }
 """Runners of files, by the runtime's name. The reference is not one of them.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mobilesam.runtimes.table import APPLE, X86
+from mobilesam.runtimes.table import APPLE, NPU, X86
 from parity.comparison import compare
 from parity.report import Report
 
@@ -48,6 +48,14 @@ class Part(NamedTuple):
 
 PARTS: dict[str, Part] = {
     "x86": Part(X86, FULL, {"tflite": None, "onnx": None, "executorch": None}, _on()),
+    "npu": Part(
+        NPU,
+        SMALL,
+        {"onnx": ("fp32", "fp16", "w8", "w8d", "w8a8")},
+        _on("qnn_htp"),
+        runtimes=("qnn_htp",),
+        emulator="htp",
+    ),
     "apple": Part(APPLE, FULL, {"coreml": ("fp32", "fp16", "w8", "w8a8", "w4")}, _on()),
 }
 """By the name that ``mobilesam phones --only`` takes."""
