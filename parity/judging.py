@@ -11,12 +11,13 @@ import torch
 from mobilesam import __version__
 from mobilesam.bundle.prompt_types import PROMPT_TYPES
 from mobilesam.cores import available_cores
+from mobilesam.errors import RefusedError
 from mobilesam.inference.drawing import data_uri, draw_case
 from mobilesam.progress import Progress, Step
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.bundle import Bundle
-from mobilesam.runtimes.table import RUNNERS, files_of
+from mobilesam.runtimes.table import RUNNERS, files_of, hardware_of
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity.cases import DEGENERATE_RULE
 from parity.checks import checks, equality, reasons
@@ -99,6 +100,7 @@ def judge_opened(
             report.headroom = measure_headroom(runner, shown_on)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
+        report.refused = error.what if isinstance(error, RefusedError) else ""
         report.reasons.append(f"could not be run: {error or type(error).__name__}")
 
 
@@ -157,6 +159,7 @@ def empty_bundle_report(run: BundleRun) -> BundleReport:
         scheme=manifest.scheme.name,
         runtime=run.runtime,
         engine=run.runtime,
+        hardware=hardware_of(run.runtime),
         weights=manifest.weights.name,
         image_size=manifest.image_size,
         verdict="FAIL",
