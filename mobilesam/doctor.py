@@ -27,6 +27,7 @@ ROLES = {
     "onnx": "converter",
     "onnxscript": "converter",
     "onnxruntime": "runtime",
+    "onnxruntime-qnn": "runtime",
     "executorch": "converter, runtime",
     "torchao": "converter",
 }

@@ -47,6 +47,7 @@ RUNNERS: dict[str, RunnerRow] = {
     ),
     "onnxruntime": RunnerRow("onnxruntime", "ONNXRuntimeRunner", "onnx"),
     "executorch": RunnerRow("executorch", "ExecuTorchRunner", "executorch"),
+    "qnn_htp": RunnerRow("qnn_htp", "QNNHTPRunner", "qualcomm", files="onnxruntime", photos=1),
 }
 """Runners of files, by the runtime's name. The reference is not one of them.
 
