@@ -107,7 +107,8 @@ def judge_graph(
     row = limits.row(run.bundle.manifest.target, scheme, run.runtime)
     try:
         with _open(run, threads, compute_units) as runner:
-            judge_own_weights(report, runner, pairs, model, answers, row)
+            asked = answers[: RUNNERS[run.runtime].photos]
+            judge_own_weights(report, runner, pairs, model, asked, row)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"
         report.reasons.append(f"could not be run: {error or type(error).__name__}")

@@ -43,7 +43,7 @@ def judge_own_weights(
         runner: of the bundle, opened.
         pairs: of each component, every tensor and the constant that holds it.
         model: the reference, with the bundle's image size.
-        answers: of the run, for their photos.
+        answers: that the runner was asked for, for their photos.
         row: the limits of the scheme whose arithmetic the file has.
     """
     if any(not pairs.get(component) for component in COMPONENTS):
