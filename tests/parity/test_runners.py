@@ -47,7 +47,8 @@ WORD = {
 HALF = {"qnn_htp": 0.05, "litert_gpu": 0.15}
 """Relative L2 by which runtimes may differ that compute float32 files in float16.
 
-What follows from the arithmetic says nothing for a random decoder; measured 0.0099 (qnn_htp), 0.052 (litert_gpu)."""
+What follows from the arithmetic says nothing for a random model; measured 0.0099 (qnn_htp) and
+0.052 (litert_gpu)."""
 each_runtime = pytest.mark.parametrize("runtime", RUNNERS)
 
 
