@@ -42,10 +42,12 @@ def pack(
     bundles: Bundles,
     out: Annotated[Path, typer.Option(help="The replay folder to write.", show_default=False)],
     images: Photos = None,
-    photos: Annotated[
-        int | None,
-        typer.Option(min=1, help="Only the first so many, for slow machines.", show_default="all"),
-    ] = None,
+    brief: Annotated[
+        bool,
+        typer.Option(
+            "--brief", help="Only one photo and a prompt of each kind: of use on --arm64."
+        ),
+    ] = False,
     weights: ReferenceWeights = None,
     weights_key: WeightsKey = None,
     max_pixels: MaxPixels = None,
@@ -62,7 +64,7 @@ def pack(
         bundles,
         out,
         images=images,
-        photos=photos,
+        brief=brief,
         weights=keyed(weights, weights_key),
         skip_unusable=skip_unusable,
         progress=not quiet,

@@ -12,9 +12,6 @@ from parity.replay.pack import pack
 from parity.replay.start import run_folder
 from parity.report import Report
 
-PHOTOS = 1
-"""Photos that are asked about: with one, every kind of prompt is, and minutes become no hours."""
-
 
 def run_on_arm64(
     folder: Path,
@@ -63,7 +60,7 @@ def judge_on_arm64(
     *,
     cpu: str = arm64.DEFAULT_CPU,
     images: Path | None = None,
-    photos: int | None = PHOTOS,
+    brief: bool = True,
     weights: str | Path | None = None,
     thresholds: Path | None = None,
     threads: int | None = None,
@@ -72,15 +69,14 @@ def judge_on_arm64(
 ) -> Report:
     """Pack bundles into a temporary folder, run them on an emulated core, and judge the answers.
 
-    An emulated core is some hundred times slower than this machine's: the first photos alone are
-    asked about, with every kind of prompt between them.
+    An emulated core takes minutes for what this machine does in a second.
 
     Args:
         bundles: one or several, opened or as their folders; also folders that hold bundles. Each
             has a runtime that ``run.py`` knows.
         cpu: one of :data:`mobilesam.emulators.arm64.CPUS`.
         images: folder of photos instead of the built-in ones.
-        photos: how many of them; None: all, and the two strips that are cut from them.
+        brief: only the first photo and a prompt of each kind.
         weights: of the reference; None takes what each manifest names.
         thresholds: TOML file instead of ``parity/thresholds.toml``.
         threads: of the runtime; None leaves its own choice.
@@ -95,7 +91,7 @@ def judge_on_arm64(
     """
     with tempfile.TemporaryDirectory(prefix="mobilesam-arm64-") as scratch:
         folder = Path(scratch) / "pack"
-        pack(bundles, folder, images=images, photos=photos, weights=weights, progress=progress)
+        pack(bundles, folder, images=images, brief=brief, weights=weights, progress=progress)
         status = run_on_arm64(folder, cpu=cpu, threads=threads, quiet=not progress)
         if status not in (0, 1):
             raise BundleError(

@@ -27,6 +27,7 @@ from parity.replay.run import INDEX, STAGES, sha256
 from parity.replay.runner import ReplayRunner
 from parity.replay.schema import (
     PackedBundle,
+    PackedCase,
     PackedPhoto,
     PackedReference,
     PackIndex,
@@ -104,7 +105,7 @@ def merge(
             f"'{home}' has no results: run 'python run.py' in it where the runtimes are"
         )
     for answered in found:
-        _require_complete(answered, bundles)
+        _require_complete(answered, bundles, index.photos)
     photos = PhotoSet([_photo(home, packed) for packed in index.photos], index.unusable_images)
     report = empty_report(photos, limits, index.references[0], command)
     report.machine["judged"] = f"from a replay folder packed {index.created}"
@@ -155,7 +156,14 @@ def _labels(found: Sequence[Answered]) -> list[str]:
     ]
 
 
-def _require_complete(answered: Answered, bundles: dict[str, PackedBundle]) -> None:
+def _stages(case: PackedCase) -> tuple[str, ...]:
+    """What the decoder is asked a case with: PyTorch's embedding, and the bundle's own."""
+    return STAGES if case.everyday else STAGES[:1]
+
+
+def _require_complete(
+    answered: Answered, bundles: dict[str, PackedBundle], photos: Sequence[PackedPhoto]
+) -> None:
     """Refuse a result that lacks an answer to a case, unless it says that it could not be run."""
     result = answered.result
     packed = bundles.get(result.bundle)
@@ -172,7 +180,7 @@ def _require_complete(answered: Answered, bundles: dict[str, PackedBundle]) -> N
             f"decoder-{photo}.npz": {
                 f"{case}.{stage}.{output}"
                 for case in cases
-                for stage in STAGES
+                for stage in _stages(photos[photo].cases[case])
                 for output in ("low_res_masks", "iou_predictions")
             },
         }
@@ -209,7 +217,8 @@ def _replayed(
         )
         prompts = _arrays(home / packed.prompts[photo])
         for case in cases:
-            for stage, embedding in zip(STAGES, embeddings, strict=True):
+            stages = _stages(index.photos[photo].cases[case])
+            for stage, embedding in zip(stages, embeddings, strict=False):
                 inputs = {"image_embeddings": embedding} | _under(f"{case}.", prompts)
                 load = partial(_arrays, decoded, f"{case}.{stage}.")
                 runner.record("decoder", inputs, load)

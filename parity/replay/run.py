@@ -188,7 +188,8 @@ def run_component(job: Job) -> dict[str, Any]:
     seconds = [] if emulated else timed(lambda: run(first), job["budget"])
     peak = peak_memory_mb()
     encodes = job["component"] == "encoder"
-    total = sum(1 if encodes else len(STAGES) * len(cases) for cases in job["cases"])
+    parts = [job["images"]] if encodes else [*job["cases"], *job["together"]]
+    total = sum(map(len, parts))
     done = 0
     for photo in range(len(job["images"])):
         answers: Job = {}
@@ -216,8 +217,9 @@ def run_component(job: Job) -> dict[str, Any]:
 def asked(job: Job, photo: int) -> Iterator[tuple[str, Arrays]]:
     """What a component is asked about a photo: a prefix for the answer's names, and the inputs.
 
-    The encoder once; the decoder every case with the reference's embedding and with the one that
-    this machine's encoder made (``<case>.decoder.`` and ``<case>.end_to_end.``).
+    The encoder once; the decoder every case with the reference's embedding, and those of
+    ``job["together"]`` also with the one that this machine's encoder made (``<case>.decoder.`` and
+    ``<case>.end_to_end.``).
     """
     folder = Path(job["folder"])
     if job["component"] == "encoder":
@@ -232,7 +234,8 @@ def asked(job: Job, photo: int) -> Iterator[tuple[str, Arrays]]:
         names = [spec["name"] for spec in job["signature"]["inputs"][1:]]
         for case in job["cases"][photo]:
             prompt = {name: stored[f"{case}.{name}"] for name in names}
-            for stage, embedding in zip(STAGES, (given, own)):
+            stages = STAGES if case in job["together"][photo] else STAGES[:1]
+            for stage, embedding in zip(stages, (given, own)):
                 yield f"{case}.{stage}.", {"image_embeddings": embedding, **prompt}
 
 
@@ -366,6 +369,10 @@ def component_job(folder: Path, index: Job, bundle: Job, component: str, runtime
         "folder": str(folder),
         "answers": index["references"][bundle["reference"]]["answers"],
         **{key: bundle[key] for key in ("images", "prompts", "cases")},
+        "together": [
+            [case for case in own if photo["cases"][case].get("everyday", True)]
+            for photo, own in zip(index["photos"], bundle["cases"])
+        ],
     }
 
 
