@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mobilesam.runtimes.table import APPLE, ARM, NPU, X86
+from mobilesam.runtimes.table import APPLE, ARM, GPU, NPU, X86
 from parity.comparison import compare
 from parity.replay.emulated import judge_on_arm64
 from parity.report import Report
@@ -55,6 +55,14 @@ class Part(NamedTuple):
 PARTS: dict[str, Part] = {
     "x86": Part(X86, FULL, {"tflite": None, "onnx": None, "executorch": None}, _on()),
     "arm": Part(ARM, SMALL, {"tflite": None, "onnx": None}, _on_arm, emulator="arm64"),
+    "gpu": Part(
+        GPU,
+        FULL,
+        {"tflite": None},
+        _on("litert_gpu"),
+        runtimes=("litert_gpu",),
+        emulator="lavapipe",
+    ),
     "npu": Part(
         NPU,
         SMALL,
@@ -63,6 +71,6 @@ PARTS: dict[str, Part] = {
         runtimes=("qnn_htp",),
         emulator="htp",
     ),
-    "apple": Part(APPLE, FULL, {"coreml": ("fp32", "fp16", "w8", "w8a8", "w4")}, _on()),
+    "coreml": Part(APPLE, FULL, {"coreml": ("fp32", "fp16", "w8", "w8a8", "w4")}, _on()),
 }
 """By the name that ``mobilesam phones --only`` takes."""
