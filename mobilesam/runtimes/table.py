@@ -41,6 +41,10 @@ RUNNERS: dict[str, RunnerRow] = {
     "lite_interpreter": RunnerRow("lite_interpreter", "LiteInterpreterRunner", None),
     "coreml": RunnerRow("coreml", "CoreMLRunner", "coreml", hardware=APPLE),
     "litert": RunnerRow("litert", "LiteRTRunner", "tflite"),
+    "litert_gpu": RunnerRow("litert_gpu", "LiteRTGPURunner", "tflite", "litert", 1, GPU),
+    "litert_gpu_fp32": RunnerRow(
+        "litert_gpu", "LiteRTGPUFloat32Runner", "tflite", "litert", 1, GPU_FP32
+    ),
     "onnxruntime": RunnerRow("onnxruntime", "ONNXRuntimeRunner", "onnx"),
     "executorch": RunnerRow("executorch", "ExecuTorchRunner", "executorch"),
     "qnn_htp": RunnerRow(
