@@ -87,8 +87,10 @@ def test_float32_leaves_the_neural_engine(tiny_bundle: GetBundle) -> None:
     whole = answers(tiny_bundle("coreml"))
     half = answers(tiny_bundle("coreml", "fp16"))
     for component in ("encoder", "decoder"):
-        assert whole["Apple Neural Engine", component].verdict == "none"
-        assert "computes in float32" in reasons(whole["Apple Neural Engine", component].outside)
+        wide = whole["Apple Neural Engine", component]
+        assert wide.taken is not None and wide.total
+        assert wide.taken <= 2  # of the decoder, what only copies booleans
+        assert "computes in float32" in reasons(wide.outside)
         found = half["Apple Neural Engine", component]
         assert found.verdict == "partly" and found.taken and found.total
         assert found.taken > 0.8 * found.total
