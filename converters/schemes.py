@@ -62,6 +62,8 @@ class Target:
         calibration_methods: how they may be found, the default first.
         by_plan: meaning of the scheme ``mixed``, which a scheme file defines; empty: there is none.
         refused: name of each scheme that was tried and is not offered to the reason.
+        beta: whether its extra lies beside ``all``, since its packages are not to be had for every
+            machine; ``all`` targets then means it only where they are installed.
         seconds: rough time of one export, so that the longest can start first.
     """
 
@@ -75,6 +77,7 @@ class Target:
     calibration_methods: tuple[str, ...] = ("min-max",)
     by_plan: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
+    beta: bool = False
     seconds: int
 
 
@@ -284,6 +287,28 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 **_NO_PALETTES,
             },
             seconds=80,
+        ),
+        "coreai": Target(
+            title="Core AI (beta)",
+            module="converters.coreai.convert",
+            packages=("coreai-torch",),  # which pins coreai-core
+            extra="coreai",
+            artefacts=(
+                Artefact(
+                    suffix=".aimodel",
+                    runtime="coreai",
+                    least_tested=dict.fromkeys(("fp32", "fp16"), "coreai-core 1.0.0b3"),
+                    note="beta: Apple's tools are, and systems before iOS and macOS 27 have no "
+                    "Core AI",
+                ),
+            ),
+            schemes={
+                "fp32": FP32,
+                "fp16": "float16 weights, computed in float16; the prompt encoder, the image's "
+                "normalisation, channel norms and the inside of layer norms stay float32",
+            },
+            beta=True,
+            seconds=20,
         ),
     }
 )

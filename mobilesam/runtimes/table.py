@@ -28,6 +28,7 @@ RUNNERS: dict[str, RunnerRow] = {
     "litert": RunnerRow("litert", "LiteRTRunner", "tflite"),
     "onnxruntime": RunnerRow("onnxruntime", "ONNXRuntimeRunner", "onnx"),
     "executorch": RunnerRow("executorch", "ExecuTorchRunner", "executorch"),
+    "coreai": RunnerRow("coreai", "CoreAIRunner", "coreai", photos=1),
 }
 """Runners of files, by the runtime's name. The reference is not one of them.
 

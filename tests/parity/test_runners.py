@@ -28,6 +28,7 @@ TARGET_OF = {
     "litert": "tflite",
     "onnxruntime": "onnx",
     "executorch": "executorch",
+    "coreai": "coreai",
 }
 WORD = {
     "torchscript": "TorchScript",
@@ -36,7 +37,11 @@ WORD = {
     "litert": "LiteRT",
     "onnxruntime": "ONNX Runtime",
     "executorch": "ExecuTorch",
+    "coreai": "Core AI",
 }
+PROGRAM_OF = {".mlpackage": "Data/com.apple.CoreML/model.mlmodel", ".aimodel": "main.mlirb"}
+"""The file that holds the program, in formats that are a folder."""
+
 each_runtime = pytest.mark.parametrize("runtime", RUNNERS)
 
 Arrays = dict[str, np.ndarray]
@@ -124,7 +129,7 @@ def test_damaged_file_gives_one_sentence(
 ) -> None:
     bundle = copy_of(tiny_bundle(TARGET_OF[runtime]), tmp_path)
     path = bundle.file("decoder", runtime)
-    damaged = path / "Data/com.apple.CoreML/model.mlmodel" if path.is_dir() else path
+    damaged = path / PROGRAM_OF[path.suffix] if path.is_dir() else path
     content = damaged.read_bytes()
     damaged.unlink()
     if damage != "missing":
@@ -204,6 +209,7 @@ def test_unknown_runtime_and_a_bundle_without_files_for_it(tiny_bundle: GetBundl
         ("litert", "ai_edge_litert.interpreter", "tflite"),
         ("onnxruntime", "onnxruntime", "onnx"),
         ("executorch", "executorch.runtime", "executorch"),
+        ("coreai", "coreai.authoring", "coreai"),
     ],
 )
 def test_missing_library_names_the_extra(
