@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.base import AUTHOR, LICENCE, Conversion, TensorInfo
+from converters.coreai.compression import to_int8
 from converters.coreai.products import turned
 from converters.half import to_half
 from converters.spec import ExportSpec, TargetOptions
@@ -29,7 +30,7 @@ def settings(spec: ExportSpec) -> dict[str, str]:
 
 
 def convert(job: Conversion) -> None:
-    """Convert, describe, save."""
+    """Convert, compress, describe, save."""
     import coreai.authoring  # noqa: F401  (before the dialects, which it must have loaded)
     from coreai.runtime import AIModelAssetMetadata
 
@@ -37,7 +38,10 @@ def convert(job: Conversion) -> None:
     about.author, about.license, about.model_description = AUTHOR, LICENCE, job.title
     for name, value in job.metadata.items():
         about.set_custom(name, value)
-    _converted(job).save_asset(job.path(".aimodel"), metadata=about)
+    program = _converted(job)
+    if job.scheme == "w8":
+        program = to_int8(program)
+    program.save_asset(job.path(".aimodel"), metadata=about)
 
 
 def _converted(job: Conversion) -> "AIProgram":

@@ -19,6 +19,9 @@ _DTYPES |= {f"{sign}i{bits}": np.dtype(f"{kind}int{bits}") for sign, kind in (("
 
 _CONSTANT = "coreai.constant"
 
+_QUOTIENT = 2.0**-5
+"""Half an ulp of 127 in float16, in which coreai-opt divides by a scale."""
+
 
 class _Known(NamedTuple):
     """A constant, and the largest error that its storage may have caused."""
@@ -86,7 +89,9 @@ class _Reader:
         given = [self._known[operand] for operand in operands]
         values, rounding = given[0]
         rounding = np.broadcast_to(rounding, values.shape)
-        if operation.name == "coreai.transpose":
+        if operation.name == "coreai.blockwise_shift_scale":
+            made = _restored(*(known.values for known in given))
+        elif operation.name == "coreai.transpose":
             order = given[1].values.tolist()
             made = _Known(values.transpose(order), rounding.transpose(order))
         elif operation.name == "coreai.reshape":
@@ -114,6 +119,21 @@ class _Reader:
                     reader=f"{operation.name} {position}",
                 )
             )
+
+
+def _restored(
+    whole: np.ndarray, scale: np.ndarray, offset: np.ndarray, shift: np.ndarray
+) -> _Known:
+    """Weights of integers: each side of the scales may be a part of the integers'."""
+    for axis, (side, scales) in enumerate(zip(whole.shape, scale.shape, strict=True)):
+        if scales > 1:
+            scale, offset, shift = (
+                each.repeat(side // scales, axis) for each in (scale, offset, shift)
+            )
+    values = ((whole.astype(np.float32) - offset) * scale + shift).astype(np.float32)
+    # Half a step, more by what float16 makes of the quotient, and the weight's own rounding.
+    error = (0.5 + _QUOTIENT) * scale.astype(np.float32)
+    return _Known(values, error + (half_ulp(values) if scale.dtype == np.float16 else 0))
 
 
 def _stored(operation: Any, halves: bool) -> _Known | None:
