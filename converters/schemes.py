@@ -317,6 +317,9 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                     "coreai-opt's k-means needs a C++ compiler at the time of the export",
                 ),
                 "w8d": "Core AI's tools have no activations whose ranges are found at run time",
+                "w8a8": "a decoder made by coreai-opt's static quantization was not converted and "
+                "run within four minutes, so that its files could not be judged",
+                "w8a16": "coreai-opt quantizes activations to 8 bits alone",
             },
             beta=True,
             seconds=20,
