@@ -16,7 +16,7 @@ PIP_ARGS   ?=
 PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint rooms wheel-test parity lock clean
+.PHONY: help setup demo phones test test-fast lint rooms wheel-test parity lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -45,6 +45,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup ## export everything with the demo weights, check it, write the report
 	@$(VENV)/bin/mobilesam demo
+
+phones: setup ## the files on what stands in for a phone's GPU, ARM cores and NPU: hours at first
+	@$(VENV)/bin/mobilesam phones
 
 lint: setup ## ruff, mypy and the import contracts
 	@$(VENV)/bin/ruff check .

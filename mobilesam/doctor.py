@@ -12,6 +12,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from mobilesam.cores import available_cores
+from mobilesam.emulators import EMULATORS, emulator
 from mobilesam.errors import MissingDependencyError
 from mobilesam.weights.download import cache_folder
 
@@ -26,6 +27,7 @@ ROLES = {
     "onnx": "converter",
     "onnxscript": "converter",
     "onnxruntime": "runtime",
+    "onnxruntime-qnn": "runtime",
     "executorch": "converter, runtime",
     "torchao": "converter",
     "coreai-torch": "converter, runtime",
@@ -68,6 +70,15 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """What stands in for a phone's hardware; ``missing`` says what it lacks and how to get it."""
+
+    name: str
+    stands_for: str
+    missing: str
+
+
+@dataclass(frozen=True)
 class Environment:
     """What `examine` found."""
 
@@ -79,6 +90,7 @@ class Environment:
     cache: str
     official_weights: str | None
     features: tuple[Feature, ...]
+    stand_ins: tuple[StandIn, ...]
 
     def as_dict(self) -> dict:
         """For JSON, with ``usable`` and ``install`` of each feature spelled out."""
@@ -116,6 +128,9 @@ def examine() -> Environment:
         cache=str(cache_folder()),
         official_weights=str(weights) if weights.is_file() else None,
         features=tuple(_feature(name, requirements) for name in (_BASE, *extras)),
+        stand_ins=tuple(
+            StandIn(name, words, emulator(name).missing()) for name, words in EMULATORS.items()
+        ),
     )
 
 

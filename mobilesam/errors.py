@@ -41,6 +41,19 @@ class BundleError(MobileSAMError):
     """A bundle on disk is incomplete, altered, or of another contract."""
 
 
+class RefusedError(BundleError):
+    """A runtime does not take a file at all, such as a delegate that lacks one of its ops.
+
+    Args:
+        sentence: what happened.
+        what: what the runtime refuses, in a few words, such as an op's name.
+    """
+
+    def __init__(self, sentence: str, what: str) -> None:
+        super().__init__(sentence)
+        self.what = what
+
+
 class ThresholdError(InputError):
     """A thresholds file is malformed, or has no row for what it should judge."""
 

@@ -25,6 +25,7 @@ from mobilesam_cli.golden import golden
 from mobilesam_cli.inspect import inspect
 from mobilesam_cli.options import COMMAND_LINE, say
 from mobilesam_cli.parity import parity
+from mobilesam_cli.phones import phones
 from mobilesam_cli.predict import predict
 from mobilesam_cli.replay import replay
 from mobilesam_cli.scenes import scenes
@@ -133,6 +134,7 @@ def _options(
 COMMANDS = (
     export,
     parity,
+    phones,
     bisect,
     evaluate,
     train,

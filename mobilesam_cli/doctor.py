@@ -45,6 +45,9 @@ def _print(found: "Environment") -> None:
     console.print(f"Core ML files run through: {found.coreml_engine}")
     weights = found.official_weights or "not downloaded yet"
     console.print(f"cache: {found.cache}; official weights: {weights}", soft_wrap=True)
+    for stand_in in found.stand_ins:
+        state = f"not set up: {stand_in.missing}" if stand_in.missing else "set up"
+        console.print(f"{stand_in.stands_for}: {state}", soft_wrap=True, markup=False)
     incomplete = [feature for feature in found.features if not feature.usable]
     for feature in incomplete:
         console.print(f"to get {feature.name}: {escape(feature.install)}", soft_wrap=True)

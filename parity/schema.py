@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
 
 from mobilesam.bundle.manifest import Record
 
-SCHEMA_VERSION = "1.4"
+SCHEMA_VERSION = "1.5"
 
 
 def _null_is_nan(value: Any) -> Any:
@@ -236,6 +236,10 @@ class BundleReport(ReportRecord):
     """S of the encoder; null in reports older than 1.2."""
     least_tested: str = ""
     """Oldest version of the runtime on which such files gave right masks; empty if not stated."""
+    hardware: str = ""
+    """What computed, one of ``mobilesam.runtimes.table.HARDWARE``; empty before 1.5."""
+    refused: str = ""
+    """What the runtime refuses, such as an op's name, where it does not take the files at all."""
     verdict: Literal["PASS", "FAIL"]
     reasons: list[str]
     checks: list[Check]

@@ -8,8 +8,29 @@ import torch
 from torch import nn
 
 from conftest import REPOSITORY, THREADS
+from mobilesam.errors import MissingDependencyError
+from mobilesam.runtimes import runner_class
 from mobilesam.runtimes.bundle import Bundle
 from tests import tiny_bundles
+
+
+def require_runtime(runtime: str) -> None:
+    """Skip where this machine lacks a runtime or what it runs on; the reason says how to get it."""
+    if reason := _lacking(runtime):
+        pytest.skip(reason)
+
+
+def is_here(runtime: str) -> bool:
+    """Whether this machine has a runtime and what it runs on."""
+    return not _lacking(runtime)
+
+
+def _lacking(runtime: str) -> str:
+    try:
+        runner_class(runtime).require()
+    except MissingDependencyError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture(scope="session", autouse=True)

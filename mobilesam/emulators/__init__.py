@@ -11,7 +11,10 @@ from typing import Protocol
 
 from mobilesam.weights.download import cache_folder
 
-EMULATORS: dict[str, str] = {}
+EMULATORS: dict[str, str] = {
+    "lavapipe": "a GPU, by Mesa's Vulkan driver for CPUs",
+    "htp": "Qualcomm's HTP, the NPU of Snapdragon phones",
+}
 """Name of each module, and what it stands in for, in words for a user."""
 
 

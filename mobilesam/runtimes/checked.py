@@ -231,15 +231,18 @@ def native_banners_silenced() -> Iterator[None]:
 
     Banners, probes of the processor, libraries for GPUs. What fails is an exception all the same.
     """
+    sys.stdout.flush()
     sys.stderr.flush()
-    terminal = os.dup(2)
+    kept = {stream: os.dup(stream) for stream in (1, 2)}
     with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+        for stream in kept:
+            os.dup2(nowhere.fileno(), stream)
     try:
         yield
     finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        for stream, copy in kept.items():
+            os.dup2(copy, stream)
+            os.close(copy)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import onnxruntime as ort
 
 from mobilesam.bundle.contract import Component
 from mobilesam.runtimes.base import Arrays
-from mobilesam.runtimes.checked import CheckedRunner, TensorType, version_of
+from mobilesam.runtimes.checked import CheckedRunner, TensorType, TensorTypes, version_of
 
 
 class ONNXRuntimeRunner(CheckedRunner):
@@ -28,12 +28,7 @@ class ONNXRuntimeRunner(CheckedRunner):
         session = ort.InferenceSession(
             str(path), sess_options=options, providers=["CPUExecutionProvider"]
         )
-        self.check_declared(
-            component,
-            path,
-            {tensor.name: _type(tensor) for tensor in session.get_inputs()},
-            {tensor.name: _type(tensor) for tensor in session.get_outputs()},
-        )
+        self.check_declared(component, path, *declared(session))
         return session
 
     def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
@@ -45,6 +40,14 @@ class ONNXRuntimeRunner(CheckedRunner):
 
 _FLOATS = {"float": "float32", "double": "float64"}
 """ONNX Runtime's names, as the contract has them; all others are the same."""
+
+
+def declared(session: ort.InferenceSession) -> tuple[TensorTypes, TensorTypes]:
+    """Inputs and outputs as the session's file declares them."""
+    return (
+        {tensor.name: _type(tensor) for tensor in session.get_inputs()},
+        {tensor.name: _type(tensor) for tensor in session.get_outputs()},
+    )
 
 
 def _type(tensor: ort.NodeArg) -> TensorType:

@@ -1,6 +1,19 @@
 """The table of runtimes."""
 
+import platform
 from typing import NamedTuple
+
+APPLE = "Apple"
+ARM = "ARM CPU"
+GPU = "GPU, float16"
+GPU_FP32 = "GPU, float32"
+NPU = "Snapdragon NPU"
+X86 = "x86-64 CPU"
+HARDWARE = (X86, ARM, GPU, GPU_FP32, NPU, APPLE)
+"""What may compute, in the order of the report's columns. Apple's is Core ML, Core AI, or what
+evaluates Core ML's files elsewhere."""
+
+_CPUS = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM}
 
 
 class RunnerRow(NamedTuple):
@@ -12,6 +25,7 @@ class RunnerRow(NamedTuple):
         extra: of this distribution, which installs the runtime; None where the base does.
         files: whose files it runs, another row's name; None where bundles have files of its own.
         photos: how many photos ``parity`` asks it, where it is too slow for all of them.
+        hardware: of :data:`HARDWARE`, what it computes with or stands in for; None: the CPU.
     """
 
     module: str
@@ -19,16 +33,24 @@ class RunnerRow(NamedTuple):
     extra: str | None
     files: str | None = None
     photos: int | None = None
+    hardware: str | None = None
 
 
 RUNNERS: dict[str, RunnerRow] = {
     "torchscript": RunnerRow("torchscript", "TorchScriptRunner", None),
     "lite_interpreter": RunnerRow("lite_interpreter", "LiteInterpreterRunner", None),
-    "coreml": RunnerRow("coreml", "CoreMLRunner", "coreml"),
+    "coreml": RunnerRow("coreml", "CoreMLRunner", "coreml", hardware=APPLE),
     "litert": RunnerRow("litert", "LiteRTRunner", "tflite"),
+    "litert_gpu": RunnerRow("litert_gpu", "LiteRTGPURunner", "tflite", "litert", 1, GPU),
+    "litert_gpu_fp32": RunnerRow(
+        "litert_gpu", "LiteRTGPUFloat32Runner", "tflite", "litert", 1, GPU_FP32
+    ),
     "onnxruntime": RunnerRow("onnxruntime", "ONNXRuntimeRunner", "onnx"),
     "executorch": RunnerRow("executorch", "ExecuTorchRunner", "executorch"),
-    "coreai": RunnerRow("coreai", "CoreAIRunner", "coreai", photos=1),
+    "coreai": RunnerRow("coreai", "CoreAIRunner", "coreai", photos=1, hardware=APPLE),
+    "qnn_htp": RunnerRow(
+        "qnn_htp", "QNNHTPRunner", "qualcomm", files="onnxruntime", photos=1, hardware=NPU
+    ),
 }
 """Runners of files, by the runtime's name. The reference is not one of them.
 
@@ -40,3 +62,14 @@ and is used only where it is asked for.
 def files_of(runtime: str) -> str:
     """The runtime, as manifests name it, whose files a runtime runs: in most cases its own."""
     return RUNNERS[runtime].files or runtime
+
+
+def hardware_of(runtime: str, processor: str | None = None) -> str:
+    """What a runtime computes with, one of :data:`HARDWARE` or another CPU's name.
+
+    Args:
+        runtime: a key of :data:`RUNNERS`.
+        processor: as ``platform.machine()`` names it; None: this machine's.
+    """
+    named = platform.machine() if processor is None else processor
+    return RUNNERS[runtime].hardware or _CPUS.get(named.lower(), f"{named} CPU")

@@ -16,6 +16,7 @@ from mobilesam.inference.transforms import Frame
 from mobilesam.progress import Progress
 from mobilesam.runtimes.base import Decoded
 from mobilesam.runtimes.bundle import Bundle
+from mobilesam.runtimes.table import hardware_of
 from parity.audits import carry_audits
 from parity.cases import Case
 from parity.gallery import first_answers
@@ -123,6 +124,9 @@ def merge(
                     judged = check_run(BundleRun(bundle, runtime, row), reference)
                     judged.bundle, judged.runtime = packed.title or packed.name, label
                     judged.engine = answered.engine
+                    machine = answered.result.machine
+                    architecture = machine.get("architecture") or machine.get("processor", "?")
+                    judged.hardware = hardware_of(runtime, architecture)
                     judged.measurements = answered.result.measurements
                     report.bundles.append(judged)
                     if not judged.reasons:

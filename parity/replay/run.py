@@ -379,6 +379,7 @@ def machine() -> dict[str, str]:
     return {
         "system": platform.platform(),
         "processor": processor,
+        "architecture": platform.machine(),
         "cores": str(os.cpu_count()),
         "python": platform.python_version(),
         "numpy": np.__version__,

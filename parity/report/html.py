@@ -7,6 +7,7 @@ from mobilesam.errors import MissingDependencyError
 from parity.metrics import SAME_TO_THE_EYE
 from parity.report import figures
 from parity.report.aggregate import channel_rows, prompt_rows, spread
+from parity.report.places import places
 from parity.report.profile import Chart, Ops, headroom_profile
 from parity.report.scatter import scatters
 from parity.report.strips import strip_chart, strips
@@ -55,6 +56,7 @@ def html(report: ReportData) -> str:
         .render(
             report=report,
             lines=lines,
+            places=places(report.bundles),
             details=[_details(line) for line in lines],
             reference=reference_line(report),
             headline=headline(report),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from parity.metrics import SAME_TO_THE_EYE
 from parity.report import figures
 from parity.report.aggregate import MaskRow, Spread, prompt_rows
+from parity.report.places import places
 from parity.report.summary import (
     EMULATED_NOTE,
     Cost,
@@ -86,6 +87,7 @@ def markdown(report: ReportData) -> str:
     )
     if any(line.emulated for line in lines):
         parts.append(EMULATED_NOTE)
+    parts.extend(_places(report))
     for line in lines:
         parts.extend(_bundle(line))
     parts.append("## This run")
@@ -100,6 +102,17 @@ def markdown(report: ReportData) -> str:
     if report.command:
         parts.append(f"Again with\n\n    {' '.join(report.command.split())}")
     return "\n\n".join(parts) + "\n"
+
+
+def _places(report: ReportData) -> Iterable[str]:
+    found = places(report.bundles)
+    if found is None:
+        return
+    yield "## Where it runs"
+    rows = [[name, *(cell.text for cell in cells)] for name, cells in found.rows]
+    yield _table(("bundle", *found.columns), rows, left=1 + len(found.columns))
+    pairs = zip(found.columns, found.engines, strict=True)
+    yield "\n".join(f"- {column}: {_escape(engine)}" for column, engine in pairs if engine)
 
 
 def _overview(report: ReportData, lines: list[Line]) -> Iterable[list[str]]:

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from parity.report import figures
+from parity.report.places import Places, places
 from parity.report.summary import (
     EMULATED_NOTE,
     Cost,
@@ -30,6 +31,9 @@ def print_table(report: ReportData, console: Console) -> None:
     lines = summarise(report)
     if lines:
         console.print(_table(report, lines, wide=console.width >= WIDE))
+    found = places(report.bundles)
+    if found is not None:
+        console.print(_places(found))
     for line in lines:
         if not line.passed:
             console.print(_reasons(line))
@@ -59,6 +63,18 @@ def print_table(report: ReportData, console: Console) -> None:
     passing, total = counts(report)
     good = report.passed and passing == total
     console.print(Text(headline(report), style="bold green" if good else "bold red"))
+
+
+COLOURS = {"pass": "green", "fail": "bold red", "refused": "red", "open": "dim", "none": "dim"}
+
+
+def _places(found: Places) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="where it runs", title_justify="left")
+    for column in ("bundle", *found.columns):
+        table.add_column(column, overflow="fold")
+    for name, cells in found.rows:
+        table.add_row(name, *(Text(cell.text, style=COLOURS[cell.kind]) for cell in cells))
+    return table
 
 
 def _table(report: ReportData, lines: list[Line], *, wide: bool) -> Table:

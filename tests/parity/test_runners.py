@@ -17,7 +17,8 @@ from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.runtimes import open_runner, runner_class
 from mobilesam.runtimes.bundle import Bundle
-from mobilesam.runtimes.table import RUNNERS
+from mobilesam.runtimes.table import RUNNERS, files_of
+from tests.conftest import is_here, require_runtime
 from tests.rounding import Rounding, amplification
 from tests.tiny_bundles import tiny_model
 
@@ -29,6 +30,7 @@ TARGET_OF = {
     "onnxruntime": "onnx",
     "executorch": "executorch",
     "coreai": "coreai",
+    "qnn_htp": "onnx",
 }
 WORD = {
     "torchscript": "TorchScript",
@@ -38,11 +40,23 @@ WORD = {
     "onnxruntime": "ONNX Runtime",
     "executorch": "ExecuTorch",
     "coreai": "Core AI",
+    "qnn_htp": "QNN",
 }
+HALF = {"qnn_htp": 0.05}
+"""Relative L2 by which runtimes may differ that compute float32 files in float16.
+
+What follows from the arithmetic says nothing for a random decoder; measured 0.0099 (qnn_htp)."""
 PROGRAM_OF = {".mlpackage": "Data/com.apple.CoreML/model.mlmodel", ".aimodel": "main.mlirb"}
 """The file that holds the program, in formats that are a folder."""
-
 each_runtime = pytest.mark.parametrize("runtime", RUNNERS)
+
+
+@pytest.fixture(autouse=True)
+def _present(request: pytest.FixtureRequest) -> None:
+    """Skip the tests of a runtime that is not here."""
+    if "runtime" in request.fixturenames:
+        require_runtime(request.getfixturevalue("runtime"))
+
 
 Arrays = dict[str, np.ndarray]
 GetBundle = Callable[..., Bundle]
@@ -85,6 +99,7 @@ def test_answers_are_pytorchs(tiny_bundle: GetBundle, runtime: str) -> None:
             specs = bundle.manifest.signatures[component].outputs
             assert list(found) == [spec.name for spec in specs]
             expected, limit = expected_of(bundle, component, inputs)
+            limit = HALF.get(runtime, limit)
             for spec, reference in zip(specs, expected, strict=True):
                 value = found[spec.name]
                 assert value.dtype == np.float32 and value.shape == spec.shape
@@ -128,7 +143,7 @@ def test_damaged_file_gives_one_sentence(
     tiny_bundle: GetBundle, runtime: str, damage: str, tmp_path: Path
 ) -> None:
     bundle = copy_of(tiny_bundle(TARGET_OF[runtime]), tmp_path)
-    path = bundle.file("decoder", runtime)
+    path = bundle.file("decoder", files_of(runtime))
     damaged = path / PROGRAM_OF[path.suffix] if path.is_dir() else path
     content = damaged.read_bytes()
     damaged.unlink()
@@ -154,7 +169,7 @@ def test_file_of_the_other_component_is_noticed(
     tiny_bundle: GetBundle, runtime: str, tmp_path: Path
 ) -> None:
     bundle = copy_of(tiny_bundle(TARGET_OF[runtime]), tmp_path)
-    encoder, decoder = (bundle.file(component, runtime) for component in COMPONENTS)
+    encoder, decoder = (bundle.file(component, files_of(runtime)) for component in COMPONENTS)
     if decoder.is_dir():
         shutil.rmtree(decoder)
         shutil.copytree(encoder, decoder)
@@ -210,6 +225,7 @@ def test_unknown_runtime_and_a_bundle_without_files_for_it(tiny_bundle: GetBundl
         ("onnxruntime", "onnxruntime", "onnx"),
         ("executorch", "executorch.runtime", "executorch"),
         ("coreai", "coreai.authoring", "coreai"),
+        ("qnn_htp", "onnxruntime_qnn", "qualcomm"),
     ],
 )
 def test_missing_library_names_the_extra(
@@ -290,7 +306,9 @@ def test_opening_litert_loads_nothing_else(tiny_bundle: GetBundle, library: str)
 
 
 def test_all_runtimes_share_one_process(tiny_bundle: GetBundle) -> None:
-    bundles = {runtime: tiny_bundle(target) for runtime, target in TARGET_OF.items()}
+    bundles = {
+        runtime: tiny_bundle(target) for runtime, target in TARGET_OF.items() if is_here(runtime)
+    }
     inputs = inputs_of(bundles["torchscript"], "decoder")
     (expected, _), limit = expected_of(bundles["torchscript"], "decoder", inputs)
     with ExitStack() as stack:
@@ -300,4 +318,5 @@ def test_all_runtimes_share_one_process(tiny_bundle: GetBundle) -> None:
         ]
         for runner in (*runners, *reversed(runners)):
             found = runner.run("decoder", inputs)["low_res_masks"]
-            assert np.linalg.norm(found - expected) <= limit * np.linalg.norm(expected)
+            own = HALF.get(runner.name, limit)
+            assert np.linalg.norm(found - expected) <= own * np.linalg.norm(expected)

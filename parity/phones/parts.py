@@ -1,0 +1,61 @@
+"""The table of what a release is judged on: a row for each kind of hardware."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mobilesam.runtimes.table import APPLE, NPU, X86
+from parity.comparison import compare
+from parity.report import Report
+
+FULL, SMALL = 1024, 256
+"""Image sizes: the model's own, and one at which an emulator answers within minutes."""
+
+Judge = Callable[[Sequence[Path], Path | None, bool], Report]
+"""Bundles, a folder of photos or None for the built-in ones, and whether to show progress."""
+
+
+def _on(*runtimes: str) -> Judge:
+    """Judge bundles on runtimes of this machine; none: on those that their manifests name."""
+
+    def judge(bundles: Sequence[Path], images: Path | None, progress: bool) -> Report:
+        return compare(
+            bundles, runtimes=runtimes or None, images=images, measure=False, progress=progress
+        )
+
+    return judge
+
+
+class Part(NamedTuple):
+    """One kind of hardware.
+
+    Attributes:
+        hardware: of :data:`mobilesam.runtimes.table.HARDWARE`.
+        image_size: of the bundles that are judged on it.
+        pairs: target to schemes; None stands for all of the target's.
+        judge: makes the verdicts.
+        runtimes: that must be installed beside the targets' own.
+        emulator: of :data:`mobilesam.emulators.EMULATORS`, which it is set up by; None: pip alone.
+    """
+
+    hardware: str
+    image_size: int
+    pairs: dict[str, tuple[str, ...] | None]
+    judge: Judge
+    runtimes: tuple[str, ...] = ()
+    emulator: str | None = None
+
+
+PARTS: dict[str, Part] = {
+    "x86": Part(X86, FULL, {"tflite": None, "onnx": None, "executorch": None}, _on()),
+    "npu": Part(
+        NPU,
+        SMALL,
+        {"onnx": ("fp32", "fp16", "w8", "w8d", "w8a8")},
+        _on("qnn_htp"),
+        runtimes=("qnn_htp",),
+        emulator="htp",
+    ),
+    "apple": Part(APPLE, FULL, {"coreml": ("fp32", "fp16", "w8", "w8a8", "w4")}, _on()),
+}
+"""By the name that ``mobilesam phones --only`` takes."""

@@ -1,0 +1,168 @@
+"""Set up, export, judge and report, one kind of hardware after the other."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from converters.exporting import export
+from mobilesam.bundle.manifest import MANIFEST_NAME
+from mobilesam.emulators import emulator
+from mobilesam.errors import InputError, MissingDependencyError
+from mobilesam.files import write_whole
+from mobilesam.runtimes import runner_class
+from parity.phones.parts import PARTS, Part
+from parity.report import Report
+from parity.report.joining import joined
+from parity.thresholds import DEFAULT_FILE
+
+Say = Callable[[str], None]
+
+
+def check_phones(
+    out: Path,
+    report: Path,
+    *,
+    only: Sequence[str] | None = None,
+    weights: str = "demo",
+    images: Path | None = None,
+    force: bool = False,
+    progress: bool = True,
+    command: str = "",
+    say: Say = lambda _: None,
+) -> Report:
+    """Judge the bundles of :data:`parity.phones.parts.PARTS`, each on its hardware.
+
+    What stands in for hardware is set up first, where this machine lacks it and can have it; a part
+    that cannot be set up is left out, and the report says why. Parts are judged one by one and the
+    report is written anew after each, so that a run that was stopped goes on where it was: a part
+    that was judged before, on the same bundles and photos by the same limits, is not judged again.
+
+    Args:
+        out: folder for the bundles, in a folder for each image size.
+        report: folder for the report; what was judged of each part lies in its ``parts``.
+        only: keys of ``PARTS``; None: all.
+        weights: as :func:`mobilesam.load_model` takes them.
+        images: folder of photos instead of the built-in ones.
+        force: judge again what was judged.
+        progress: show progress on the terminal.
+        command: the command line that makes the report again.
+        say: called with a sentence on each part: what it took, or why it was left out.
+
+    Returns:
+        The report of all parts that could be judged.
+
+    Raises:
+        InputError: there is no such part, or none of them could be judged.
+    """
+    unknown = [name for name in only or () if name not in PARTS]
+    if unknown:
+        raise InputError(f"there is no part '{unknown[0]}', only {', '.join(PARTS)}")
+    made: list[Report] = []
+    left_out: dict[str, str] = {}
+    for name in only or PARTS:
+        part = PARTS[name]
+        try:
+            judged = _judged(part, name, out, report, weights, images, force, progress)
+        except MissingDependencyError as error:
+            left_out[f"{part.hardware}, not judged"] = str(error)
+            say(f"{name} was left out: {error}")
+            continue
+        passing = sum(bundle.verdict == "PASS" for bundle in judged.bundles)
+        taken = judged.machine[f"{part.hardware}, time"]
+        say(f"{name}: {passing} of {len(judged.bundles)} pass on {part.hardware}; {taken}")
+        made.append(judged)
+        _whole(made, left_out, command).save(report)
+    if not made:
+        raise InputError("no part could be judged: " + "; ".join(left_out.values()))
+    whole = _whole(made, left_out, command)
+    whole.save(report)
+    return whole
+
+
+def _whole(made: Sequence[Report], left_out: dict[str, str], command: str) -> Report:
+    whole = joined(made, command)
+    whole.machine |= left_out
+    return whole
+
+
+def _judged(
+    part: Part,
+    name: str,
+    out: Path,
+    report: Path,
+    weights: str,
+    images: Path | None,
+    force: bool,
+    progress: bool,
+) -> Report:
+    """A part's report: the one that is there, or a new one.
+
+    Raises:
+        MissingDependencyError: the part cannot be set up here.
+    """
+    begun = time.monotonic()
+    _set_up(part)
+    bundles = _export(part, out, weights, progress)
+    kept = report / "parts" / f"{name}.json"
+    key = _key(part, bundles, images)
+    judged = None if force else _read(kept, key)
+    if judged is None:
+        judged = part.judge(bundles, images, progress)
+        minutes = (time.monotonic() - begun) / 60
+        judged.machine = {
+            **judged.machine,
+            f"{part.hardware}, time": f"{minutes:.1f} min, export included",
+            f"{part.hardware}, key": key,
+        }
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, judged.model_dump_json(indent=2) + "\n")
+    return judged
+
+
+def _set_up(part: Part) -> None:
+    """Get what stands in for the hardware, and check that its runtimes are there."""
+    if part.emulator is not None:
+        module = emulator(part.emulator)
+        if module.missing():
+            module.set_up()
+    for runtime in part.runtimes or ():
+        runner_class(runtime).require()
+
+
+def _export(part: Part, out: Path, weights: str, progress: bool) -> list[Path]:
+    """The part's bundles, exported unless they are there already."""
+    return [
+        made.path
+        for target, schemes in part.pairs.items()
+        for made in export(
+            weights,
+            targets=target,
+            schemes=schemes,
+            out=out / str(part.image_size),
+            image_size=part.image_size,
+            progress=progress,
+        )
+    ]
+
+
+def _key(part: Part, bundles: Sequence[Path], images: Path | None) -> str:
+    """Of what a part's verdicts depend on."""
+    digest = hashlib.sha256(repr((part.hardware, part.runtimes)).encode())
+    for bundle in bundles:
+        digest.update((bundle / MANIFEST_NAME).read_bytes())
+    digest.update(DEFAULT_FILE.read_bytes())
+    for photo in sorted(images.iterdir()) if images is not None else ():
+        digest.update(f"{photo.name} {photo.stat().st_size}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, key: str) -> Report | None:
+    """A part's report, if it is one of the same bundles, photos and limits."""
+    try:
+        found = Report.model_validate_json(path.read_text("utf-8"))
+    except (OSError, ValidationError):
+        return None
+    return found if key in found.machine.values() else None
