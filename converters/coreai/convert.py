@@ -54,7 +54,9 @@ def _converted(job: Conversion) -> "AIProgram":
         # Of its own use of torch.export.
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")
         program = program.run_decompositions(get_decomp_table())
-    converter = TorchConverter(mode=TorchConverter.Mode.RELEASE)  # DEBUG keeps paths of this machine
+    converter = TorchConverter(
+        mode=TorchConverter.Mode.RELEASE
+    )  # DEBUG keeps paths of this machine
     return converter.add_exported_program(
         program,
         input_names=[spec.name for spec in job.signature.inputs],
