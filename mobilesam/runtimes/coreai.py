@@ -80,7 +80,7 @@ class CoreAIRunner(CheckedRunner):
         if signature.name not in model.function_names:
             found = ", ".join(sorted(model.function_names)) or "none"
             raise BundleError(
-                f"{path} is not the {component}: it has no function '{signature.name}', only {found}"
+                f"{path} has no function '{signature.name}' but {found}: it is no {component}"
             )
         function = model.load_function(signature.name)
         about = function.desc
