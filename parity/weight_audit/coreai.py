@@ -114,8 +114,6 @@ class _Reader:
                     known.values.astype(np.float32),
                     known.rounding.astype(np.float32),
                     place,
-                    # coreai-torch folds norms after the model was made float16.
-                    folded_in_half=known.values.dtype == np.float16,
                     reader=f"{operation.name} {position}",
                 )
             )
