@@ -173,7 +173,8 @@ def compare_bundles(exports: Path) -> Iterator[str]:
                 wanted = build_module(model, component, contract)(**example)
             wanted = wanted[0] if isinstance(wanted, tuple) else wanted
             title = f"{component} at {contract.image_size}"
-            yield _row(title, precision, *answers, wanted.numpy())
+            ours, apple = answers
+            yield _row(title, precision, ours, apple, wanted.numpy())
 
 
 def _row(name: str, precision: str, ours: Any, apple: Any, wanted: Any) -> str:

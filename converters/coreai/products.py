@@ -17,8 +17,12 @@ from mobilesam.bundle.tensors import Signature
 _ATEN = torch.ops.aten
 _PRODUCTS = (_ATEN.matmul.default, _ATEN.bmm.default)
 _RESHAPES = (_ATEN.view.default, _ATEN.reshape.default, _ATEN.flatten.using_ints)
-_NEUTRAL = (_ATEN.expand.default, _ATEN.unsqueeze.default, _ATEN.clone.default)
-_NEUTRAL = (*_NEUTRAL, _ATEN.contiguous.default)
+_NEUTRAL = (
+    _ATEN.expand.default,
+    _ATEN.unsqueeze.default,
+    _ATEN.clone.default,
+    _ATEN.contiguous.default,
+)
 
 
 def turned(
@@ -61,6 +65,6 @@ def _turn(module: GraphModule, node: Node) -> None:
     with graph.inserting_before(node):
         columns = graph.call_function(_ATEN.transpose.int, (right, -1, -2))
         rows = graph.call_function(_ATEN.transpose.int, (left, -1, -2))
-        product = graph.call_function(node.target, (columns, rows))
+        product = graph.call_function(_ATEN.matmul.default, (columns, rows))
         node.replace_all_uses_with(graph.call_function(_ATEN.transpose.int, (product, -1, -2)))
     graph.erase_node(node)

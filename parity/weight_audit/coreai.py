@@ -13,9 +13,10 @@ from mobilesam.runtimes.checked import first_line
 from mobilesam.runtimes.coreai import check_asset
 from parity.weight_audit.constants import Constant, half_ulp
 
-_DTYPES = {"f16": np.float16, "f32": np.float32, "f64": np.float64, "i1": np.bool_}
-_DTYPES |= {f"{sign}i{bits}": np.dtype(f"{kind}int{bits}") for sign, kind in (("s", ""), ("u", "u"))
-            for bits in (8, 16, 32, 64)}  # fmt: skip
+_DTYPES = {"f16": "float16", "f32": "float32", "f64": "float64", "i1": "bool"}
+_DTYPES |= {f"si{bits}": f"int{bits}" for bits in (8, 16, 32, 64)}
+_DTYPES |= {f"ui{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
+"""NumPy's names of Core AI's types."""
 
 _CONSTANT = "coreai.constant"
 

@@ -270,6 +270,13 @@ def _asset(
     return edits.coreai(module, *names, outputs=outputs, function=function)
 
 
+def _written(name: str, content: bytes) -> edits.FileEdit:
+    def edit(path: Path) -> None:
+        (path / name).write_bytes(content)
+
+    return edit
+
+
 COREAI: dict[str, tuple[edits.FileEdit, str]] = {
     "names": (_asset(names=("x", "valid_size")), "input 'x' is described"),
     "output name": (_asset(outputs=("x",)), "output 'x' is described"),
@@ -288,8 +295,8 @@ COREAI: dict[str, tuple[edits.FileEdit, str]] = {
         edits.coreai_facts(lambda m: m.update(assetVersion="1.0")),
         "version of the asset is 1.0",
     ),
-    "digest": (lambda path: (path / "main.hash").write_bytes(bytes(32)), "is damaged"),
-    "stray file": (lambda path: (path / "main.odix").write_bytes(b"0"), "holds 'main.odix'"),
+    "digest": (_written("main.hash", bytes(32)), "is damaged"),
+    "stray file": (_written("main.odix", b"0"), "holds 'main.odix'"),
 }
 _BOTH = "def forward(self, image, valid_size):\n    return "
 TORCHSCRIPT: dict[str, tuple[edits.FileEdit, str]] = {
