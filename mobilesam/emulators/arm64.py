@@ -49,6 +49,7 @@ WHEELS = {
     "tqdm": "4.70.1",
     "typing_extensions": "4.12.2",
     "torch": "2.10.0",
+    "executorch": "1.1.0",
     "filelock": "4.2.11",
     "fsspec": "2026.9.0",
     "Jinja2": "3.1.6",
@@ -59,9 +60,9 @@ WHEELS = {
 }
 """Versions of the aarch64 packages: those of ``constraints.txt``, so that x86 runs the same."""
 
-OLDER = ("torch",)
-"""Packages of an older version: PyPI's later wheels of PyTorch for aarch64 need NVIDIA's libraries.
-ExecuTorch needs the later ones, and is therefore not here."""
+OLDER = ("torch", "executorch")
+"""Packages of an older version: PyPI's later wheels of PyTorch for aarch64 need NVIDIA's libraries,
+and each ExecuTorch needs the PyTorch of its time."""
 
 _GLIBCS = (17, 24, 27, 28, 34)
 """Second numbers of the glibc versions that wheels for Debian 12 (2.36) may ask for."""
