@@ -199,11 +199,12 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "softmax, GELU, sums and attention's products stay float32",
                 "w4": "as w8d, but linear layers in int4, one scale per 32 input channels of an "
                 "output channel; the decoder's cross attention and first self attention stay int8",
-                "w8a8": "weights as w8; linear layers, convolutions and depthwise convolutions "
-                "compute in int8, inputs and outputs with one scale and zero point per tensor, "
-                "calibrated on photos; the rest stays float32",
-                "w8a16": "as w8a8 with int16 activations, symmetric; no faster on a CPU, meant "
-                "for NPUs",
+                "w8a8": "weights as w8, of transposed convolutions with one scale per layer; "
+                "linear layers, convolutions and depthwise convolutions compute in int8, inputs "
+                "and outputs with one scale and zero point per tensor, calibrated on photos; the "
+                "rest stays float32",
+                "w8a16": "as w8a8 with int16 activations, symmetric, depthwise convolutions in "
+                "float32; no faster on a CPU, meant for NPUs",
             },
             calibrated=("w8a8", "w8a16"),
             calibration_methods=("min-max", "moving-average"),

@@ -64,7 +64,7 @@ class LiteRTGPURunner(CheckedRunner):
 
     @property
     def representative(self) -> bool:
-        """False where a CPU plays the GPU, as lavapipe does, or nothing says what computes."""
+        """False where a CPU plays the GPU, or where LiteRT does not say what computes."""
         return bool(self._adapter_kind) and "CPU" not in self._adapter_kind
 
     def load(self) -> None:
