@@ -47,6 +47,11 @@ demo: setup ## export everything with the demo weights, check it, write the repo
 	@$(VENV)/bin/mobilesam demo
 
 phones: setup ## the files on what stands in for a phone's GPU, ARM cores and NPU: hours at first
+	@for extra in coreai qualcomm; do \
+	  $(PY) -m pip install -qq --disable-pip-version-check --no-input $(PIP_ARGS) \
+	    -c constraints.txt -e ".[$$extra]" \
+	  || echo "make phones: goes on without the extra '$$extra', which cannot be installed here" >&2; \
+	done
 	@$(VENV)/bin/mobilesam phones
 
 lint: setup ## ruff, mypy and the import contracts

@@ -1,5 +1,6 @@
 """`mobilesam replay`: prepare here, run on another machine, judge here."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,12 @@ def pack(
     bundles: Bundles,
     out: Annotated[Path, typer.Option(help="The replay folder to write.", show_default=False)],
     images: Photos = None,
+    brief: Annotated[
+        bool,
+        typer.Option(
+            "--brief", help="Only one photo and a prompt of each kind: of use on --arm64."
+        ),
+    ] = False,
     weights: ReferenceWeights = None,
     weights_key: WeightsKey = None,
     max_pixels: MaxPixels = None,
@@ -57,6 +64,7 @@ def pack(
         bundles,
         out,
         images=images,
+        brief=brief,
         weights=keyed(weights, weights_key),
         skip_unusable=skip_unusable,
         progress=not quiet,
@@ -96,8 +104,37 @@ def run(
         Path | None,
         typer.Option(help="Python that has numpy and the runtime.", show_default="this one"),
     ] = None,
+    arm64: Annotated[
+        bool, typer.Option("--arm64", help="Run it on an emulated ARM core, set up when missing.")
+    ] = False,
+    cpu: Annotated[
+        str | None,
+        typer.Option(
+            help="Of --arm64: cortex-a53, cortex-a76 or neoverse-v1.", show_default="cortex-a76"
+        ),
+    ] = None,
 ) -> None:
     """Run the folder's run.py: the same as `python FOLDER/run.py` on any machine."""
+    if arm64:
+        if python is not None or compute_units:
+            raise InputError(
+                "--arm64 has a Python of its own and no Core ML: leave out --python "
+                "and --compute-units"
+            )
+        from mobilesam.emulators.arm64 import DEFAULT_CPU
+        from parity.replay.emulated import run_on_arm64
+
+        status = run_on_arm64(
+            folder,
+            cpu=cpu or DEFAULT_CPU,
+            bundles=listed(bundle),
+            threads=threads,
+            say=partial(say, "note"),
+        )
+        raise typer.Exit(status)
+    if cpu is not None:
+        raise InputError("--cpu names the core that --arm64 emulates: add --arm64")
+
     from parity.replay.start import run_folder
 
     status = run_folder(

@@ -19,7 +19,7 @@ from parity.cost.load import BUSY_CORES
 from parity.cost.measure import bundle_job, measure_in_turns, reference_job, steps
 from parity.gallery import draw_gallery, first_answers
 from parity.image_folder import folder_photos
-from parity.judging import BundleRun, check_run, empty_report, judge_run
+from parity.judging import BundleRun, check_run, empty_report, judge_graph, judge_run
 from parity.naming import Named, distinct_names
 from parity.origin import Origin
 from parity.photos import stored_photos
@@ -117,7 +117,10 @@ def compare(
                     report.gallery |= first_answers(answers)
                 for run in intact:
                     judge_run(judged[run], run, answers, threads, compute_units, shown)
-                    add_audits(judged[run], run.bundle, run.files, model)
+                    pairs = add_audits(judged[run], run.bundle, run.files, model)
+                    judge_graph(
+                        judged[run], run, limits, pairs, model, answers, threads, compute_units
+                    )
         report.unusable_images = photos.unusable
         report.warnings += left_out
         report.bundles = [judged[run] for run in runs]

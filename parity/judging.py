@@ -9,10 +9,12 @@ from typing import Protocol
 import torch
 
 from mobilesam import __version__
+from mobilesam.bundle.contract import Component
 from mobilesam.bundle.prompt_types import PROMPT_TYPES
 from mobilesam.cores import available_cores
 from mobilesam.errors import RefusedError
 from mobilesam.inference.drawing import data_uri, draw_case
+from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress, Step
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
@@ -25,11 +27,13 @@ from parity.description import description_differences
 from parity.findings import Findings, compare_runner
 from parity.headroom import measure_headroom, telling
 from parity.hidden_faults import hidden_faults
+from parity.own_weights import judge_own_weights
 from parity.photos import PhotoSet, is_strip, left_out, read_pixels
 from parity.references import PhotoReference
 from parity.report import Report
 from parity.schema import BundleReport, Check
 from parity.thresholds import Row, Thresholds
+from parity.weight_audit.matching import Pairs
 
 
 class Weighted(Protocol):
@@ -81,6 +85,33 @@ def judge_run(
         report.notes.append(
             f"{len(asked)} of {len(answers)} images were asked on this slow runtime: {names}."
         )
+
+
+def judge_graph(
+    report: BundleReport,
+    run: BundleRun,
+    limits: Thresholds,
+    pairs: dict[Component, Pairs],
+    model: MobileSAM,
+    answers: Sequence[PhotoReference],
+    threads: int | None,
+    compute_units: str | None,
+) -> None:
+    """Hold a bundle that passes so far against PyTorch with its files' own weights.
+
+    Only where its scheme changes nothing else; see :mod:`parity.own_weights`.
+    """
+    scheme = run.row.own_weights
+    if scheme is None or report.verdict == "FAIL":
+        return
+    row = limits.row(run.bundle.manifest.target, scheme, run.runtime)
+    try:
+        with _open(run, threads, compute_units) as runner:
+            asked = answers[: RUNNERS[run.runtime].photos]
+            judge_own_weights(report, runner, pairs, model, asked, row)
+    except Exception as error:  # whatever a runtime does, the other bundles are still judged
+        report.verdict = "FAIL"
+        report.reasons.append(f"could not be run: {error or type(error).__name__}")
 
 
 def judge_opened(

@@ -65,12 +65,18 @@ class LayerLimits(Limits):
 
 
 class Row(Limits):
-    """The limits of one scheme; without ``layers`` its ops are ranked, none is called wrong."""
+    """The limits of one scheme; without ``layers`` its ops are ranked, none is called wrong.
+
+    Attributes:
+        own_weights: the scheme whose limits hold against PyTorch with the file's own weights; None
+            where activations are quantized too, so that there is no such scheme.
+    """
 
     encoder: EncoderLimits
     decoder: MaskLimits
     end_to_end: MaskLimits
     layers: LayerLimits | None = None
+    own_weights: str | None = None
 
 
 class _Scheme(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Protocol
 from mobilesam.weights.download import cache_folder
 
 EMULATORS: dict[str, str] = {
+    "arm64": "ARM cores of phones, by qemu",
     "lavapipe": "a GPU, by Mesa's Vulkan driver for CPUs",
     "htp": "Qualcomm's HTP, the NPU of Snapdragon phones",
 }

@@ -48,8 +48,20 @@ WHEELS = {
     "protobuf": "7.36.2",
     "tqdm": "4.70.1",
     "typing_extensions": "4.12.2",
+    "torch": "2.10.0",
+    "filelock": "4.2.11",
+    "fsspec": "2026.9.0",
+    "Jinja2": "3.1.6",
+    "MarkupSafe": "3.0.4",
+    "mpmath": "1.3.0",
+    "networkx": "3.6.1",
+    "sympy": "1.14.0",
 }
 """Versions of the aarch64 packages: those of ``constraints.txt``, so that x86 runs the same."""
+
+OLDER = ("torch",)
+"""Packages of an older version: PyPI's later wheels of PyTorch for aarch64 need NVIDIA's libraries.
+ExecuTorch needs the later ones, and is therefore not here."""
 
 _GLIBCS = (17, 24, 27, 28, 34)
 """Second numbers of the glibc versions that wheels for Debian 12 (2.36) may ask for."""
@@ -59,7 +71,7 @@ _HOSTS = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _START = """#!/bin/sh
 here=$(dirname "$0")
-unset LD_LIBRARY_PATH LD_PRELOAD
+unset LD_LIBRARY_PATH LD_PRELOAD PYTHONDONTWRITEBYTECODE
 export PYTHONHOME="$here/root/usr" PYTHONPATH="$here/packages" PYTHONNOUSERSITE=1
 export QEMU_CPU="${QEMU_CPU:-%s}"
 exec "$here/qemu/usr/bin/qemu-aarch64" -L "$here/root" -0 "$0" \\

@@ -16,7 +16,7 @@ import onnxruntime_qnn
 
 from mobilesam.bundle.contract import Component
 from mobilesam.emulators.htp import CHIP, backend, missing
-from mobilesam.errors import BundleError, MissingDependencyError
+from mobilesam.errors import BundleError, MissingDependencyError, RefusedError
 from mobilesam.runtimes.base import Arrays
 from mobilesam.runtimes.checked import CheckedRunner, version_of
 from mobilesam.runtimes.onnxruntime import declared
@@ -72,11 +72,11 @@ class QNNHTPRunner(CheckedRunner):
             outside = nodes_outside(_session(path, devices, fallback=True))
             if not outside:
                 raise
-            raise BundleError(_refusal(path, outside)) from error
+            raise _refusal(path, outside) from error
         self.check_declared(component, path, *declared(session))
         outside = nodes_outside(session)
         if outside:
-            raise BundleError(_refusal(path, outside))
+            raise _refusal(path, outside)
         return session
 
     def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
@@ -112,11 +112,12 @@ def nodes_outside(session: ort.InferenceSession) -> Counter[str]:
     )
 
 
-def _refusal(path: Path, outside: Counter[str]) -> str:
+def _refusal(path: Path, outside: Counter[str]) -> RefusedError:
     listed = ", ".join(f"{count} {kind}" for kind, count in outside.most_common())
-    return (
+    return RefusedError(
         f"{path} does not run on Qualcomm's HTP: {outside.total()} of its nodes would stay on the "
-        f"CPU ({listed})"
+        f"CPU ({listed})",
+        listed,
     )
 
 

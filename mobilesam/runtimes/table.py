@@ -47,7 +47,9 @@ RUNNERS: dict[str, RunnerRow] = {
     ),
     "onnxruntime": RunnerRow("onnxruntime", "ONNXRuntimeRunner", "onnx"),
     "executorch": RunnerRow("executorch", "ExecuTorchRunner", "executorch"),
-    "qnn_htp": RunnerRow("qnn_htp", "QNNHTPRunner", "qualcomm", files="onnxruntime", photos=1),
+    "qnn_htp": RunnerRow(
+        "qnn_htp", "QNNHTPRunner", "qualcomm", files="onnxruntime", photos=1, hardware=NPU
+    ),
 }
 """Runners of files, by the runtime's name. The reference is not one of them.
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mobilesam.runtimes.table import APPLE, X86
+from mobilesam.runtimes.table import APPLE, ARM, GPU, NPU, X86
 from parity.comparison import compare
+from parity.replay.emulated import judge_on_arm64
 from parity.report import Report
 
 FULL, SMALL = 1024, 256
@@ -24,6 +25,11 @@ def _on(*runtimes: str) -> Judge:
         )
 
     return judge
+
+
+def _on_arm(bundles: Sequence[Path], images: Path | None, progress: bool) -> Report:
+    """Judge bundles on an emulated ARM core."""
+    return judge_on_arm64(bundles, images=images, progress=progress)
 
 
 class Part(NamedTuple):
@@ -48,6 +54,23 @@ class Part(NamedTuple):
 
 PARTS: dict[str, Part] = {
     "x86": Part(X86, FULL, {"tflite": None, "onnx": None, "executorch": None}, _on()),
-    "apple": Part(APPLE, FULL, {"coreml": ("fp32", "fp16", "w8", "w8a8", "w4")}, _on()),
+    "arm": Part(ARM, SMALL, {"tflite": None, "onnx": None}, _on_arm, emulator="arm64"),
+    "gpu": Part(
+        GPU,
+        FULL,
+        {"tflite": None},
+        _on("litert_gpu"),
+        runtimes=("litert_gpu",),
+        emulator="lavapipe",
+    ),
+    "npu": Part(
+        NPU,
+        SMALL,
+        {"onnx": ("fp32", "fp16", "w8", "w8d", "w8a8")},
+        _on("qnn_htp"),
+        runtimes=("qnn_htp",),
+        emulator="htp",
+    ),
+    "coreml": Part(APPLE, FULL, {"coreml": ("fp32", "fp16", "w8", "w8a8", "w4")}, _on()),
 }
 """By the name that ``mobilesam phones --only`` takes."""

@@ -27,6 +27,7 @@ from parity.replay.run import INDEX, STAGES, sha256
 from parity.replay.runner import ReplayRunner
 from parity.replay.schema import (
     PackedBundle,
+    PackedCase,
     PackedPhoto,
     PackedReference,
     PackIndex,
@@ -48,8 +49,10 @@ class Answered:
 
     @property
     def runtime(self) -> str:
-        """The runtime with its compute units, if it has a choice of them."""
-        return " ".join(filter(None, (self.result.runtime, self.result.compute_units)))
+        """The runtime with its compute units, if it has a choice of them, and an emulated CPU."""
+        cpu = self.result.emulated_cpu
+        where = f"on {cpu}" if cpu else ""
+        return " ".join(filter(None, (self.result.runtime, self.result.compute_units, where)))
 
     @property
     def engine(self) -> str:
@@ -57,6 +60,12 @@ class Answered:
         machine = self.result.machine
         where = f"{machine.get('system', '?')}, {machine.get('processor', '?')}"
         return f"{self.result.engine} on {where}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the row must know."""
+        cpu = self.result.emulated_cpu
+        return [f"{cpu} was emulated by qemu: its times say nothing of a device."] if cpu else []
 
 
 def merge(
@@ -96,7 +105,7 @@ def merge(
             f"'{home}' has no results: run 'python run.py' in it where the runtimes are"
         )
     for answered in found:
-        _require_complete(answered, bundles)
+        _require_complete(answered, bundles, index.photos)
     photos = PhotoSet([_photo(home, packed) for packed in index.photos], index.unusable_images)
     report = empty_report(photos, limits, index.references[0], command)
     report.machine["judged"] = f"from a replay folder packed {index.created}"
@@ -132,6 +141,7 @@ def merge(
                     if not judged.reasons:
                         opened = partial(_replayed, home, index, packed, bundle, answered)
                         judge_opened(judged, opened, references, row, shown)
+                        judged.notes += answered.notes
                         if runtime in packed.audits:
                             carry_audits(judged, packed.audits[runtime])
     return report
@@ -146,7 +156,14 @@ def _labels(found: Sequence[Answered]) -> list[str]:
     ]
 
 
-def _require_complete(answered: Answered, bundles: dict[str, PackedBundle]) -> None:
+def _stages(case: PackedCase) -> tuple[str, ...]:
+    """What the decoder is asked a case with: PyTorch's embedding, and the bundle's own."""
+    return STAGES if case.everyday else STAGES[:1]
+
+
+def _require_complete(
+    answered: Answered, bundles: dict[str, PackedBundle], photos: Sequence[PackedPhoto]
+) -> None:
     """Refuse a result that lacks an answer to a case, unless it says that it could not be run."""
     result = answered.result
     packed = bundles.get(result.bundle)
@@ -163,7 +180,7 @@ def _require_complete(answered: Answered, bundles: dict[str, PackedBundle]) -> N
             f"decoder-{photo}.npz": {
                 f"{case}.{stage}.{output}"
                 for case in cases
-                for stage in STAGES
+                for stage in _stages(photos[photo].cases[case])
                 for output in ("low_res_masks", "iou_predictions")
             },
         }
@@ -200,7 +217,8 @@ def _replayed(
         )
         prompts = _arrays(home / packed.prompts[photo])
         for case in cases:
-            for stage, embedding in zip(STAGES, embeddings, strict=True):
+            stages = _stages(index.photos[photo].cases[case])
+            for stage, embedding in zip(stages, embeddings, strict=False):
                 inputs = {"image_embeddings": embedding} | _under(f"{case}.", prompts)
                 load = partial(_arrays, decoded, f"{case}.{stage}.")
                 runner.record("decoder", inputs, load)

@@ -1,10 +1,11 @@
 """Write a replay folder: all that another machine needs to answer every case."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def pack(
     out: Path,
     *,
     images: Path | None = None,
+    brief: bool = False,
     weights: str | Path | None = None,
     skip_unusable: bool = False,
     progress: bool = True,
@@ -71,6 +73,7 @@ def pack(
         bundles: one or several, opened or as their folders; also folders that hold bundles.
         out: folder that does not exist yet, or is empty.
         images: folder of photos instead of the built-in ones.
+        brief: only the first photo and a prompt of each kind, for slow machines.
         weights: of the reference; None takes what each manifest names.
         skip_unusable: go on without photos that cannot be used; the report will list them.
         progress: show progress on the terminal.
@@ -87,12 +90,19 @@ def pack(
     runtimes = [_replayable(bundle) for bundle in opened]
     origins = [Origin.of(bundle, weights) for bundle in opened]
     given = default_photos() if images is None else folder_photos(images)
+    if brief:
+        given = given[:1]
     sides = sorted({origin.image_size for origin in origins})
     with Progress(progress) as shown, ExitStack() as kept:
         with shown.task("photos", len(given)) as step:
-            photos = kept.enter_context(
-                stored_photos(given, sides, skip_unusable=skip_unusable, strips=True, advance=step)
+            stored = kept.enter_context(
+                stored_photos(
+                    given, sides, skip_unusable=skip_unusable, strips=not brief, advance=step
+                )
             )
+        if brief:
+            few = [replace(each, cases=partial(_each_kind, each.cases)) for each in stored.photos]
+            stored = stored._replace(photos=few)
         models = {origin: origin.load() for origin in dict.fromkeys(origins)}
         for bundle, origin in zip(opened, origins, strict=True):
             _require_intact(bundle, models[origin])
@@ -111,8 +121,8 @@ def pack(
         for origin, model in models.items():
             with (
                 ReferenceRunner(model) as reference,
-                shown.task("PyTorch reference", len(photos.photos)) as step,
-                reference_answers(reference, photos, step, slots=slots) as answers,
+                shown.task("PyTorch reference", len(stored.photos)) as step,
+                reference_answers(reference, stored, step, slots=slots) as answers,
             ):
                 if not index.photos:
                     index.photos = [writer.photo(i, answer) for i, answer in enumerate(answers)]
@@ -129,7 +139,7 @@ def pack(
                     )
                     if own == origin
                 ]
-        index.unusable_images = photos.unusable
+        index.unusable_images = stored.unusable
         shutil.copyfile(run.__file__, folder / "run.py")
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         index.files = {p.relative_to(folder).as_posix(): run.sha256(p) for p in paths}
@@ -246,6 +256,16 @@ class _Writer:
         save = np.savez_compressed if compressed else np.savez
         save(path, allow_pickle=False, **arrays)
         return name
+
+
+def _each_kind(
+    cases: Callable[[int, int | None], list[Case]], image_size: int, slots: int | None
+) -> list[Case]:
+    """The first case of each kind of prompt."""
+    first: dict[str, Case] = {}
+    for case in cases(image_size, slots):
+        first.setdefault(case.prompt_type, case)
+    return list(first.values())
 
 
 def _audits(bundle: Bundle, runtimes: Sequence[str], model: MobileSAM) -> dict[str, BundleReport]:

@@ -2,13 +2,13 @@
 """Answer every case of a replay folder on this machine; what is answered is judged elsewhere.
 
 Every replay folder has a copy of this file. It needs Python 3.9 or newer, numpy and the runtime of
-the bundles: coremltools on a Mac, onnxruntime or ai-edge-litert (or tflite-runtime, its old name)
-anywhere. Pillow is imported only for a Core ML package that takes an image. Nothing of
+the bundles: coremltools on a Mac, onnxruntime, ai-edge-litert (or tflite-runtime, its old name) or
+torch anywhere. Pillow is imported only for a Core ML package that takes an image. Nothing of
 mobilesam-export is needed.
 
 Each bundle on each choice of compute units becomes ``results/<name>/``: raw outputs as npz, and
 ``result.json``. Encoder and decoder each run in a process of their own: the memory reported is
-theirs, and a runtime that crashes is one sentence in a result.
+theirs, and a runtime that crashes is one sentence in a result. On an emulated CPU nothing is timed.
 
 Exit status 0 when all was answered, 1 when a runtime failed, 2 when it cannot be run as asked.
 """
@@ -16,6 +16,7 @@ Exit status 0 when all was answered, 1 when a runtime failed, 2 when it cannot b
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -25,6 +26,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -34,12 +36,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 INDEX, RESULTS, RESULT = "replay.json", "results", "result.json"
 COMPONENTS, STAGES = ("encoder", "decoder"), ("decoder", "end_to_end")
 COMPUTE_UNITS = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
 MIN_RUNS, MAX_RUNS, BUDGET_S = 3, 50, 3.0
 ONE_COMPONENT = "--one-component"
+ANSWERED = "answered "
 
 Arrays = dict[str, np.ndarray]
 Job = dict[str, Any]
@@ -93,6 +96,25 @@ def open_coreml(path: Path, job: Job) -> Run:
     return run
 
 
+def open_lite_interpreter(path: Path, job: Job) -> Run:
+    """The bytecode interpreter of PyTorch Mobile; outputs are named in the manifest's order."""
+    import torch
+    from torch.jit.mobile import _load_for_lite_interpreter
+
+    if job["threads"]:
+        torch.set_num_threads(job["threads"])
+    module = _load_for_lite_interpreter(str(path), map_location="cpu")
+    names = [spec["name"] for spec in job["signature"]["outputs"]]
+
+    def run(arrays: Arrays) -> Arrays:
+        with torch.inference_mode():
+            found = module(*(torch.from_numpy(array) for array in arrays.values()))
+        found = found if isinstance(found, (tuple, list)) else (found,)
+        return {name: value.numpy() for name, value in zip(names, found)}
+
+    return run
+
+
 def picture_inputs(description: Any, function: str) -> set[str]:
     """Names of the inputs that a package wants as images (coremltools' ``ImageType``)."""
     own = [f for f in description.functions if f.name == function] if function else [description]
@@ -133,6 +155,9 @@ RUNTIMES = {
     "litert": Runtime(
         ("ai_edge_litert", "tflite_runtime"), "LiteRT {version} (XNNPACK)", open_litert
     ),
+    "lite_interpreter": Runtime(
+        ("torch",), "lite interpreter (PyTorch {version})", open_lite_interpreter
+    ),
 }
 
 
@@ -149,7 +174,9 @@ def why_not(name: str) -> str:
 def run_component(job: Job) -> dict[str, Any]:
     """Load a component alone in this process, time it, and answer every photo or case.
 
-    Answers go into npz files in ``job["out"]``. Returns fields of ``parity.schema.Measurement``.
+    Answers go into npz files in ``job["out"]``; each tenth of them is said when it is done. Returns
+    fields of ``parity.schema.Measurement``. On an emulated CPU time and memory say nothing of a
+    device: there is no run but those that answer.
     """
     importlib.import_module(RUNTIMES[job["runtime"]].module)
     baseline = peak_memory_mb()
@@ -157,16 +184,25 @@ def run_component(job: Job) -> dict[str, Any]:
     run = checked(RUNTIMES[job["runtime"]].open(Path(job["file"]), job), job["signature"])
     loaded = time.perf_counter() - begun
     _, first = next(asked(job, 0))
-    seconds = timed(lambda: run(first), job["budget"])
-    median, p90 = (float(value) for value in np.percentile(seconds, (50, 90)))
+    emulated = bool(job["emulated_cpu"])
+    seconds = [] if emulated else timed(lambda: run(first), job["budget"])
     peak = peak_memory_mb()
+    encodes = job["component"] == "encoder"
+    parts = [job["images"]] if encodes else [*job["cases"], *job["together"]]
+    total = sum(map(len, parts))
+    done = 0
     for photo in range(len(job["images"])):
-        answers: Job = {
-            prefix + name: value
-            for prefix, inputs in asked(job, photo)
-            for name, value in run(inputs).items()
-        }
+        answers: Job = {}
+        for prefix, inputs in asked(job, photo):
+            started = time.perf_counter()
+            answers.update({prefix + name: value for name, value in run(inputs).items()})
+            if emulated:
+                seconds.append(time.perf_counter() - started)
+            done += 1
+            if done * 10 // total > (done - 1) * 10 // total:
+                print(f"\n{ANSWERED}{done * 100 // total}%", flush=True)
         np.savez(Path(job["out"]) / f"{job['component']}-{photo}.npz", **answers)
+    median, p90 = (float(value) for value in np.percentile(seconds, (50, 90)))
     return {
         "component": job["component"],
         "load_s": loaded,
@@ -174,14 +210,16 @@ def run_component(job: Job) -> dict[str, Any]:
         "peak_memory_mb": peak,
         "baseline_memory_mb": baseline,
         "threads": job["threads"] or os.cpu_count() or 1,
+        "representative": not emulated,
     }
 
 
 def asked(job: Job, photo: int) -> Iterator[tuple[str, Arrays]]:
     """What a component is asked about a photo: a prefix for the answer's names, and the inputs.
 
-    The encoder once; the decoder every case with the reference's embedding and with the one that
-    this machine's encoder made (``<case>.decoder.`` and ``<case>.end_to_end.``).
+    The encoder once; the decoder every case with the reference's embedding, and those of
+    ``job["together"]`` also with the one that this machine's encoder made (``<case>.decoder.`` and
+    ``<case>.end_to_end.``).
     """
     folder = Path(job["folder"])
     if job["component"] == "encoder":
@@ -196,7 +234,8 @@ def asked(job: Job, photo: int) -> Iterator[tuple[str, Arrays]]:
         names = [spec["name"] for spec in job["signature"]["inputs"][1:]]
         for case in job["cases"][photo]:
             prompt = {name: stored[f"{case}.{name}"] for name in names}
-            for stage, embedding in zip(STAGES, (given, own)):
+            stages = STAGES if case in job["together"][photo] else STAGES[:1]
+            for stage, embedding in zip(stages, (given, own)):
                 yield f"{case}.{stage}.", {"image_embeddings": embedding, **prompt}
 
 
@@ -246,7 +285,8 @@ def peak_memory_mb() -> float | None:
 def replay(folder: Path, bundles: list[str], units: list[str], given: Job) -> bool:
     """Run bundles one after the other; whether all were answered.
 
-    ``given`` has what each component's process is told: ``threads`` and the timing's ``budget``.
+    ``given`` has what each component's process is told: ``threads``, the timing's ``budget``, and
+    the ``emulated_cpu``.
 
     Raises :class:`ReplayError` when the folder was altered, or what was asked for cannot be run.
     """
@@ -275,8 +315,8 @@ def replay(folder: Path, bundles: list[str], units: list[str], given: Job) -> bo
 
 def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job, given: Job) -> bool:
     """Run a bundle on one runtime into a folder of results; whether it could be run."""
-    units = choice["compute_units"]
-    name = ".".join(part for part in (bundle["name"], choice["runtime"], units) if part)
+    units, cpu = choice["compute_units"], given["emulated_cpu"]
+    name = ".".join(part for part in (bundle["name"], choice["runtime"], units, cpu) if part)
     final = folder / RESULTS / name
     partial, old = final.with_name(f".{name}.partial"), final.with_name(f".{name}.old")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
@@ -284,9 +324,9 @@ def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job, given: Job) -
     kind = RUNTIMES[choice["runtime"]]
     result = {
         **{"schema_version": SCHEMA_VERSION, "pack": sha256(folder / INDEX)},
-        **{"bundle": bundle["name"], **choice, "threads": given["threads"]},
+        **{"bundle": bundle["name"], **choice, "threads": given["threads"], "emulated_cpu": cpu},
         "engine": kind.title.format(version=metadata.version(kind.package), units=units),
-        "machine": machine(),
+        "machine": machine(cpu),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "error": "",
         "measurements": [],
@@ -298,7 +338,8 @@ def run_bundle(folder: Path, index: Job, bundle: Job, choice: Job, given: Job) -
             taken = in_own_process({**job, **choice, **given, "out": str(partial)})
             result["measurements"].append(taken)
             timing = taken["timing"]
-            print(f"median {timing['median_s'] * 1000:.1f} ms of {timing['runs']} runs", flush=True)
+            times = f"median {timing['median_s'] * 1000:.1f} ms of {timing['runs']} runs"
+            print("done (emulated)" if cpu else times, flush=True)
     except ReplayError as error:
         result["error"] = str(error)
         print(f"failed: {error}", flush=True)
@@ -328,20 +369,46 @@ def component_job(folder: Path, index: Job, bundle: Job, component: str, runtime
         "folder": str(folder),
         "answers": index["references"][bundle["reference"]]["answers"],
         **{key: bundle[key] for key in ("images", "prompts", "cases")},
+        "together": [
+            [case for case in own if photo["cases"][case].get("everyday", True)]
+            for photo, own in zip(index["photos"], bundle["cases"])
+        ],
     }
 
 
 def in_own_process(job: Job) -> Job:
-    """What :func:`run_component` returns, run in a child; its last line if it fails."""
+    """What :func:`run_component` returns, run in a child; its last line if it fails.
+
+    How much of it is answered is counted on the terminal.
+    """
     command = [sys.executable, str(Path(__file__).resolve()), ONE_COMPONENT]
-    done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True)
-    if done.returncode < 0:
-        raise ReplayError(f"the {job['component']} was killed by signal {-done.returncode}")
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ReplayError(f"the {job['component']} failed: {reason}")
-    taken: Job = json.loads(done.stdout.strip().splitlines()[-1])
+    pipes: Job = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(command, stderr=errors, **pipes) as child:
+            assert child.stdin and child.stdout
+            try:
+                with contextlib.suppress(BrokenPipeError), child.stdin as told:
+                    told.write(json.dumps(job))
+                lines = [line.strip() for line in child.stdout if not count_answers(line)]
+            except BaseException:  # interrupted
+                child.kill()
+                raise
+        errors.seek(0)
+        said = errors.read().strip().splitlines()
+    if child.returncode < 0:
+        raise ReplayError(f"the {job['component']} was killed by signal {-child.returncode}")
+    if child.returncode:
+        raise ReplayError(f"the {job['component']} failed: {(said or ['no reason given'])[-1]}")
+    taken: Job = json.loads([line for line in lines if line][-1])
     return taken
+
+
+def count_answers(line: str) -> bool:
+    """Whether a child's line says how much is answered; that then goes to the terminal."""
+    if not line.startswith(ANSWERED):
+        return False
+    print(line[len(ANSWERED) :].strip(), end=" ", flush=True)
+    return True
 
 
 def read_index(folder: Path) -> Job:
@@ -370,9 +437,11 @@ def sha256(path: Path) -> str:
     return total.hexdigest()
 
 
-def machine() -> dict[str, str]:
+def machine(emulated_cpu: str) -> dict[str, str]:
     """Where this runs, for the report."""
     processor = platform.processor() or platform.machine()
+    if emulated_cpu:
+        processor = f"{platform.machine()} (qemu, {emulated_cpu})"
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         processor = subprocess.run(command, capture_output=True, text=True).stdout.strip()
@@ -406,11 +475,14 @@ def main() -> int:
         f"seconds that a component is timed for, {MIN_RUNS} runs at least (default: {BUDGET_S})"
     )
     add("--timing", type=float, default=BUDGET_S, metavar="SECONDS", help=seconds)
+    emulated = "qemu runs this interpreter as this CPU: nothing is timed"
+    add("--emulated-cpu", default="", metavar="NAME", help=emulated)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the child ends too
     folder = Path(__file__).resolve().parent
     try:
         told = {"threads": given.threads, "budget": given.timing}
+        told["emulated_cpu"] = given.emulated_cpu
         done = replay(folder, given.bundle, given.compute_units or ["ALL"], told)
     except ReplayError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -117,6 +117,7 @@ class Result(ReportRecord):
         pack: SHA-256 of the ``replay.json`` that was run.
         compute_units: of Core ML, else null.
         threads: null is the runtime's own choice.
+        emulated_cpu: what qemu emulated; empty where the machine's own CPU computed.
         error: why it could not be run; else empty.
         files: SHA-256 of each npz.
     """
@@ -132,6 +133,7 @@ class Result(ReportRecord):
     created: str
     error: str
     measurements: list[Measurement]
+    emulated_cpu: str = ""
     files: dict[str, str]
 
 

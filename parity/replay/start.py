@@ -1,10 +1,12 @@
 """Start the ``run.py`` of a replay folder on this machine."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mobilesam.emulators.arm64 import CPU_VARIABLE
 from mobilesam.errors import InputError
 from parity.replay.run import COMPUTE_UNITS
 
@@ -16,6 +18,8 @@ def run_folder(
     bundles: Sequence[str] = (),
     threads: int | None = None,
     python: Path | None = None,
+    emulated_cpu: str = "",
+    quiet: bool = False,
 ) -> int:
     """Run ``run.py`` of a folder; what it prints goes to the terminal.
 
@@ -25,6 +29,8 @@ def run_folder(
         bundles: names of those to run; empty: all.
         threads: of the runtime; None leaves its own choice.
         python: an interpreter that has numpy and the runtime; None takes this one.
+        emulated_cpu: what qemu, which runs this interpreter, is to emulate; empty: none does.
+        quiet: keep what it prints to itself, but for errors.
 
     Returns:
         Its exit status.
@@ -50,8 +56,12 @@ def run_folder(
         command += ["--bundle", *bundles]
     if threads:
         command += ["--threads", str(threads)]
+    if emulated_cpu:
+        command += ["--emulated-cpu", emulated_cpu]
+    told = {CPU_VARIABLE: emulated_cpu} if emulated_cpu else {}
+    printed = subprocess.DEVNULL if quiet else None
     try:
-        return subprocess.run(command).returncode
+        return subprocess.run(command, env=os.environ | told, stdout=printed).returncode
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(f"--python '{python}' cannot be started ({reason})") from None

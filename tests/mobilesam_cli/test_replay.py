@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mobilesam.emulators import arm64
 from mobilesam.runtimes.bundle import Bundle
 from parity.report import Report
 from tests.masked_folders import write_masked
@@ -65,6 +66,34 @@ def test_what_run_hands_on(run: Run, here: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr().out.strip() == str([*expected, "--threads", "3"])
 
 
+def test_what_an_emulated_core_is_handed(
+    run: Run, here: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = here / "python"
+    python.write_text('#!/bin/sh\necho "$QEMU_CPU: $@"; exit 3')
+    python.chmod(0o755)
+    set_up: list[str] = []
+
+    def pretend(say: Callable[[str], None]) -> None:
+        say("40 packages")
+        set_up.append("once")
+
+    monkeypatch.setattr(arm64, "missing", lambda: "" if set_up else "there is no qemu")
+    monkeypatch.setattr(arm64, "set_up", pretend)
+    monkeypatch.setattr(arm64, "python", lambda: python)
+    (here / "pack").mkdir()
+    (here / "pack" / "run.py").touch()
+    asked = ("replay", "run", "pack", "--arm64")
+    first = run(*asked, "--bundle", "a,b", "--threads", "3")
+    assert first.exit_code == 3 and first.stderr == "note: 40 packages\n"
+    assert capfd.readouterr().out.strip() == (
+        "cortex-a76: pack/run.py --bundle a b --threads 3 --emulated-cpu cortex-a76"
+    )
+    second = run(*asked, "--cpu", "cortex-a53")
+    assert second.exit_code == 3 and second.stderr == "" and set_up == ["once"]
+    assert capfd.readouterr().out.strip() == "cortex-a53: pack/run.py --emulated-cpu cortex-a53"
+
+
 def test_bad_input(refused: Refused, here: Path, bundle: Path, tmp_path: Path) -> None:
     assert "is not a bundle" in refused("replay", "pack", here, "--out", "pack")
     asked = ("replay", "pack", bundle, "--out", "pack")
@@ -78,6 +107,11 @@ def test_bad_input(refused: Refused, here: Path, bundle: Path, tmp_path: Path) -
     ran = ("replay", "run", "pack")
     assert "unknown compute units 'npu'" in refused(*ran, "--compute-units", "npu")
     assert "cannot be started (no such file" in refused(*ran, "--python", tmp_path / "python")
+    assert "unknown CPU 'm1', known: cortex-a53, " in refused(*ran, "--arm64", "--cpu", "m1")
+    assert "--cpu names the core that --arm64 emulates" in refused(*ran, "--cpu", "cortex-a53")
+    assert "leave out --python" in refused(*ran, "--arm64", "--python", sys.executable)
+    assert "leave out --python" in refused(*ran, "--arm64", "--compute-units", "all")
+    assert "is not a replay folder" in refused("replay", "run", "nowhere", "--arm64")
     assert "is not a replay folder: it has no replay.json" in refused("replay", "merge", "pack")
     assert "'nowhere' is not a folder" in refused("replay", "merge", "nowhere")
     merged = ("replay", "merge", "pack", "--thresholds", "nowhere.toml")

@@ -1,6 +1,7 @@
 """Packed here, run with a runtime alone, judged here: the same report as without the journey."""
 
 import json
+import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -225,6 +226,37 @@ def test_without_results_there_is_nothing_to_judge(copy: Path, tmp_path: Path) -
         merge([tmp_path], progress=False)
 
 
+def test_an_emulated_cpu_is_named_and_its_times_are_not(packed: Packed, copy: Path) -> None:
+    """Here the machine's own CPU passes for the emulated one."""
+    done = run_script(sys.executable, copy, "--threads", "1", "--emulated-cpu", "cortex-a53")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done (emulated)") == 2 and "median" not in done.stdout
+    assert "encoder ... 20% 40% 60% 80% 100% done" in done.stdout
+    assert "decoder ... 10% 20% 30% " in done.stdout
+    own, emulated = sorted(merge([copy], progress=False).bundles, key=lambda row: row.runtime)
+    assert (own.runtime, own.notes) == ("onnxruntime", [])
+    assert emulated.runtime == "onnxruntime on cortex-a53" and emulated.verdict == "PASS"
+    assert emulated.engine.endswith(f"{platform.machine()} (qemu, cortex-a53)")
+    assert emulated.notes == ["cortex-a53 was emulated by qemu: its times say nothing of a device."]
+    assert [taken.representative for taken in own.measurements] == [True, True]
+    assert [taken.representative for taken in emulated.measurements] == [False, False]
+
+
+def test_a_slow_machine_is_asked_about_the_first_photo_with_every_kind_of_prompt(
+    onnx: Bundle, photos: Path, tmp_path: Path, tiny: None
+) -> None:
+    made = pack([onnx.path], tmp_path / "pack", images=photos, brief=True, progress=False)
+    (photo,) = made.index.photos
+    assert photo.name == "a.png (disc)"
+    kinds = [case.prompt_type for case in photo.cases]
+    assert sorted(kinds) == sorted(PROMPT_TYPES)
+    done = run_script(sys.executable, made.folder, "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    (row,) = merge([made.folder], progress=False).bundles
+    assert row.verdict == "PASS", row.reasons
+    assert {case.prompt_type for case in row.cases} == set(PROMPT_TYPES)
+
+
 def test_two_machines_are_two_rows(packed: Packed, copy: Path) -> None:
     rows = merge([packed.folder, copy], progress=False).bundles
     assert [row.verdict for row in rows] == ["PASS", "PASS"]
@@ -313,3 +345,16 @@ def test_litert_answers_the_same(
     assert row.verdict == "PASS", row.reasons
     assert row.engine.startswith("LiteRT ") and "(XNNPACK)" in row.engine
     assert [path.parent.name for path in result_files(folder)] == ["tflite-fp32.litert"]
+
+
+def test_the_lite_interpreter_answers_the_same(
+    tiny_bundle: Callable[..., Bundle], photos: Path, tmp_path: Path, tiny: None
+) -> None:
+    torchscript = tiny_bundle("torchscript")
+    made = pack([torchscript.path], tmp_path / "pack", images=photos, brief=True, progress=False)
+    assert made.index.bundles[0].runtimes == ["lite_interpreter"]
+    done = run_script(sys.executable, made.folder, "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    (row,) = merge([made.folder], progress=False).bundles
+    assert row.verdict == "PASS", row.reasons
+    assert row.engine.startswith("lite interpreter (PyTorch ")
