@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilesam_cli.options import Json
+from mobilesam_cli.options import Json, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 def inspect(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", show_default=False)],
+    delegates: Annotated[
+        bool,
+        typer.Option(
+            "--delegates",
+            help="Also say which ops stay outside XNNPACK, LiteRT's GPU, Qualcomm's HTP and the "
+            "Apple Neural Engine, and why.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show a bundle's tensors, scheme, files and provenance, and verify its digests."""
@@ -24,7 +32,12 @@ def inspect(
     opened = Bundle(bundle)
     if as_json:
         opened.verify()
-        typer.echo(opened.manifest.model_dump_json(indent=2))
+        described = opened.manifest.model_dump(mode="json")
+        if delegates:
+            from parity.delegates import ask_delegates
+
+            described["delegates"] = [answer.as_dict() for answer in ask_delegates(opened)]
+        print_json(described)
         return
     from rich.console import Console
 
@@ -33,6 +46,8 @@ def inspect(
     _print_tensors(console, opened.manifest)
     _print_files(console, opened)
     opened.verify()
+    if delegates:
+        _print_delegates(console, opened)
 
 
 def _print_facts(console: "Console", manifest: "Manifest") -> None:
@@ -104,4 +119,39 @@ def _print_files(console: "Console", bundle: "Bundle") -> None:
         runtime = f"{record.runtime} ({record.note})" if record.note else record.runtime
         size = f"{record.size_bytes / 1e6:.2f}"
         table.add_row(record.path, record.component, runtime, size, f"{record.sha256[:12]}…", state)
+    console.print(table)
+
+
+def _print_delegates(console: "Console", bundle: "Bundle") -> None:
+    """One row for each file and delegate, as soon as it has answered."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from parity.delegates import ask_delegates
+    from parity.delegates.records import reasons
+
+    colours = {
+        "whole": "green",
+        "partly": "yellow",
+        "none": "red",
+        "refused": "red",
+        "unknown": "dim",
+    }
+    table = Table(title="what stays outside each delegate", title_justify="left")
+    for column in ("delegate", "component", "verdict", "ops", "pieces", "outside", "known by"):
+        table.add_column(column, overflow="fold")
+    with console.status("asking the delegates"):
+        for answer in ask_delegates(bundle):
+            found = answer.found
+            taken = "–" if found.taken is None else f"{found.taken} of {found.total}"
+            said = [reasons(found.outside), found.note]
+            table.add_row(
+                answer.delegate,
+                answer.component,
+                f"[{colours.get(found.verdict, 'red')}]{found.verdict}[/]",
+                taken,
+                "–" if found.partitions is None else str(found.partitions),
+                escape("; ".join(text for text in said if text)) or "–",
+                found.how,
+            )
     console.print(table)

@@ -9,6 +9,7 @@ Source: onnxruntime-qnn 2.7.0, ``docs/execution_providers/QNN-ExecutionProvider.
 
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -69,12 +70,12 @@ class QNNHTPRunner(CheckedRunner):
             # The error does not name the nodes: see whether there are any.
             if "CPU EP" not in str(error):
                 raise
-            outside = nodes_outside(_session(path, devices, fallback=True))
+            outside = assignment(path).outside
             if not outside:
                 raise
             raise _refusal(path, outside) from error
         self.check_declared(component, path, *declared(session))
-        outside = nodes_outside(session)
+        outside = assigned(session).outside
         if outside:
             raise _refusal(path, outside)
         return session
@@ -89,8 +90,7 @@ class QNNHTPRunner(CheckedRunner):
         """Graphs that Qualcomm's provider made of the file; 1 when it took all of it."""
         session = self._opened[component]
         assert isinstance(session, ort.InferenceSession)
-        parts = session.get_provider_graph_assignment_info()
-        return sum(part.ep_name == PROVIDER for part in parts)
+        return assigned(session).partitions
 
     def _require_fixed_shapes(self, component: Component, path: Path) -> None:
         signature = self.bundle.manifest.signatures[component]
@@ -102,13 +102,33 @@ class QNNHTPRunner(CheckedRunner):
                 )
 
 
-def nodes_outside(session: ort.InferenceSession) -> Counter[str]:
-    """How many nodes of each type another provider than Qualcomm's runs."""
-    return Counter(
-        node.op_type
-        for part in session.get_provider_graph_assignment_info()
-        if part.ep_name != PROVIDER
-        for node in part.get_nodes()
+class Assignment(NamedTuple):
+    """Who runs the nodes of a file.
+
+    Attributes:
+        total: nodes, as ONNX Runtime has optimised the graph.
+        partitions: graphs that Qualcomm's provider made of them.
+        outside: how many nodes of each type another provider runs.
+    """
+
+    total: int
+    partitions: int
+    outside: Counter[str]
+
+
+def assignment(path: Path) -> Assignment:
+    """Who would run the nodes of a file if the CPU were allowed."""
+    return assigned(_session(path, _devices(), fallback=True))
+
+
+def assigned(session: ort.InferenceSession) -> Assignment:
+    """Who runs the nodes of an opened file."""
+    parts = session.get_provider_graph_assignment_info()
+    kinds = [(part.ep_name, node.op_type) for part in parts for node in part.get_nodes()]
+    return Assignment(
+        len(kinds),
+        sum(part.ep_name == PROVIDER for part in parts),
+        Counter(kind for name, kind in kinds if name != PROVIDER),
     )
 
 

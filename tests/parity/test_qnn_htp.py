@@ -83,7 +83,7 @@ def test_nodes_of_other_providers_are_counted() -> None:
         def get_provider_graph_assignment_info(self) -> list[Part]:
             return [Part(qnn_htp.PROVIDER), Part("CPUExecutionProvider")]
 
-    assert qnn_htp.nodes_outside(Session()) == Counter({"Det": 2})
+    assert qnn_htp.assigned(Session()) == (4, 1, Counter({"Det": 2}))
 
 
 def _edited(bundle: Bundle, folder: Path, edit: Callable[[dict[str, np.ndarray]], None]) -> Bundle:
