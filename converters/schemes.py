@@ -201,11 +201,13 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "w4": "as w8d, but linear layers in int4, one scale per 32 input channels of an "
                 "output channel; the decoder's cross attention and first self attention stay int8. "
                 f"{NO_GPU} crashes on such scales",
-                "w8a8": "weights as w8; linear layers, convolutions and depthwise convolutions "
-                "compute in int8, inputs and outputs with one scale and zero point per tensor, "
-                "calibrated on photos; the rest stays float32",
-                "w8a16": "as w8a8 with int16 activations, symmetric; no faster on a CPU, meant "
-                f"for NPUs. {NO_GPU} has no int16",
+                "w8a8": "weights as w8, of transposed convolutions with one scale per layer; "
+                "linear layers, convolutions and depthwise convolutions compute in int8, inputs "
+                "and outputs with one scale and zero point per tensor, calibrated on photos; the "
+                "rest stays float32",
+                "w8a16": "as w8a8 with int16 activations, symmetric, depthwise convolutions in "
+                "float32; no faster on a CPU, meant for NPUs. "
+                f"{NO_GPU} has no int16",
             },
             calibrated=("w8a8", "w8a16"),
             calibration_methods=("min-max", "moving-average"),

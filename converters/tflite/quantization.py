@@ -31,11 +31,13 @@ class Rule(NamedTuple):
         activations: "float": the weights are made float when the file is loaded; "dynamic": int8,
             ranges found at run time; "int8", "int16": ranges calibrated on photos.
         block: weights of an output channel that share a scale; 0: all of them.
+        one_scale: for all weights of a layer, instead of one for each output channel.
     """
 
     bits: int
     activations: str = "float"
     block: int = 0
+    one_scale: bool = False
 
     def fitted(self, width: int) -> "Rule":
         """The rule for weights of ``width`` input channels: those no block divides get 8 bits."""
@@ -75,17 +77,18 @@ PRECISIONS: Mapping[str, Mapping[str, Rule]] = MappingProxyType(
             DEPTHWISE: Rule(8),
             TRANSPOSED: Rule(8),
         },
+        # Both compile whole for Qualcomm's HTP. It makes floats of weights with one scale only, and
+        # takes no depthwise convolution of int16 activations with the int64 bias that they have.
         "w8a8": {
             LINEAR: Rule(8, "int8"),
             CONV: Rule(8, "int8"),
             DEPTHWISE: Rule(8, "int8"),
-            TRANSPOSED: Rule(8),
+            TRANSPOSED: Rule(8, one_scale=True),
         },
         "w8a16": {
             LINEAR: Rule(8, "int16"),
             CONV: Rule(8, "int16"),
-            DEPTHWISE: Rule(8, "int16"),
-            TRANSPOSED: Rule(8),
+            TRANSPOSED: Rule(8, one_scale=True),
         },
     }
 )
@@ -230,6 +233,8 @@ def _add(quantizer: "Quantizer", operation: _Operation, rule: Rule) -> None:
     granularity = QuantGranularity.CHANNELWISE
     if rule.block:
         granularity = QuantGranularity(f"BLOCKWISE_{rule.block}")
+    elif rule.one_scale:
+        granularity = QuantGranularity.TENSORWISE
     if rule.activations == "float":
         quantizer.add_weight_only_config(regex, kind, bits, granularity)
     elif rule.activations == "dynamic":
