@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mobilesam.bundle.contract import COMPONENTS
@@ -77,7 +78,7 @@ def test_a_process_that_ends_is_told(tiny_bundle: GetBundle, tmp_path: Path) -> 
     require_runtime("litert_gpu")
     bundle = Bundle(shutil.copytree(tiny_bundle("tflite").path, tmp_path / "copy"))
     inputs = {
-        spec.name: __import__("numpy").zeros(spec.shape, "float32")
+        spec.name: np.zeros(spec.shape, np.float32)
         for spec in bundle.manifest.signatures["decoder"].inputs
     }
     with open_runner(bundle, "litert_gpu", components=("decoder",), threads=1) as runner:
