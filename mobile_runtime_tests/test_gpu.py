@@ -66,7 +66,7 @@ def _unread_inputs_are_infinite(runner: BundleRunner) -> None:
 
     def fill(*given: object) -> dict[str, np.ndarray]:
         inputs = {name: value.copy() for name, value in prepare(*given).items()}
-        inputs["point_coords"][inputs["point_labels"] < 0] = np.inf
+        inputs["point_coords"][inputs["point_labels"] == -2] = np.inf
         if not inputs["has_mask_input"].any():
             inputs["mask_input"][:] = -np.inf
         return inputs
