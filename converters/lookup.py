@@ -29,7 +29,8 @@ def resolve(
     """The combinations a user asked for, each once, in the table's order.
 
     Args:
-        wanted: target names; ``all`` stands for every target.
+        wanted: target names; ``all`` stands for every target, one in beta only where its packages
+            are installed.
         schemes: scheme names; None or ``all`` stands for every scheme of each target. A scheme
             that a target *named by the user* lacks is refused; ``all`` takes what there is.
 
@@ -51,14 +52,20 @@ def resolve(
         for scheme in asked:
             if scheme not in TARGETS[target].schemes:
                 raise InputError(_no_such_combination(target, scheme))
+    meant = {*named, *(targets_of_all() if ALL in wanted else ())}
     chosen = [
         (target, scheme)
         for target, scheme in combinations()
-        if (ALL in wanted or target in named) and (every_scheme or scheme in asked)
+        if target in meant and (every_scheme or scheme in asked)
     ]
     if not chosen:
         raise InputError(f"no target offers {', '.join(asked)}; there are {_listing()}")
     return chosen
+
+
+def targets_of_all() -> tuple[str, ...]:
+    """What ``all`` stands for here: every target, one in beta where its packages are installed."""
+    return tuple(n for n, row in TARGETS.items() if not row.beta or missing_package(n) is None)
 
 
 def meaning_of(target: str, scheme: str) -> str:
@@ -94,19 +101,24 @@ def require_plan(target: str) -> None:
         raise InputError(f"target '{target}' takes no scheme file; {able} does")
 
 
+def missing_package(target: str) -> str | None:
+    """The first package that converts to a target and is not installed."""
+    absent = (p for p in known_target(target).packages if find_spec(p.replace("-", "_")) is None)
+    return next(absent, None)
+
+
 def require(target: str) -> None:
     """Check that the packages which convert to a target are installed.
 
     Raises:
         MissingDependencyError: names the first that is missing and the extra that brings it.
     """
-    row = known_target(target)
-    for package in row.packages:
-        if find_spec(package.replace("-", "_")) is None:
-            raise MissingDependencyError(
-                f"target '{target}' needs {package}, which is not installed: "
-                f'pip install "mobilesam-export[{row.extra}]"'
-            )
+    package = missing_package(target)
+    if package is not None:
+        raise MissingDependencyError(
+            f"target '{target}' needs {package}, which is not installed: "
+            f'pip install "mobilesam-export[{known_target(target).extra}]"'
+        )
 
 
 def markdown_table() -> str:

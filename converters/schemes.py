@@ -65,6 +65,8 @@ class Target:
         calibration_methods: how they may be found, the default first.
         by_plan: meaning of the scheme ``mixed``, which a scheme file defines; empty: there is none.
         refused: name of each scheme that was tried and is not offered to the reason.
+        beta: whether its extra lies beside ``all``, since its packages are not to be had for every
+            machine; ``all`` targets then means it only where they are installed.
         seconds: rough time of one export, so that the longest can start first.
     """
 
@@ -78,6 +80,7 @@ class Target:
     calibration_methods: tuple[str, ...] = ("min-max",)
     by_plan: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
+    beta: bool = False
     seconds: int
 
 
@@ -291,6 +294,42 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 **_NO_PALETTES,
             },
             seconds=80,
+        ),
+        "coreai": Target(
+            title="Core AI (beta)",
+            module="converters.coreai.convert",
+            packages=("coreai-torch", "coreai-opt"),  # the former pins coreai-core
+            extra="coreai",
+            artefacts=(
+                Artefact(
+                    suffix=".aimodel",
+                    runtime="coreai",
+                    least_tested=dict.fromkeys(("fp32", "fp16", "w8"), "coreai-core 1.0.0b3"),
+                    note="beta: Apple's tools are, and systems before iOS and macOS 27 have no "
+                    "Core AI",
+                ),
+            ),
+            schemes={
+                "fp32": FP32,
+                "fp16": "float16 weights, computed in float16; the prompt encoder, the image's "
+                "normalisation, channel norms and the inside of layer norms stay float32",
+                "w8": "fp16 with int8 weights, symmetric, one scale per output channel; transposed "
+                f"convolutions, attention's tables, {_KEPT} stay float",
+            },
+            refused={
+                "w4": "coreai-opt gives linear layers and convolutions one precision, and with "
+                "both in 4 bits the embedding was off by a relative L2 of 0.066 (at 128 x 128)",
+                **dict.fromkeys(
+                    ("p8", "p6", "p4"),
+                    "coreai-opt's k-means needs a C++ compiler at the time of the export",
+                ),
+                "w8d": "Core AI's tools have no activations whose ranges are found at run time",
+                "w8a8": "a decoder made by coreai-opt's static quantization was not converted and "
+                "run within four minutes, so that its files could not be judged",
+                "w8a16": "coreai-opt quantizes activations to 8 bits alone",
+            },
+            beta=True,
+            seconds=20,
         ),
     }
 )

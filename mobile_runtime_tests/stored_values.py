@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mobile_runtime_tests.faults import seal
 from mobile_runtime_tests.planting import Package, edit_numbers
 from mobilesam.bundle.contract import Component
 from mobilesam.model.sam import MobileSAM
@@ -44,18 +45,19 @@ def constants_of(bundle: Bundle, model: MobileSAM, component: Component) -> dict
 
 
 class OpenedFile:
-    """The bytes of a file, of the members of an archive, or of a Core ML package's programs."""
+    """The bytes of a file, of the members of an archive, or of an Apple package's program."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._package = Package(path) if path.is_dir() else None
+        self._program = path / "main.mlirb" if path.suffix == ".aimodel" else path
+        self._package = Package(path) if self._program.is_dir() else None
         self._members: dict[str, bytearray] = {}
         self._small: list[tuple[Any, np.ndarray]] = []
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 self._members = {i.filename: bytearray(archive.read(i)) for i in archive.infolist()}
         elif self._package is None:
-            self._members = {"": bytearray(path.read_bytes())}
+            self._members = {"": bytearray(self._program.read_bytes())}
 
     def save(self) -> None:
         """Write everything back in place."""
@@ -64,7 +66,8 @@ class OpenedFile:
                 edit_numbers(value, partial(_replaced, numbers))
             self._package.overwrite()
         elif "" in self._members:
-            self.path.write_bytes(self._members[""])
+            self._program.write_bytes(self._members[""])
+            seal(self.path)
         else:
             out = io.BytesIO()
             with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:

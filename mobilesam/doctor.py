@@ -30,6 +30,8 @@ ROLES = {
     "onnxruntime-qnn": "runtime",
     "executorch": "converter, runtime",
     "torchao": "converter",
+    "coreai-torch": "converter, runtime",
+    "coreai-opt": "converter",
 }
 """What a distribution is for; those not listed only help."""
 

@@ -11,7 +11,7 @@ from converters.lookup import combinations
 from converters.schemes import MIXED
 from mobilesam.bundle.prompt_types import PromptType
 from mobilesam.errors import ThresholdError
-from mobilesam.runtimes.table import RUNNERS
+from mobilesam.runtimes.table import ARM, RUNNERS, hardware_of
 
 DEFAULT_FILE = Path(__file__).with_name("thresholds.toml")
 
@@ -83,11 +83,13 @@ class _Scheme(NamedTuple):
     """What the file says of a scheme, with what targets and runtimes have of their own.
 
     Attributes:
+        arm: of targets, where an ARM CPU runs the files.
         runtimes: tables, or the name of the scheme whose limits hold on that runtime.
     """
 
     table: dict[str, Any]
     targets: dict[str, Any]
+    arm: dict[str, Any]
     runtimes: dict[str, Any]
 
 
@@ -113,13 +115,21 @@ class Thresholds:
                         "scheme", own, set(self._schemes), f"{scheme}.runtimes.{runtime}"
                     )
 
-    def row(self, target: str, scheme: str, runtime: str | None = None) -> Row:
+    def row(
+        self,
+        target: str,
+        scheme: str,
+        runtime: str | None = None,
+        hardware: str | None = None,
+    ) -> Row:
         """The limits for a bundle, with the values of its own that its target or runtime has.
 
         Args:
             target: the bundle's.
             scheme: the bundle's.
             runtime: what runs it; None: one without limits of its own.
+            hardware: what that computes with, one of :data:`mobilesam.runtimes.table.HARDWARE`;
+                None: what the runtime has on this machine.
 
         Raises:
             ThresholdError: the file has no row for the scheme.
@@ -130,8 +140,10 @@ class Thresholds:
         found = self._schemes[scheme]
         override = {} if runtime is None else found.runtimes.get(runtime, {})
         if isinstance(override, str):
-            return self.row(target, override, runtime)
+            return self.row(target, override, runtime, hardware)
         table = _merged(found.table, found.targets.get(target, {}))
+        if runtime is not None and (hardware or hardware_of(runtime)) == ARM:
+            table = _merged(table, found.arm.get(target, {}))
         return Row.model_validate(_merged(table, override))
 
     def _read(self) -> dict[str, Any]:
@@ -153,23 +165,23 @@ class Thresholds:
         if not isinstance(table, dict):
             raise ThresholdError(f"{self.path}: '{scheme}' must be a table, [{scheme}.encoder] ...")
         own = dict(table)
-        targets, runtimes = own.pop("targets", {}), own.pop("runtimes", {})
+        targets, arm = own.pop("targets", {}), own.pop("arm", {})
+        runtimes = own.pop("runtimes", {})
         self._validated(scheme, own)
         known = {name for name, of_scheme in combinations() if of_scheme == scheme}
-        for kind, overrides, names in (
-            ("target", targets, known),
-            ("runtime", runtimes, set(RUNNERS)),
+        for key, kind, overrides, names in (
+            ("targets", "target", targets, known),
+            ("arm", "target", arm, known),
+            ("runtimes", "runtime", runtimes, set(RUNNERS)),
         ):
             if not isinstance(overrides, dict):
-                raise ThresholdError(
-                    f"{self.path}: '{scheme}.{kind}s' must hold a table per {kind}"
-                )
+                raise ThresholdError(f"{self.path}: '{scheme}.{key}' must hold a table per {kind}")
             for name, override in overrides.items():
-                place = f"{scheme}.{kind}s.{name}"
+                place = f"{scheme}.{key}.{name}"
                 self._must_be_known(kind, name, names, place)
                 if kind == "target" or not isinstance(override, str):
                     self._validated(place, _merged(own, override))
-        return _Scheme(own, targets, runtimes)
+        return _Scheme(own, targets, arm, runtimes)
 
     def _validated(self, place: str, table: Any) -> Row:
         try:

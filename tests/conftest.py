@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from conftest import REPOSITORY, THREADS
+from mobilesam.emulators import emulator
 from mobilesam.errors import MissingDependencyError
 from mobilesam.runtimes import runner_class
 from mobilesam.runtimes.bundle import Bundle
@@ -17,6 +18,12 @@ from tests import tiny_bundles
 def require_runtime(runtime: str) -> None:
     """Skip where this machine lacks a runtime or what it runs on; the reason says how to get it."""
     if reason := _lacking(runtime):
+        pytest.skip(reason)
+
+
+def require_emulator(name: str) -> None:
+    """Skip where what stands in for hardware is not set up; the reason says how to get it."""
+    if reason := emulator(name).missing():
         pytest.skip(reason)
 
 

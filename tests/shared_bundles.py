@@ -32,6 +32,7 @@ REQUIRED = {
     "tflite": ("litert_torch", "ai_edge_litert"),
     "onnx": ("onnxscript", "onnxruntime"),
     "executorch": ("executorch.runtime",),
+    "coreai": ("coreai.authoring", "coreai_torch"),
 }
 """What must be importable for a target to be exported and run."""
 

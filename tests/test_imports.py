@@ -13,6 +13,9 @@ ROOMS: list[str] = SETTINGS["importlinter"]["root_packages"]
 HEAVY = (
     "ai_edge_litert",
     "ai_edge_quantizer",
+    "coreai",
+    "coreai_opt",
+    "coreai_torch",
     "coremltools",
     "executorch",
     "jax",

@@ -9,10 +9,10 @@ from filelock import FileLock
 from torch import nn
 
 from converters.base import LICENCE, Conversion, TensorInfo, varying
+from converters.half import to_half
 from converters.kept import looked_up
 from converters.modules import DecoderModule
 from converters.onnx.folding import fold
-from converters.onnx.half import to_half
 from converters.onnx.options import ONNXOptions, onnx_options
 from converters.onnx.quantization import SCHEMES, quantize
 from converters.onnx.sam_interface import speak_sam

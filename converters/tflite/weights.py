@@ -57,8 +57,10 @@ def roundings_of(encoder: nn.Module, plan: Plan) -> dict[str, WeightRounding]:
         rule = kind and precision(plan.of(group_at(encoder, name))).get(kind)
         if rule:
             width = encoder.get_parameter(f"{name}.weight").shape[1]
-            bits, _, block = rule.fitted(width)
-            found[f"{name}.weight"] = WeightRounding(bits, block, _norm(encoder, name))
+            fitted = rule.fitted(width)
+            found[f"{name}.weight"] = WeightRounding(
+                fitted.bits, fitted.block, _norm(encoder, name)
+            )
     return found
 
 

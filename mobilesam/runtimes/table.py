@@ -47,6 +47,7 @@ RUNNERS: dict[str, RunnerRow] = {
     ),
     "onnxruntime": RunnerRow("onnxruntime", "ONNXRuntimeRunner", "onnx"),
     "executorch": RunnerRow("executorch", "ExecuTorchRunner", "executorch"),
+    "coreai": RunnerRow("coreai", "CoreAIRunner", "coreai", photos=1, hardware=APPLE),
     "qnn_htp": RunnerRow(
         "qnn_htp", "QNNHTPRunner", "qualcomm", files="onnxruntime", photos=1, hardware=NPU
     ),

@@ -124,5 +124,7 @@ def _outside(said: str) -> Counter[tuple[str, str]]:
 def _last_error(status: int, said: str) -> str:
     if status < 0:
         return f"Qualcomm's compiler crashed (signal {-status})"
-    errors = [e.strip() for e in _ERROR.findall(said) if not e.startswith(_NOISE)]
+    # What other threads print may cut into a line, which then tells nothing.
+    lines = [line.strip() for line in _ERROR.findall(said) if "ERROR" not in line]
+    errors = [line for line in lines if not line.startswith(_NOISE)]
     return errors[0] if errors else f"Qualcomm's compiler failed with status {status}"

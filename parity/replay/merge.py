@@ -62,6 +62,13 @@ class Answered:
         return f"{self.result.engine} on {where}"
 
     @property
+    def hardware(self) -> str:
+        """What the runtime computed with."""
+        machine = self.result.machine
+        architecture = machine.get("architecture") or machine.get("processor", "?")
+        return hardware_of(self.result.runtime, architecture)
+
+    @property
     def notes(self) -> list[str]:
         """What a reader of the row must know."""
         cpu = self.result.emulated_cpu
@@ -129,13 +136,12 @@ def merge(
                     packed = bundles[answered.result.bundle]
                     bundle = Bundle(home / packed.folder)
                     manifest, runtime = bundle.manifest, answered.result.runtime
-                    row = limits.row(manifest.target, manifest.scheme.name, runtime)
+                    hardware = answered.hardware
+                    row = limits.row(manifest.target, manifest.scheme.name, runtime, hardware)
                     judged = check_run(BundleRun(bundle, runtime, row), reference)
                     judged.bundle, judged.runtime = packed.title or packed.name, label
                     judged.engine = answered.engine
-                    machine = answered.result.machine
-                    architecture = machine.get("architecture") or machine.get("processor", "?")
-                    judged.hardware = hardware_of(runtime, architecture)
+                    judged.hardware = hardware
                     judged.measurements = answered.result.measurements
                     report.bundles.append(judged)
                     if not judged.reasons:

@@ -21,6 +21,7 @@ READERS = {
     "litert": "tflite",
     "onnxruntime": "onnx",
     "executorch": "executorch",
+    "coreai": "coreai",
 }
 """Module of this package that reads the files of a runtime."""
 

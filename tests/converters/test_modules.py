@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from converters.half import to_half
 from converters.kept import Keep, bounded, looked_up, selected
 from converters.modules import DecoderModule, EncoderModule, build_module, example_inputs
-from converters.onnx.half import to_half
 from mobilesam.bundle.contract import Contract, pack_prompt
 from mobilesam.errors import ExportError
 from mobilesam.inference.predictor import Predictor

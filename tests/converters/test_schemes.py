@@ -27,8 +27,8 @@ def test_every_target_is_one_row_and_one_module(tiny_model: MobileSAM) -> None:
         assert all(isinstance(value, str) for value in made.values())
 
 
-def test_all_five_formats_have_fp32() -> None:
-    assert set(TARGETS) == {"torchscript", "coreml", "tflite", "onnx", "executorch"}
+def test_all_six_formats_have_fp32() -> None:
+    assert set(TARGETS) == {"torchscript", "coreml", "tflite", "onnx", "executorch", "coreai"}
     assert all("fp32" in schemes_of(target) for target in TARGETS)
 
 
@@ -48,15 +48,27 @@ def test_no_cell_of_the_table_nests_parentheses() -> None:
         assert not re.search(r"\([^)]*\(", cell), cell
 
 
-def test_all_is_the_whole_table_in_its_order() -> None:
+def test_all_is_the_whole_table_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "find_spec", lambda name: name)  # all is installed
     assert resolve() == list(combinations())
     assert resolve(["all"], ["all"]) == list(combinations())
+
+
+def test_all_leaves_out_a_target_in_beta_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookup, "find_spec", lambda name: None)
+    stable = [pair for pair in combinations() if not TARGETS[pair[0]].beta]
+    assert resolve() == stable != list(combinations())
+    assert ("coreai", "fp32") in resolve(["coreai"])  # asked for by name: refused with its extra
+    with pytest.raises(MissingDependencyError, match=r"needs coreai-torch.*export\[coreai"):
+        require("coreai")
 
 
 def test_all_targets_in_one_scheme_takes_those_that_have_it() -> None:
     chosen = resolve(["all"], ["fp16"])
     assert chosen
-    assert chosen == [pair for pair in combinations() if pair[1] == "fp16"]
+    assert chosen == [pair for pair in resolve() if pair[1] == "fp16"]
 
 
 def test_a_combination_asked_for_twice_comes_once() -> None:

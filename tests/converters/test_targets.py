@@ -1,5 +1,6 @@
 """Every target and scheme: the files have the contract's inputs and outputs, and its numbers."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,12 +73,26 @@ def run_executorch(path: Path, signature: Signature, inputs: Inputs) -> list[Ten
     return [tensor.clone() for tensor in method.execute(list(inputs.values()))]
 
 
+def run_coreai(path: Path, signature: Signature, inputs: Inputs) -> list[Tensor]:
+    from coreai.authoring import AIModelAsset
+    from coreai.runtime import NDArray
+
+    async def answer() -> list[Tensor]:
+        async with AIModelAsset.load(path).executable() as model:
+            function = model.load_function(signature.name)
+            found = await function({name: NDArray(t.numpy()) for name, t in inputs.items()})
+            return [torch.from_numpy(found[s.name].numpy().copy()) for s in signature.outputs]
+
+    return asyncio.run(answer())
+
+
 RUN = {
     "torchscript": run_torchscript,
     "lite_interpreter": run_lite,
     "litert": run_litert,
     "onnxruntime": run_onnx,
     "executorch": run_executorch,
+    "coreai": run_coreai,
 }
 
 

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,34 @@ def executorch(change: Callable[[bytearray], object]) -> FileEdit:
         content = bytearray(path.read_bytes())
         change(content)
         path.write_bytes(bytes(content))
+
+    return edit
+
+
+def coreai(module: torch.nn.Module, *names: str, outputs: Sequence[str], function: str) -> FileEdit:
+    """Put an asset of another module, with inputs of two shapes, in place of one."""
+
+    def edit(path: Path) -> None:
+        import coreai.authoring  # noqa: F401  (before the converter)
+        from coreai_torch import TorchConverter, get_decomp_table
+
+        inputs = (torch.zeros(1, 3, 128, 128), torch.zeros(2))
+        program = torch.export.export(module.eval(), inputs).run_decompositions(get_decomp_table())
+        converter = TorchConverter(mode=TorchConverter.Mode.RELEASE)
+        converter.add_exported_program(
+            program, input_names=names, output_names=outputs, entrypoint_name=function
+        ).to_coreai().save_asset(path)
+
+    return edit
+
+
+def coreai_facts(change: Callable[[Manifest], object]) -> FileEdit:
+    """Change what an asset of Core AI says of its origin."""
+
+    def edit(path: Path) -> None:
+        about = json.loads((path / "metadata.json").read_text())
+        change(about)
+        (path / "metadata.json").write_text(json.dumps(about))
 
     return edit
 

@@ -73,6 +73,7 @@ def test_xnnpack_s_answer_is_the_runtime_s_own_count(tiny_bundle: GetBundle) -> 
     nodes = plain._get_ops_details()
     found = ask(path, record)
     assert found.partitions == sum(node["op_name"] == "DELEGATE" for node in nodes)
+    assert found.partitions is not None
     assert found.total == len(nodes) - found.partitions
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from converters.lookup import combinations
 from mobilesam.bundle.manifest import Manifest
@@ -247,6 +248,56 @@ EXECUTORCH: dict[str, tuple[Callable[[bytearray], None], str]] = {
     "delegate": (_replace(b"XnnpackBackend\0", b"CoremlyBackend\0"), "delegate is"),
     "identifier": (_replace(b"ET12", b"ET13"), "does not begin"),
 }
+
+
+class _Answer(torch.nn.Module):
+    """Takes the encoder's inputs, and gives so many sides of an embedding."""
+
+    def __init__(self, *sides: int, half: bool = False) -> None:
+        super().__init__()
+        self.sides, self.half_precision = sides, half
+
+    def forward(self, image: torch.Tensor, valid_size: torch.Tensor) -> torch.Tensor:
+        made = torch.ones(self.sides) * image.mean() + valid_size.mean()
+        return made.half() if self.half_precision else made
+
+
+def _asset(
+    *sides: int, names: tuple[str, ...] = ("image", "valid_size"), half: bool = False,
+    outputs: tuple[str, ...] = ("image_embeddings",), function: str = "encode",
+) -> edits.FileEdit:  # fmt: skip
+    module = _Answer(*(sides or (1, 32, 8, 8)), half=half)
+    return edits.coreai(module, *names, outputs=outputs, function=function)
+
+
+def _written(name: str, content: bytes) -> edits.FileEdit:
+    def edit(path: Path) -> None:
+        (path / name).write_bytes(content)
+
+    return edit
+
+
+COREAI: dict[str, tuple[edits.FileEdit, str]] = {
+    "names": (_asset(names=("x", "valid_size")), "input 'x' is described"),
+    "output name": (_asset(outputs=("x",)), "output 'x' is described"),
+    "output shape": (_asset(1, 32, 8, 4), "output 'image_embeddings' is described as float32 [1,"),
+    "output dtype": (_asset(half=True), "output 'image_embeddings' is described as float16"),
+    "function": (_asset(function="main"), "no function 'encode', only main"),
+    "component": (
+        edits.coreai_facts(lambda m: m["creatorDefinedMetadata"].update(component="decoder")),
+        "metadata 'component' is 'decoder'",
+    ),
+    "scheme": (
+        edits.coreai_facts(lambda m: m["creatorDefinedMetadata"].update(scheme="w8")),
+        "metadata 'scheme' is 'w8'",
+    ),
+    "version": (
+        edits.coreai_facts(lambda m: m.update(assetVersion="1.0")),
+        "version of the asset is 1.0",
+    ),
+    "digest": (_written("main.hash", bytes(32)), "is damaged"),
+    "stray file": (_written("main.odix", b"0"), "holds 'main.odix'"),
+}
 _BOTH = "def forward(self, image, valid_size):\n    return "
 TORCHSCRIPT: dict[str, tuple[edits.FileEdit, str]] = {
     "names": (
@@ -275,6 +326,7 @@ FILES = [
         ("executorch", name, edits.executorch(change), text)
         for name, (change, text) in EXECUTORCH.items()
     ),
+    *(("coreai", name, edit, text) for name, (edit, text) in COREAI.items()),
     *(("torchscript", name, edit, text) for name, (edit, text) in TORCHSCRIPT.items()),
 ]
 

@@ -29,6 +29,7 @@ TARGET_OF = {
     "litert": "tflite",
     "onnxruntime": "onnx",
     "executorch": "executorch",
+    "coreai": "coreai",
     "qnn_htp": "onnx",
     "litert_gpu": "tflite",
     "litert_gpu_fp32": "tflite",
@@ -40,6 +41,7 @@ WORD = {
     "litert": "LiteRT",
     "onnxruntime": "ONNX Runtime",
     "executorch": "ExecuTorch",
+    "coreai": "Core AI",
     "qnn_htp": "QNN",
     "litert_gpu": "GPU, float16",
     "litert_gpu_fp32": "GPU, float32",
@@ -49,6 +51,8 @@ HALF = {"qnn_htp": 0.05, "litert_gpu": 0.15}
 
 What follows from the arithmetic says nothing for a random model; measured 0.0099 (qnn_htp) and
 0.052 (litert_gpu)."""
+PROGRAM_OF = {".mlpackage": "Data/com.apple.CoreML/model.mlmodel", ".aimodel": "main.mlirb"}
+"""The file that holds the program, in formats that are a folder."""
 each_runtime = pytest.mark.parametrize("runtime", RUNNERS)
 
 
@@ -145,7 +149,7 @@ def test_damaged_file_gives_one_sentence(
 ) -> None:
     bundle = copy_of(tiny_bundle(TARGET_OF[runtime]), tmp_path)
     path = bundle.file("decoder", files_of(runtime))
-    damaged = path / "Data/com.apple.CoreML/model.mlmodel" if path.is_dir() else path
+    damaged = path / PROGRAM_OF[path.suffix] if path.is_dir() else path
     content = damaged.read_bytes()
     damaged.unlink()
     if damage != "missing":
@@ -225,6 +229,7 @@ def test_unknown_runtime_and_a_bundle_without_files_for_it(tiny_bundle: GetBundl
         ("litert", "ai_edge_litert.interpreter", "tflite"),
         ("onnxruntime", "onnxruntime", "onnx"),
         ("executorch", "executorch.runtime", "executorch"),
+        ("coreai", "coreai.authoring", "coreai"),
         ("qnn_htp", "onnxruntime_qnn", "qualcomm"),
     ],
 )

@@ -1,15 +1,24 @@
 """The thresholds file: complete, strict, and every mistake in one sentence."""
 
+import platform
 from pathlib import Path
 
 import pytest
 
 from converters.lookup import combinations
 from mobilesam.errors import ThresholdError
+from mobilesam.runtimes.table import ARM, GPU, X86
 from parity.thresholds import DEFAULT_FILE, Thresholds
 from tests.rounding import products_of_model, tolerance
 
 SHIPPED = DEFAULT_FILE.read_text()
+RUNTIMES = "[fp32.runtimes]\n"
+
+
+def with_runtime(line: str, shipped: str = SHIPPED) -> str:
+    """The shipped file with one more line in a table that it has."""
+    assert shipped.count(RUNTIMES) == 1
+    return shipped.replace(RUNTIMES, f"{RUNTIMES}{line}\n")
 
 
 def test_the_shipped_file_judges_every_combination_there_is() -> None:
@@ -45,11 +54,36 @@ def test_a_target_overrides_single_values(tmp_path: Path) -> None:
     assert own.decoder == others.decoder
 
 
+def test_a_target_has_limits_of_its_own_where_an_arm_cpu_runs_it(tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(
+        with_runtime('litert = "fp16"') + "\n[fp16.arm.tflite.encoder]\nrelative_l2 = 0.25\n"
+    )
+    limits = Thresholds(path)
+    plain = limits.row("tflite", "fp16")
+    on_arm = limits.row("tflite", "fp16", "litert", ARM)
+    assert (plain.encoder.relative_l2, on_arm.encoder.relative_l2) == (5e-3, 0.25)
+    assert on_arm.encoder.cosine == plain.encoder.cosine and on_arm.decoder == plain.decoder
+    assert limits.row("tflite", "fp16", "litert", X86) == plain
+    assert limits.row("tflite", "fp16", "litert_gpu", GPU) == plain
+    assert limits.row("onnx", "fp16", "onnxruntime", ARM).encoder.relative_l2 < 0.25
+    assert limits.row("tflite", "fp32", "litert", ARM) == on_arm
+
+
+def test_without_a_word_the_limits_are_those_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(SHIPPED + "\n[fp16.arm.tflite.encoder]\nrelative_l2 = 0.25\n")
+    for machine, limit in (("aarch64", 0.25), ("arm64", 0.25), ("x86_64", 5e-3)):
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
+        assert Thresholds(path).row("tflite", "fp16", "litert").encoder.relative_l2 == limit
+
+
 def test_a_runtime_overrides_its_target_or_names_another_scheme(tmp_path: Path) -> None:
     path = tmp_path / "limits.toml"
     path.write_text(
-        SHIPPED
-        + '\n[fp32.runtimes]\nonnxruntime = "fp16"\n'
+        with_runtime('onnxruntime = "fp16"')
         + "[fp16.targets.coreml.encoder]\nrelative_l2 = 0.25\n"
         + "[fp16.runtimes.coreml.encoder]\ncosine = 0.5\n"
     )
@@ -81,9 +115,13 @@ def test_a_runtime_overrides_its_target_or_names_another_scheme(tmp_path: Path) 
             lambda s: s + "\n[fp16.targets.tflite.encoder]\ncosin = 0.9\n",
             "'fp16.targets.tflite.encoder.cosin' is not a known key",
         ),
-        (lambda s: s + '\n[fp32.runtimes]\nliteRT = "fp16"\n', "unknown runtime; did you mean"),
-        (lambda s: s + '\n[fp32.runtimes]\nlitert = "fp61"\n', "unknown scheme; did you mean"),
-        (lambda s: s + "\n[fp32.runtimes]\nlitert = 3\n", "fp32.runtimes.litert"),
+        (
+            lambda s: s + "\n[fp16.arm.tflight.encoder]\ncosine = 0.9\n",
+            "'fp16.arm.tflight' names an unknown target; did you mean 'tflite'",
+        ),
+        (lambda s: with_runtime('liteRT = "fp16"', s), "unknown runtime; did you mean"),
+        (lambda s: with_runtime('litert = "fp61"', s), "unknown scheme; did you mean"),
+        (lambda s: with_runtime("litert = 3", s), "fp32.runtimes.litert"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, change: object, message: str) -> None:
