@@ -71,6 +71,7 @@ PARTS: dict[str, Part] = {
         runtimes=("qnn_htp",),
         emulator="htp",
     ),
+    "coreai": Part(APPLE, SMALL, {"coreai": None}, _on(), runtimes=("coreai",)),
     "coreml": Part(APPLE, FULL, {"coreml": ("fp32", "fp16", "w8", "w8a8", "w4")}, _on()),
 }
 """By the name that ``mobilesam phones --only`` takes."""

@@ -67,11 +67,11 @@ def check_phones(
         try:
             judged = _judged(part, name, out, report, weights, images, force, progress)
         except MissingDependencyError as error:
-            left_out[f"{part.hardware}, not judged"] = str(error)
+            left_out[f"{name}, not judged"] = str(error)
             say(f"{name} was left out: {error}")
             continue
         passing = sum(bundle.verdict == "PASS" for bundle in judged.bundles)
-        taken = judged.machine[f"{part.hardware}, time"]
+        taken = judged.machine[f"{name}, time"]
         say(f"{name}: {passing} of {len(judged.bundles)} pass on {part.hardware}; {taken}")
         made.append(judged)
         _whole(made, left_out, command).save(report)
@@ -114,8 +114,8 @@ def _judged(
         minutes = (time.monotonic() - begun) / 60
         judged.machine = {
             **judged.machine,
-            f"{part.hardware}, time": f"{minutes:.1f} min, export included",
-            f"{part.hardware}, key": key,
+            f"{name}, time": f"{minutes:.1f} min, export included",
+            f"{name}, key": key,
         }
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_whole(kept, judged.model_dump_json(indent=2) + "\n")

@@ -46,7 +46,7 @@ def test_one_report_of_all_parts_that_can_be_judged(asked: list[str], tmp_path: 
     made = phones.check_phones(tmp_path / "out", tmp_path / "report", say=said.append)
     assert asked == [X86, ARM]
     assert [bundle.hardware for bundle in made.bundles] == [X86, ARM]
-    assert made.machine["NPU, not judged"] == "'npu' is not here: get it"
+    assert made.machine["npu, not judged"] == "'npu' is not here: get it"
     assert "npu was left out: 'npu' is not here: get it" in said
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Where it runs" in page and "get it" in page
