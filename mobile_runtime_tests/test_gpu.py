@@ -72,7 +72,7 @@ def _unread_inputs_are_infinite(runner: BundleRunner) -> None:
             inputs["mask_input"][:] = -np.inf
         return inputs
 
-    runner.prepare_prompt = fill  # type: ignore[method-assign]
+    runner.prepare_prompt = fill  # type: ignore[method-assign, assignment]
 
 
 @pytest.mark.parametrize(
