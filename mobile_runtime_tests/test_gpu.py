@@ -58,7 +58,7 @@ def _padding_left_as_it_is(runner: BundleRunner) -> None:
     """What the accelerator did with a valid size of one axis: the whole frame counted as photo."""
     prepare = runner.prepare_image
     whole = np.full(2, runner.image_size, np.float32)
-    runner.prepare_image = lambda image: prepare(image) | {"valid_size": whole}  # type: ignore[method-assign, assignment]
+    runner.prepare_image = lambda image: prepare(image) | {"valid_size": whole}  # type: ignore[method-assign]
 
 
 def _unread_inputs_are_infinite(runner: BundleRunner) -> None:
@@ -72,7 +72,7 @@ def _unread_inputs_are_infinite(runner: BundleRunner) -> None:
             inputs["mask_input"][:] = -np.inf
         return inputs
 
-    runner.prepare_prompt = fill  # type: ignore[method-assign, assignment]
+    runner.prepare_prompt = fill  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(
