@@ -134,8 +134,7 @@ def test_a_wrong_zero_point_is_caught(
 
 @pytest.mark.parametrize(
     ("layer", "component"),
-    [("patch_embed", "encoder"), ("neck/Conv2d_2", "encoder"),
-     ("output_upscaling/ConvTranspose2d_3", "decoder")],
+    [("patch_embed", "encoder"), ("neck/Conv2d_2", "encoder"), ("TwoWayBlock_1/mlp", "decoder")],
 )  # fmt: skip
 def test_one_channels_scale_doubled_is_caught(
     static: Path, judge: Judge, scratch: Path, layer: str, component: Component
