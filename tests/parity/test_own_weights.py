@@ -41,6 +41,7 @@ ASKED = [pair for pair in combinations() if LIMITS.row(*pair).own_weights]
 def test_every_scheme_whose_activations_are_float_is_asked() -> None:
     assert set(ASKED) == {
         *(("coreml", scheme) for scheme in ("w8", "w4", "p8", "p6", "p4")),
+        ("coreai", "w8"),
         ("tflite", "w8"),
         ("onnx", "w8"),
     }
