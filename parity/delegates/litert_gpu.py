@@ -66,4 +66,6 @@ def refusal(op: Op) -> str:
             return f"a tensor of {value.dtype}, which it does not compute in"
     if op.name == "GATHER" and op.inputs[1].rank > 1:
         return f"indices of {op.inputs[1].rank} axes, it takes 1"
+    if op.name == "GATHER" and op.inputs[0].constant:
+        return "gathers from a constant, it does from computed values only"
     return ""

@@ -114,6 +114,7 @@ def value(dtype: str = "FLOAT32", rank: int = 4, constant: bool = False) -> Valu
         (Op("LESS", (value(), value()), (value("BOOL"),)), ""),
         (Op("GATHER", (value(), value("INT32", 1, True)), (value(),)), ""),
         (Op("GATHER", (value(), value("INT32", 2)), (value(),)), "indices of 2 axes"),
+        (Op("GATHER", (value(constant=True), value("INT32", 1)), (value(),)), "from a constant"),
     ],
 )
 def test_rules_of_the_gpu(op: Op, why: str) -> None:
