@@ -45,6 +45,9 @@ ALSO = {
 )
 """Types that single ops take beside those."""
 
+FROM_COMPUTED = ("CAST", "GATHER")
+"""Ops that compute nothing from a constant alone."""
+
 MOST_AXES = 4
 
 
@@ -66,6 +69,11 @@ def refusal(op: Op) -> str:
             return f"a tensor of {value.dtype}, which it does not compute in"
     if op.name == "GATHER" and op.inputs[1].rank > 1:
         return f"indices of {op.inputs[1].rank} axes, it takes 1"
-    if op.name == "GATHER" and op.inputs[0].constant:
-        return "gathers from a constant, it does from computed values only"
+    if op.name in FROM_COMPUTED and op.inputs[0].constant:
+        return "a constant input, it takes what is computed"
+    weights = op.inputs[0] if op.name == "DEQUANTIZE" else None
+    if weights is not None and weights.constant and (weights.dtype, weights.rank) == ("INT8", 2):
+        return "int8 weights of a linear layer that are made float32 when the file runs"
+    if any(value.blocks for value in op.inputs):
+        return "blocks of weights with scales of their own, which crash it"
     return ""

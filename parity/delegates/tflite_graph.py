@@ -12,11 +12,13 @@ class Value(NamedTuple):
         dtype: as TFLite names it, such as ``FLOAT32``.
         rank: number of axes.
         constant: whether its values are in the file.
+        blocks: whether blocks of them have scales of their own.
     """
 
     dtype: str
     rank: int
     constant: bool
+    blocks: bool = False
 
 
 class Op(NamedTuple):
@@ -46,7 +48,10 @@ def read_ops(path: Path) -> list[Op]:
     def value(index: int) -> Value:
         tensor = graph.Tensors(index)
         constant = bool(model.Buffers(tensor.Buffer()).DataLength())
-        return Value(dtypes.get(tensor.Type(), "?"), tensor.ShapeLength(), constant)
+        about = tensor.Quantization()
+        details = schema.QuantizationDetails.BlockwiseQuantization
+        blocks = about is not None and about.DetailsType() == details
+        return Value(dtypes.get(tensor.Type(), "?"), tensor.ShapeLength(), constant, blocks)
 
     found = []
     for place in range(graph.OperatorsLength()):

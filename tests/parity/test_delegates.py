@@ -114,7 +114,16 @@ def value(dtype: str = "FLOAT32", rank: int = 4, constant: bool = False) -> Valu
         (Op("LESS", (value(), value()), (value("BOOL"),)), ""),
         (Op("GATHER", (value(), value("INT32", 1, True)), (value(),)), ""),
         (Op("GATHER", (value(), value("INT32", 2)), (value(),)), "indices of 2 axes"),
-        (Op("GATHER", (value(constant=True), value("INT32", 1)), (value(),)), "from a constant"),
+        (Op("GATHER", (value(constant=True), value("INT32", 1, True)), (value(),)), "a constant"),
+        (Op("DEQUANTIZE", (value("INT8", 4, True),), (value(),)), ""),
+        (Op("DEQUANTIZE", (value("INT8", 2, True),), (value(rank=2),)), "int8 weights of a linear"),
+        (Op("DEQUANTIZE", (value("INT8", 2),), (value(rank=2),)), ""),
+        (Op("DEQUANTIZE", (value("FLOAT16", 2, True),), (value(rank=2),)), ""),
+        (Op("FULLY_CONNECTED", (value(), value("INT4", 2, True)), (value(),)), ""),
+        (
+            Op("FULLY_CONNECTED", (value(), Value("INT4", 2, True, blocks=True)), (value(),)),
+            "blocks of weights",
+        ),
     ],
 )
 def test_rules_of_the_gpu(op: Op, why: str) -> None:
