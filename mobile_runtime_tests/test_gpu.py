@@ -1,6 +1,5 @@
 """LiteRT's GPU accelerator is judged as every runtime is: right files pass, wrong ones do not."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,8 @@ import pytest
 from mobile_runtime_tests import faults
 from mobile_runtime_tests.helpers import SIZE, Change, Judge, failed
 from mobilesam.bundle.contract import Component
+from mobilesam.inference.prompts import Prompt
+from mobilesam.inference.transforms import Frame
 from mobilesam.model.build import load_model
 from mobilesam.runtimes.base import BundleRunner
 from tests.conftest import require_runtime
@@ -62,16 +63,16 @@ def _padding_left_as_it_is(runner: BundleRunner) -> None:
 
 def _unread_inputs_are_infinite(runner: BundleRunner) -> None:
     """What the contract allows where no slot is used and no mask input counts."""
-    prepare: Callable[..., dict[str, np.ndarray]] = runner.prepare_prompt
+    prepare = runner.prepare_prompt
 
-    def fill(*given: object) -> dict[str, np.ndarray]:
-        inputs = {name: value.copy() for name, value in prepare(*given).items()}
+    def fill(prompt: Prompt, frame: Frame) -> dict[str, np.ndarray]:
+        inputs = {name: value.copy() for name, value in prepare(prompt, frame).items()}
         inputs["point_coords"][inputs["point_labels"] == -2] = np.inf
         if not inputs["has_mask_input"].any():
             inputs["mask_input"][:] = -np.inf
         return inputs
 
-    runner.prepare_prompt = fill  # type: ignore[method-assign, assignment]
+    runner.prepare_prompt = fill  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,14 @@ class Value(NamedTuple):
         rank: number of axes.
         constant: whether its values are in the file.
         blocks: whether blocks of them have scales of their own.
+        single: whether it is one number.
     """
 
     dtype: str
     rank: int
     constant: bool
     blocks: bool = False
+    single: bool = False
 
 
 class Op(NamedTuple):
@@ -51,7 +53,9 @@ def read_ops(path: Path) -> list[Op]:
         about = tensor.Quantization()
         details = schema.QuantizationDetails.BlockwiseQuantization
         blocks = about is not None and about.DetailsType() == details
-        return Value(dtypes.get(tensor.Type(), "?"), tensor.ShapeLength(), constant, blocks)
+        rank = tensor.ShapeLength()
+        single = all(tensor.Shape(axis) == 1 for axis in range(rank))
+        return Value(dtypes.get(tensor.Type(), "?"), rank, constant, blocks, single)
 
     found = []
     for place in range(graph.OperatorsLength()):

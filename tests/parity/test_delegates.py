@@ -101,6 +101,9 @@ def value(dtype: str = "FLOAT32", rank: int = 4, constant: bool = False) -> Valu
     return Value(dtype, rank, constant)
 
 
+ONE = Value("FLOAT32", 1, False, single=True)
+
+
 @pytest.mark.parametrize(
     ("op", "why"),
     [
@@ -115,6 +118,11 @@ def value(dtype: str = "FLOAT32", rank: int = 4, constant: bool = False) -> Valu
         (Op("GATHER", (value(), value("INT32", 1, True)), (value(),)), ""),
         (Op("GATHER", (value(), value("INT32", 2)), (value(),)), "indices of 2 axes"),
         (Op("GATHER", (value(constant=True), value("INT32", 1, True)), (value(),)), "a constant"),
+        (Op("SUB", (ONE, value(rank=1, constant=True)), (value(rank=1),)), "reads the first alone"),
+        (Op("MUL", (value(rank=1, constant=True), ONE), (value(rank=1),)), "reads the first alone"),
+        (Op("SUB", (ONE, value(rank=1)), (value(rank=1),)), ""),
+        (Op("SUB", (value(rank=1), ONE._replace(constant=True)), (value(rank=1),)), ""),
+        (Op("SUB", (ONE._replace(rank=4), value(constant=True)), (value(),)), ""),
         (Op("DEQUANTIZE", (value("INT8", 4, True),), (value(),)), ""),
         (Op("DEQUANTIZE", (value("INT8", 2, True),), (value(rank=2),)), "int8 weights of a linear"),
         (Op("DEQUANTIZE", (value("INT8", 2),), (value(rank=2),)), ""),
