@@ -59,7 +59,7 @@ def test_what_was_judged_is_not_judged_again(asked: list[str], tmp_path: Path) -
     assert asked == [X86, ARM]
     again(force=True)
     assert asked == [X86, ARM, X86, ARM]
-    kept = tmp_path / "report" / "parts" / "arm.json"
+    (kept,) = (tmp_path / "report" / "parts" / "arm").glob("*.json")
     kept.write_text(json.dumps({"half": "written"}))
     again()
     assert asked == [X86, ARM, X86, ARM, ARM]
