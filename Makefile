@@ -12,6 +12,8 @@ ROOMS      := coreml_evaluator mobilesam converters parity mobilesam_cli
 # e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for the CPU build of
 # torch on a Linux machine whose default index serves the CUDA build.
 PIP_ARGS   ?=
+# What `make phones` passes on, e.g. PHONES_ARGS="--image-size 256 --only gpu".
+PHONES_ARGS ?=
 # Two processes: most of the time goes into converters that use one core.
 PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -52,7 +54,7 @@ phones: setup ## the files on what stands in for a phone's GPU, ARM cores and NP
 	    -c constraints.txt -e ".[$$extra]" \
 	  || echo "make phones: goes on without the extra '$$extra', which cannot be installed here" >&2; \
 	done
-	@$(VENV)/bin/mobilesam phones
+	@$(VENV)/bin/mobilesam phones $(PHONES_ARGS)
 
 lint: setup ## ruff, mypy and the import contracts
 	@$(VENV)/bin/ruff check .
