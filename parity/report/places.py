@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from converters.schemes import TARGETS
 from mobilesam.runtimes.table import HARDWARE, RUNNERS, files_of
 from parity.report.figures import MISSING
 from parity.schema import BundleReport
@@ -72,7 +73,9 @@ def _cell(own: Iterable[BundleReport], column: str, usual: int) -> Cell:
     own = list(own)
     found = [bundle for bundle in own if bundle.hardware == column]
     if not found:
-        files = {files_of(bundle.runtime) for bundle in own}
+        # Not by what ran it: a row's runtime may name the emulated CPU or the compute units too.
+        targets = [TARGETS[bundle.target] for bundle in own if bundle.target in TARGETS]
+        files = {artefact.runtime for target in targets for artefact in target.artefacts}
         return Cell("open", "not tried") if _runs(files, column) else Cell("none", MISSING)
     failed = [bundle for bundle in found if bundle.verdict == "FAIL"]
     refused = [bundle for bundle in failed if bundle.refused]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mobilesam.runtimes.table import APPLE, ARM, HARDWARE, RUNNERS, X86, hardware_of
+from mobilesam.runtimes.table import APPLE, ARM, HARDWARE, NPU, RUNNERS, X86, hardware_of
 from parity.report import print_report
 from parity.report.html import html
 from parity.report.markdown import markdown
@@ -62,6 +62,18 @@ def test_a_verdict_at_another_size_says_so() -> None:
     assert found is not None and [cell.text for cell in found.rows[0][1]] == [
         "PASS",
         "PASS (at 256)",
+    ]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime on cortex-a76", "onnxruntime (elsewhere)"])
+def test_a_runtime_may_be_named_with_where_it_ran(runtime: str) -> None:
+    elsewhere = on(ARM, target="onnx", runtime=runtime)
+    found = places([on(X86), on(ARM), on(NPU), elsewhere])
+    assert found is not None and found.columns == [X86, ARM, NPU]
+    assert [cell.text for cell in dict(found.rows)["onnx-fp32"]] == [
+        "not tried",
+        "PASS",
+        "not tried",
     ]
 
 
