@@ -8,7 +8,14 @@ the same. Measured: ai-edge-litert 2.3.0, ADD of every pair of ranks.
 
 from typing import TYPE_CHECKING
 
-from converters.tflite.file import add_shape, read_model, shape_of, write_model
+from converters.tflite.file import (
+    add_code,
+    add_shape,
+    builtin_of,
+    read_model,
+    shape_of,
+    write_model,
+)
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import ModelT, OperatorT
@@ -30,7 +37,7 @@ def align_constants(content: bytes) -> bytes:
 
     model = read_model(content)
     kinds = {getattr(BuiltinOperator, name) for name in _ELEMENTWISE}
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    codes = [builtin_of(code) for code in model.operatorCodes]
     operators = model.subgraphs[0].operators
     found = [op for op in operators if codes[op.opcodeIndex] in kinds and _reaches(model, op)]
     if not found:
@@ -49,10 +56,9 @@ def _reaches(model: "ModelT", operator: "OperatorT") -> bool:
         return False
     tensors = model.subgraphs[0].tensors
     shape = shape_of(tensors[constant])
-    while shape and shape[0] == 1:
-        shape.pop(0)
+    sides = max((len(shape) - place for place, side in enumerate(shape) if side != 1), default=0)
     rank = len(shape_of(tensors[computed]))
-    return rank < _AXES and bool(shape) and len(shape) >= rank
+    return rank < _AXES and sides > 0 and sides >= rank
 
 
 def _sides(model: "ModelT", operator: "OperatorT") -> tuple[int | None, int | None]:
@@ -69,18 +75,11 @@ def _sides(model: "ModelT", operator: "OperatorT") -> tuple[int | None, int | No
 
 class _Graph:
     def __init__(self, model: "ModelT") -> None:
-        from ai_edge_litert.schema_py_generated import BuiltinOperator, OperatorCodeT
+        from ai_edge_litert.schema_py_generated import BuiltinOperator
 
         self._model = model
         self._tensors = model.subgraphs[0].tensors
-        codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
-        if BuiltinOperator.RESHAPE not in codes:
-            code = OperatorCodeT()
-            code.builtinCode = code.deprecatedBuiltinCode = BuiltinOperator.RESHAPE
-            code.version = 1
-            model.operatorCodes.append(code)
-            codes.append(BuiltinOperator.RESHAPE)
-        self._reshape_code = codes.index(BuiltinOperator.RESHAPE)
+        self._reshape_code = add_code(model, BuiltinOperator.RESHAPE)
 
     def with_four_axes(self, operator: "OperatorT") -> list["OperatorT"]:
         """The op between the reshapes that it needs."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from converters.tflite.file import read_model, write_model
+from converters.tflite.file import add_code, read_model, shape_of, write_model
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import ModelT, OperatorT
@@ -192,7 +192,7 @@ class _Shrinker:
         )
 
         options = ReshapeOptionsT()
-        options.newShape = [int(side) for side in self._graph.tensors[output].shape]
+        options.newShape = shape_of(self._graph.tensors[output])
         sides = self._constant(f"{self._name(output)}/shape", np.array(options.newShape, np.int32))
         kind = BuiltinOptions.ReshapeOptions
         self._add(BuiltinOperator.RESHAPE, [value, sides], output, kind, options)
@@ -229,24 +229,10 @@ class _Shrinker:
         from ai_edge_litert.schema_py_generated import OperatorT
 
         operator = OperatorT()
-        operator.opcodeIndex = self._opcode(code)
+        operator.opcodeIndex = add_code(self._model, code)
         operator.inputs, operator.outputs = list(inputs), [output]
         operator.builtinOptionsType, operator.builtinOptions = kind, options
         self._made.append(operator)
-
-    def _opcode(self, code: int) -> int:
-        """Index of an operator code, which is added if the file has none such."""
-        from ai_edge_litert.schema_py_generated import OperatorCodeT
-
-        codes = self._model.operatorCodes
-        for index, known in enumerate(codes):
-            if max(known.builtinCode, known.deprecatedBuiltinCode) == code:
-                return index
-        added = OperatorCodeT()
-        # The older field is a byte; readers take the larger of the two.
-        added.builtinCode, added.deprecatedBuiltinCode, added.version = code, min(code, 127), 1
-        codes.append(added)
-        return len(codes) - 1
 
     def _constant(self, name: str, array: np.ndarray) -> int:
         """A tensor with data; equal data are stored once."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ai_edge_litert.schema_py_generated import ModelT, TensorT
+    from ai_edge_litert.schema_py_generated import ModelT, OperatorCodeT, TensorT
 
 
 def read_model(content: bytes) -> "ModelT":
@@ -24,6 +24,25 @@ def write_model(model: "ModelT") -> bytes:
             # Anything but an array is packed byte by byte: a minute instead of a moment.
             buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
     return bytes(convert_object_to_bytearray(model))
+
+
+def builtin_of(code: "OperatorCodeT") -> int:
+    """Number of a kind of op. The older field is a byte; readers take the larger of the two."""
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+def add_code(model: "ModelT", builtin: int) -> int:
+    """Index of the code of a kind of op, which is added where the file has none such."""
+    from ai_edge_litert.schema_py_generated import OperatorCodeT
+
+    for index, known in enumerate(model.operatorCodes):
+        if builtin_of(known) == builtin:
+            return index
+    added = OperatorCodeT()
+    added.builtinCode, added.deprecatedBuiltinCode = builtin, min(builtin, 127)
+    added.version = 1
+    model.operatorCodes.append(added)
+    return len(model.operatorCodes) - 1
 
 
 def shape_of(tensor: "TensorT") -> list[int]:

@@ -7,7 +7,7 @@ int8 weights between one of N and one of 1.
 
 from typing import TYPE_CHECKING
 
-from converters.tflite.file import add_shape, read_model, write_model
+from converters.tflite.file import add_shape, builtin_of, read_model, write_model
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import OperatorT
@@ -38,7 +38,7 @@ class _Graph:
 
         self.model = read_model(content)
         self._graph = self.model.subgraphs[0]
-        codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in self.model.operatorCodes]
+        codes = [builtin_of(code) for code in self.model.operatorCodes]
         self._linear = codes.index(op) if (op := BuiltinOperator.FULLY_CONNECTED) in codes else None
         self._reshape = codes.index(op) if (op := BuiltinOperator.RESHAPE) in codes else None
         self._made = {int(o.outputs[0]): o for o in self._graph.operators}

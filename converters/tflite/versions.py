@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from converters.tflite.file import read_model, write_model
+from converters.tflite.file import builtin_of, read_model, write_model
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import ModelT, OperatorT
@@ -94,7 +94,7 @@ def _kind(model: "ModelT", operator: "OperatorT") -> str:
 
     names = {code: name for name, code in vars(BuiltinOperator).items() if isinstance(code, int)}
     code = model.operatorCodes[operator.opcodeIndex]
-    return names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+    return names[builtin_of(code)]
 
 
 def _code(model: "ModelT", need: Need) -> int:
