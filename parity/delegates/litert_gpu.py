@@ -36,17 +36,20 @@ was measured to refuse."""
 TYPES = frozenset({"FLOAT32", "FLOAT16", "INT8", "UINT8"})
 """Of tensors that are no constants; int8 with the delegate's quantized ops, its default."""
 
+COMPARISONS = ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
+
 ALSO = {
     "CAST": frozenset({"BOOL", "INT32"}),
     "ONE_HOT": frozenset({"INT32"}),
     "GATHER": frozenset({"INT32"}),
     "LOGICAL_AND": frozenset({"BOOL"}),
-} | dict.fromkeys(
-    ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"), frozenset({"BOOL"})
-)
+} | dict.fromkeys(COMPARISONS, frozenset({"BOOL"}))
 """Types that single ops take beside those."""
 
-ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE")
+ELEMENTWISE = (
+    *("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE"),
+    *("FLOOR_DIV", "FLOOR_MOD", *COMPARISONS),
+)
 
 FROM_COMPUTED = ("CAST", "GATHER")
 """Ops that compute nothing from a constant alone."""
@@ -92,8 +95,8 @@ def _misread(op: Op) -> bool:
     if len(op.inputs) != 2 or op.inputs[0].constant == op.inputs[1].constant:
         return False
     computed, constant = sorted(op.inputs, key=lambda value: value.constant)
-    sides = len(constant.shape) - next(
-        (place for place, side in enumerate(constant.shape) if side != 1), len(constant.shape)
+    sides = max(
+        (constant.rank - n for n, side in enumerate(constant.shape) if side != 1), default=0
     )
     if computed.rank == MOST_AXES:
         return sides == MOST_AXES and constant.shape[0] != computed.shape[0]

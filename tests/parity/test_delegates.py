@@ -142,6 +142,7 @@ MISREAD = "broadcasts wrongly"
         (meeting((8, 4), (1, 4)), ""),
         (meeting((8,), (1,)), ""),
         (meeting((8,), ()), ""),
+        (meeting((8, 4), (8, 4))._replace(name="LESS_EQUAL"), MISREAD),
         (Op("SUB", meeting((8,), (8,)).inputs[::-1], (value(rank=1),)), MISREAD),
         (Op("SUB", (value(rank=1), value(rank=3)), (value(rank=3),)), ""),
         (Op("DEQUANTIZE", (value("INT8", 4, True),), (value(),)), ""),
