@@ -135,7 +135,7 @@ def _judged(
     whole = joined([each.report for each in found])
     judging = sum(each.seconds for each in found) / 60
     whole.machine[f"{name}, time"] = (
-        f"{judging:.1f} min to judge, {(ready - begun) / 60:.1f} min to set up and export"
+        f"{judging:.1f} min to judge, {(ready - begun) / 60:.1f} min to set up and export this time"
     )
     return whole
 
