@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mobilesam.emulators import arm64
 from mobilesam.errors import BundleError, InputError
-from parity.bundles import BundleSource
+from parity.bundles import BundleSource, open_bundles
+from parity.naming import Named, distinct_names
 from parity.replay.merge import merge
 from parity.replay.pack import pack
 from parity.replay.start import run_folder
@@ -89,12 +90,18 @@ def judge_on_arm64(
         InputError: the CPU is unknown, or the images cannot be used.
         MissingDependencyError: the core cannot be set up here.
     """
+    opened = open_bundles(bundles)
+    named = [Named(bundle.name, str(bundle.path)) for bundle in opened]
+    paths = dict(zip(distinct_names(named), (each.path for each in named), strict=True))
     with tempfile.TemporaryDirectory(prefix="mobilesam-arm64-") as scratch:
         folder = Path(scratch) / "pack"
-        pack(bundles, folder, images=images, brief=brief, weights=weights, progress=progress)
+        pack(opened, folder, images=images, brief=brief, weights=weights, progress=progress)
         status = run_on_arm64(folder, cpu=cpu, threads=threads, quiet=not progress)
         if status not in (0, 1):
             raise BundleError(
                 f"no bundle could be run on the emulated {cpu}: run.py ended with status {status}"
             )
-        return merge([folder], thresholds=thresholds, progress=progress, command=command)
+        report = merge([folder], thresholds=thresholds, progress=progress, command=command)
+    for row in report.bundles:
+        row.path = paths[row.bundle]  # their copies went with the temporary folder
+    return report

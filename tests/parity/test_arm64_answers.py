@@ -49,7 +49,9 @@ def judge(
 def test_right_files_pass_on_cores_with_and_without_float16(
     cpu: str, judge: Callable[[list[Path], str], Report], tiny_bundle: Callable[..., Bundle]
 ) -> None:
-    report = judge([tiny_bundle(target).path for target in ("onnx", "tflite")], cpu)
+    bundles = [tiny_bundle(target).path for target in ("onnx", "tflite")]
+    report = judge(bundles, cpu)
+    assert [row.path for row in report.bundles] == [str(path) for path in bundles]
     assert [row.verdict for row in report.bundles] == ["PASS", "PASS"], [
         row.reasons for row in report.bundles
     ]
