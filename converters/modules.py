@@ -43,17 +43,18 @@ class EncoderModule(nn.Module):
             if valid_size is None:
                 raise ExportError("the encoder of variant 'pixels' needs valid_size")
             # SAM pads after normalising: the padding must be exact zeros, not black normalised.
-            rows = self._inside(valid_size[0:1]).reshape(1, 1, -1, 1)
-            columns = self._inside(valid_size[1:2]).reshape(1, 1, 1, -1)
+            rows = self._inside(valid_size[0:1], (1, 1, -1, 1))
+            columns = self._inside(valid_size[1:2], (1, 1, 1, -1))
             image = (image - self.mean) / self.std * (rows * columns)
         return self.image_encoder(image)
 
-    def _inside(self, side: Tensor) -> Tensor:
-        """[1], a number of pixels, to [S]: exactly one for each pixel inside, zero for others.
+    def _inside(self, side: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """[1], a number of pixels, to [S] along ``axes``: exactly one inside, zero for others.
 
-        GPU delegates take a difference of two ReLUs where they refuse a clamp.
+        GPU delegates take a difference of two ReLUs where they refuse a clamp; and LiteRT's reads
+        the first of S constants only where one number of one axis meets them, but of four axes all.
         """
-        left = side - self.position
+        left = side.reshape(1, 1, 1, 1) - self.position.reshape(axes)
         return torch.relu(left) - torch.relu(left - 1)
 
 

@@ -19,6 +19,9 @@ FP32 = "float32 weights, computed in float32"
 
 NO_DEVICE = "none: evaluated in PyTorch, not run on a device"
 
+NO_GPU = "CPU only: LiteRT's GPU accelerator"
+"""Begins what is said of a scheme whose files LiteRT runs on the CPU alone."""
+
 SMALL = 2048
 """Constants of at most so many elements are never quantized: together they are 1 to 2 % of a file.
 """
@@ -199,19 +202,22 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "delegate chooses to",
                 "w8": "int8 weights of linear layers and convolutions, symmetric, one float32 "
                 "scale per output channel, made float32 when the file is loaded; computed in "
-                "float32",
+                f"float32; {NO_GPU} refuses linear layers stored so; w8d's, of the same weights, "
+                "it takes",
                 "w8d": "dynamic int8: "
                 "weights as w8; linear layers and convolutions (not depthwise or "
                 "transposed ones) compute in int8, their inputs quantized at run time; norms, "
                 "softmax, GELU, sums and attention's products stay float32",
                 "w4": "as w8d, but linear layers in int4, one scale per 32 input channels of an "
-                "output channel; the decoder's cross attention and first self attention stay int8",
+                "output channel; the decoder's cross attention and first self attention stay int8; "
+                f"{NO_GPU} crashes on such scales",
                 "w8a8": "weights as w8, of transposed convolutions with one scale per layer; "
                 "linear layers, convolutions and depthwise convolutions compute in int8, inputs "
                 "and outputs with one scale and zero point per tensor, calibrated on photos; the "
                 "rest stays float32",
                 "w8a16": "as w8a8 with int16 activations, symmetric, depthwise convolutions in "
-                "float32; no faster on a CPU, meant for NPUs",
+                "float32; no faster on a CPU, meant for NPUs; "
+                f"{NO_GPU} has no int16",
             },
             calibrated=("w8a8", "w8a16"),
             calibration_methods=("min-max", "moving-average"),

@@ -134,7 +134,7 @@ def judge(photos: Path) -> Iterator[Judge]:
     def run(path: Path, runtime: str, change: Change | None = None) -> BundleReport:
         bundle = Bundle(path)
         model, references = answers(Origin.of(bundle, None))
-        row = Thresholds().row(bundle.manifest.target, bundle.manifest.scheme.name)
+        row = Thresholds().row(bundle.manifest.target, bundle.manifest.scheme.name, runtime)
         entry = judging.BundleRun(bundle, runtime, row)
 
         def open_changed(*given: Any, **options: Any) -> BundleRunner:

@@ -22,6 +22,7 @@ from typing import Annotated
 import torch
 import typer
 
+from converters.lookup import targets_of_all
 from converters.provenance import weights_record
 from mobile_runtime_tests.fault_page import RIGHT, Verdict, markdown
 from mobile_runtime_tests.planted_faults import Fault, faults
@@ -104,7 +105,12 @@ def main(
         for line in kept.read_text().splitlines():
             key, *verdict = json.loads(line)
             known[key] = Verdict(*verdict)
-    wanted = [fault for fault in faults() if fault.key not in known and only in fault.key]
+    here = targets_of_all()
+    wanted = [
+        fault
+        for fault in faults()
+        if fault.target in here and fault.key not in known and only in fault.key
+    ]
     Random(0).shuffle(wanted)  # a run that is stopped has then seen some of everything
     wanted.sort(key=lambda fault: fault.kind != RIGHT)
     if wanted:

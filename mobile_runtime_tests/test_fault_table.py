@@ -28,7 +28,7 @@ def judged() -> Iterator[Judge]:
         yield made
 
 
-@pytest.mark.parametrize("name", ["torchscript-fp32", "onnx-fp32", "onnx-w8d"])
+@pytest.mark.parametrize("name", ["torchscript-fp32", "onnx-fp32", "onnx-w8d", "coreai-fp32"])
 def test_a_right_file_passes(judged: Judge, name: str, tmp_path: Path) -> None:
     target, _, scheme = name.partition("-")
     assert judged.verdict(right_file(target, scheme), tmp_path) == Verdict("PASS", "", "")
@@ -56,6 +56,9 @@ def test_a_file_whose_faults_are_all_shut_passes(judged: Judge, tmp_path: Path) 
         (weight_fault_of("onnx", "w8d", "one bias zeroed"), INSIDE),
         (weight_fault_of("onnx", "w8d", "the scale of one channel doubled"), INSIDE),
         (weight_fault_of("onnx", "w8d", "a square matrix transposed"), INSIDE),
+        (graph_fault("coreai", "has_mask_input taken for 1"), MASKS),
+        (weight_fault_of("coreai", "w8", "the scale of one channel doubled"), INSIDE),
+        (weight_fault_of("coreai", "fp16", "a square matrix transposed"), INSIDE),
         (weight_fault_of("onnx", "fp16", "every table of attention biases zeroed"), INSIDE),
     ],
     ids=lambda each: each.key if isinstance(each, Fault) else "",

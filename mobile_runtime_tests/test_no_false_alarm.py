@@ -18,12 +18,18 @@ def _show(report: BundleReport) -> None:
         print(f"  {name:32} {check.value:.3g} {check.comparison} {check.threshold:g}")
 
 
-@pytest.mark.parametrize(
-    "name", [f"{target}-{scheme}" for target, scheme in combinations() if scheme in FLOAT]
-)
+SLOW = ("coreai-fp16",)
+"""An encoder of it takes minutes at this size; it is judged by hand, see docs/phones.md."""
+
+NAMES = [f"{target}-{scheme}" for target, scheme in combinations() if scheme in FLOAT]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in SLOW])
 def test_every_bundle_passes_on_every_runtime(
     bundles: dict[str, Path], judge: Judge, name: str
 ) -> None:
+    if name not in bundles:
+        pytest.skip(f"the converter of {name} is not installed")
     for runtime in Bundle(bundles[name]).runtimes:
         report = judge(bundles[name], runtime)
         _show(report)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,19 @@ def new_folder(out: Path) -> Iterator[Path]:
         if out.exists():
             out.rmdir()
         made.rename(out)
+
+
+@contextmanager
+def renewed_folder(out: Path) -> Iterator[Path]:
+    """A new folder instead of the one that is there, and of what killed processes left beside it.
+
+    For one process at a time: the caller holds a lock.
+    """
+    for old in (out, *out.parent.glob(f".{out.name}.*")):
+        if old.is_dir():
+            shutil.rmtree(old)
+    with new_folder(out) as made:
+        yield made
 
 
 def sha256_of(path: Path) -> str:

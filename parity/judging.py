@@ -19,7 +19,7 @@ from mobilesam.progress import Progress, Step
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.bundle import Bundle
-from mobilesam.runtimes.table import RUNNERS, files_of, hardware_of
+from mobilesam.runtimes.table import files_of, hardware_of, photos_asked
 from mobilesam.weights.checkpoints import WeightsInfo
 from parity.cases import DEGENERATE_RULE
 from parity.checks import checks, equality, reasons
@@ -78,7 +78,7 @@ def judge_run(
 
     A slow runtime is asked about the first photos only, and the report says so.
     """
-    asked = answers[: RUNNERS[run.runtime].photos]
+    asked = answers[: photos_asked(run.runtime, run.bundle.manifest.scheme.name)]
     judge_opened(report, lambda: _open(run, threads, compute_units), asked, run.row, shown)
     if len(asked) < len(answers):
         names = ", ".join(answer.photo.name for answer in asked)
@@ -107,7 +107,7 @@ def judge_graph(
     row = limits.row(run.bundle.manifest.target, scheme, run.runtime)
     try:
         with _open(run, threads, compute_units) as runner:
-            asked = answers[: RUNNERS[run.runtime].photos]
+            asked = answers[: photos_asked(run.runtime, run.bundle.manifest.scheme.name)]
             judge_own_weights(report, runner, pairs, model, asked, row)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         report.verdict = "FAIL"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from executorch.exir.backend.partitioner import Partitioner
 
 SYSTEM = "iOS17"
-"""The lowest system that ExecuTorch's own frameworks for Apple run on."""
+"""The lowest system that ExecuTorch's Swift package declares (its ``Package.swift``)."""
 
 
 def settings() -> dict[str, str]:

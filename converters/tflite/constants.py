@@ -1,10 +1,11 @@
 """Large constants of a TFLite file, stored as the small ones that they are made of.
 
 Two constants of MobileSAM hold far fewer numbers than elements. A relative-position bias repeats
-one value for each offset between two tokens: 38,416 pairs, 196 offsets. The positional encoding of
-the image is, channel by channel, a sum of two products of a value for the row and one for the
-column: sin(x + y) = sin x cos y + cos x sin y. Both are computed from their parts when the file
-runs, the first exactly, the second to float32's rounding.
+one value for each distance between two tokens, in rows and in columns: 38,416 pairs, 14 x 14
+distances. The positional encoding of the image is, channel by channel, a sum of two products of a
+value for the row and one for the column: sin(x + y) = sin x cos y + cos x sin y. Both are computed
+from their parts when the file runs, the first exactly, the second to float32's rounding, and with
+operations that LiteRT's GPU accelerator takes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from converters.tables import distinct_columns
 from converters.tflite.file import read_model, write_model
 
 if TYPE_CHECKING:
@@ -27,15 +27,27 @@ LARGEST_ERROR = 2e-6
 
 
 class Table(NamedTuple):
-    """``values[:, places]``, reshaped, is the constant.
+    """A bias [1, H, W * W, W * W] between the tokens of a window, row by row, is made of it.
 
     Attributes:
-        values: [H, T] float32, a row for each attention head.
-        places: [N, N] uint8 where it can be, else int32.
+        values: [H, W, W] float32, by attention head and by distance in rows and in columns.
     """
 
     values: np.ndarray
-    places: np.ndarray
+
+    @property
+    def distances(self) -> np.ndarray:
+        """[W, W] int32, between two places on one axis."""
+        places = np.arange(self.values.shape[1], dtype=np.int32)
+        return np.abs(places[:, None] - places)
+
+    @property
+    def bias(self) -> np.ndarray:
+        """What it stands for: [1, H, W * W, W * W]."""
+        heads, width = self.values.shape[:2]
+        apart = self.distances
+        pairs = self.values[:, apart[:, None, :, None], apart[None, :, None, :]]
+        return pairs.reshape(1, heads, width * width, width * width)
 
 
 class Factors(NamedTuple):
@@ -50,13 +62,15 @@ class Factors(NamedTuple):
 
 
 def as_table(array: np.ndarray) -> Table | None:
-    """The distinct columns of [1, H, N, N], where at most a quarter of them are distinct."""
+    """The table of [1, H, W * W, W * W], if distances are all that it depends on."""
     if array.ndim != 4 or array.shape[0] != 1 or array.shape[2] != array.shape[3]:
         return None
-    values, places = distinct_columns(array[0])
-    if values.shape[1] * 4 > places.size:
+    width = isqrt(array.shape[2])
+    if width**2 != array.shape[2]:
         return None
-    return Table(values, places if places.dtype == np.uint8 else places.astype(np.int32))
+    # The first token is in the corner: its distances from the others are their places.
+    table = Table(np.ascontiguousarray(array[0, :, 0].reshape(-1, width, width)))
+    return table if np.array_equal(table.bias, array) else None
 
 
 def as_factors(array: np.ndarray) -> Factors | None:
@@ -97,7 +111,6 @@ class _Shrinker:
         self._graph = model.subgraphs[0]
         self._made: list[OperatorT] = []
         self._shared: dict[bytes, int] = {}
-        self._wider: dict[int, int] = {}
 
     def run(self) -> None:
         from ai_edge_litert.schema_py_generated import TensorType
@@ -110,7 +123,7 @@ class _Shrinker:
             array = np.frombuffer(bytes(data), np.float32).reshape(tuple(tensor.shape))
             if table := as_table(array):
                 self._release(index)
-                self._gather(index, table)
+                self._expand(index, table)
             elif factors := as_factors(array):
                 self._release(index)
                 self._multiply(index, factors)
@@ -124,7 +137,30 @@ class _Shrinker:
             self._model.buffers[tensor.buffer].data = None
         tensor.buffer = 0
 
-    def _gather(self, index: int, table: Table) -> None:
+    def _expand(self, index: int, table: Table) -> None:
+        """Look up the distances in rows, then those in columns, and put the axes in order."""
+        heads, width = table.values.shape[:2]
+        tokens = width * width
+        name = self._name(index)
+        # The accelerator gathers from what is computed only.
+        zero = self._constant(f"{name}/zero", np.zeros((1, 1, 1, 1), np.float32))
+        stored = self._constant(f"{name}/table", table.values[None])
+        values = self._computed(f"{name}/values", (1, heads, width, width))
+        self._sum([stored, zero], values)
+        apart = self._constant(f"{name}/distances", table.distances.reshape(-1))
+        rows = self._computed(f"{name}/rows", (1, heads, tokens, width))
+        self._gather(values, apart, 2, rows)
+        pairs = self._computed(f"{name}/columns", (1, heads, tokens, tokens))
+        self._gather(rows, apart, 3, pairs)
+        # From head, two rows, two columns to head, row and column, row and column; four axes do.
+        apart_axes = (heads * width, width, width, width)
+        split = self._computed(f"{name}/split", apart_axes)
+        self._reshape(pairs, split)
+        turned = self._computed(f"{name}/turned", apart_axes)
+        self._swap(split, turned)
+        self._reshape(turned, index)
+
+    def _gather(self, values: int, places: int, axis: int, output: int) -> None:
         from ai_edge_litert.schema_py_generated import (
             BuiltinOperator,
             BuiltinOptions,
@@ -132,45 +168,49 @@ class _Shrinker:
         )
 
         options = GatherOptionsT()
-        options.axis = 2
-        name = self._graph.tensors[index].name.decode()
-        values = self._constant(f"{name}/table", table.values[None])
-        places = self._wide(f"{name}/places", table.places)
+        options.axis = axis
         kind = BuiltinOptions.GatherOptions
-        self._add(BuiltinOperator.GATHER, [values, places], index, kind, options)
+        self._add(BuiltinOperator.GATHER, [values, places], output, kind, options)
 
-    def _wide(self, name: str, places: np.ndarray) -> int:
-        """The index as int32, which GATHER reads; equal ones are made once."""
+    def _swap(self, value: int, output: int) -> None:
+        """Swap the two axes in the middle."""
         from ai_edge_litert.schema_py_generated import (
             BuiltinOperator,
             BuiltinOptions,
-            CastOptionsT,
-            TensorType,
+            TransposeOptionsT,
         )
 
-        stored = self._constant(name, places)
-        if places.dtype == np.int32:
-            return stored
-        buffer = self._graph.tensors[stored].buffer
-        if buffer not in self._wider:
-            self._wider[buffer] = self._tensor(f"{name}/wide", places.shape, "int32", 0)
-            options = CastOptionsT()
-            options.inDataType, options.outDataType = TensorType.UINT8, TensorType.INT32
-            kind = BuiltinOptions.CastOptions
-            self._add(BuiltinOperator.CAST, [stored], self._wider[buffer], kind, options)
-        return self._wider[buffer]
+        order = self._constant(f"{self._name(output)}/order", np.array([0, 2, 1, 3], np.int32))
+        kind = BuiltinOptions.TransposeOptions
+        self._add(BuiltinOperator.TRANSPOSE, [value, order], output, kind, TransposeOptionsT())
 
-    def _multiply(self, index: int, factors: Factors) -> None:
+    def _reshape(self, value: int, output: int) -> None:
+        from ai_edge_litert.schema_py_generated import (
+            BuiltinOperator,
+            BuiltinOptions,
+            ReshapeOptionsT,
+        )
+
+        options = ReshapeOptionsT()
+        options.newShape = [int(side) for side in self._graph.tensors[output].shape]
+        sides = self._constant(f"{self._name(output)}/shape", np.array(options.newShape, np.int32))
+        kind = BuiltinOptions.ReshapeOptions
+        self._add(BuiltinOperator.RESHAPE, [value, sides], output, kind, options)
+
+    def _sum(self, terms: Sequence[int], output: int) -> None:
         from ai_edge_litert.schema_py_generated import (
             AddOptionsT,
             BuiltinOperator,
             BuiltinOptions,
-            MulOptionsT,
-            ReshapeOptionsT,
         )
 
-        tensor = self._graph.tensors[index]
-        name, shape = tensor.name.decode(), [int(side) for side in tensor.shape]
+        kind = BuiltinOptions.AddOptions
+        self._add(BuiltinOperator.ADD, terms, output, kind, AddOptionsT())
+
+    def _multiply(self, index: int, factors: Factors) -> None:
+        from ai_edge_litert.schema_py_generated import BuiltinOperator, BuiltinOptions, MulOptionsT
+
+        name = self._name(index)
         whole = (1, factors.rows.shape[1], factors.columns.shape[2], factors.rows.shape[3])
         terms = []
         for number, (row, column) in enumerate(zip(factors.rows, factors.columns, strict=True)):
@@ -180,12 +220,8 @@ class _Shrinker:
             kind = BuiltinOptions.MulOptions
             self._add(BuiltinOperator.MUL, [rows, columns], terms[-1], kind, MulOptionsT())
         total = self._computed(f"{name}/sum", whole)
-        self._add(BuiltinOperator.ADD, terms, total, BuiltinOptions.AddOptions, AddOptionsT())
-        options = ReshapeOptionsT()
-        options.newShape = shape
-        sides = self._constant(f"{name}/shape", np.array(shape, np.int32))
-        kind = BuiltinOptions.ReshapeOptions
-        self._add(BuiltinOperator.RESHAPE, [total, sides], index, kind, options)
+        self._sum(terms, total)
+        self._reshape(total, index)
 
     def _add(
         self, code: int, inputs: Iterable[int], output: int, kind: int, options: object
@@ -223,6 +259,10 @@ class _Shrinker:
             self._model.buffers.append(buffer)
             self._shared[content] = len(self._model.buffers) - 1
         return self._tensor(name, array.shape, array.dtype.name, self._shared[content])
+
+    def _name(self, index: int) -> str:
+        found: bytes = self._graph.tensors[index].name
+        return found.decode()
 
     def _computed(self, name: str, shape: Sequence[int]) -> int:
         return self._tensor(name, shape, "float32", 0)

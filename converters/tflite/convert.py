@@ -13,6 +13,7 @@ from converters.kept import bounded
 from converters.modules import DecoderModule
 from converters.spec import ExportSpec, TargetOptions
 from converters.tflite.constants import shrink_constants
+from converters.tflite.ranks import keep_ranks
 from converters.tflite.versions import stamped
 from mobilesam.errors import ExportError
 from mobilesam.files import written_whole
@@ -117,6 +118,7 @@ def _float_file(job: Conversion) -> Path:
             ).convert()
             with written_whole(path) as partial:
                 model.export(str(partial))
+                partial.write_bytes(keep_ranks(partial.read_bytes()))
     return path
 
 

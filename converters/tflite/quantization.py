@@ -153,7 +153,7 @@ def quantized(content: bytes, plan: Plan, ranges: Ranges | None = None) -> bytes
     for operation in _operations(content):
         group = group_of(operation.scope)
         rule = precision(plan.of(group)).get(operation.name) if group else None
-        if rule is not None and operation.weight_bytes:
+        if rule is not None and operation.shrinks:
             _add(quantizer, operation, rule)
     if not quantizer.get_quantization_recipe():
         return shortened(content)
@@ -176,6 +176,15 @@ class _Operation(NamedTuple):
     scope: str
     shape: tuple[int, ...]
     weight_bytes: int
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether integers take less room than float32; beside them are an int64 and a float32
+        for each output channel. (LiteRT's GPU accelerator crashes on the one layer that does not
+        shrink: the first convolution of a mask, of four weights a channel.)
+        """
+        channels = self.shape[-1 if self.name == DEPTHWISE else 0]
+        return self.weight_bytes // 4 + 12 * channels < self.weight_bytes
 
 
 _WEIGHTS = {LINEAR: 1, CONV: 1, DEPTHWISE: 1, TRANSPOSED: 1}

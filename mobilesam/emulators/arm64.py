@@ -11,16 +11,17 @@ python      starts the emulated Python; its CPU is that of the environment's ``Q
 
 import json
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from filelock import FileLock
+
 from mobilesam.emulators import debian
 from mobilesam.emulators import folder as folder_of
 from mobilesam.errors import MissingDependencyError, reason_of
-from mobilesam.files import new_folder, write_whole
+from mobilesam.files import renewed_folder, write_whole
 
 CPUS = {
     "cortex-a53": "neither float16 arithmetic nor int8 dot products (phones of 2014 to 2018)",
@@ -49,6 +50,7 @@ WHEELS = {
     "tqdm": "4.70.1",
     "typing_extensions": "4.12.2",
     "torch": "2.10.0",
+    "executorch": "1.1.0",
     "filelock": "4.2.11",
     "fsspec": "2026.9.0",
     "Jinja2": "3.1.6",
@@ -59,9 +61,9 @@ WHEELS = {
 }
 """Versions of the aarch64 packages: those of ``constraints.txt``, so that x86 runs the same."""
 
-OLDER = ("torch",)
-"""Packages of an older version: PyPI's later wheels of PyTorch for aarch64 need NVIDIA's libraries.
-ExecuTorch needs the later ones, and is therefore not here."""
+OLDER = ("torch", "executorch")
+"""Packages of an older version: PyPI's later wheels of PyTorch for aarch64 need NVIDIA's libraries,
+and each ExecuTorch needs the PyTorch of its time."""
 
 _GLIBCS = (17, 24, 27, 28, 34)
 """Second numbers of the glibc versions that wheels for Debian 12 (2.36) may ask for."""
@@ -121,11 +123,12 @@ def set_up(*, say: debian.Said = lambda now: None) -> None:
     home = folder_of("arm64")
     debian.unpack(QEMU, home / "qemu", architecture=host, say=say)
     debian.unpack(PYTHON, home / "root", architecture="arm64", say=say)
-    if not _have_wheels(home / "packages"):
-        say(f"{len(WHEELS)} aarch64 packages of PyPI")
-        _install_wheels(home / "packages")
-    write_whole(python(), _START % DEFAULT_CPU)
-    python().chmod(0o755)
+    with FileLock(home / "packages.lock"):  # another process may want the same
+        if not _have_wheels(home / "packages"):
+            say(f"{len(WHEELS)} aarch64 packages of PyPI")
+            _install_wheels(home / "packages")
+        write_whole(python(), _START % DEFAULT_CPU)
+        python().chmod(0o755)
 
 
 def _have_wheels(folder: Path) -> bool:
@@ -137,9 +140,7 @@ def _have_wheels(folder: Path) -> bool:
 
 def _install_wheels(folder: Path) -> None:
     """Unpack the wheels with this environment's pip, which looks at none of their programs."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    with new_folder(folder) as made:
+    with renewed_folder(folder) as made:
         _pip([f"{name}=={version}" for name, version in WHEELS.items()], made)
         write_whole(made / _RECORD, json.dumps(WHEELS))
 

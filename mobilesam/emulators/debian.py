@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from mobilesam.emulators import folder as folder_of
 from mobilesam.errors import InputError, MissingDependencyError
-from mobilesam.files import new_folder, write_whole
+from mobilesam.files import renewed_folder, write_whole
 from mobilesam.weights.download import CACHE_VARIABLE
 
 SUITES = ("bookworm", "bookworm-backports")
@@ -90,9 +90,7 @@ def unpack(
             _apt(state, "install", "--download-only", "--yes", *names)
             versions = {name: each for name, each in planned.items() if name not in leave_out}
             say(f"{len(versions)} packages of Debian for {architecture}: unpack")
-            if folder.exists():
-                shutil.rmtree(folder)
-            with new_folder(folder) as made:
+            with renewed_folder(folder) as made:
                 for name, version in versions.items():
                     _extract(state, name, version, made)
                 record = wanted | {"versions": versions}

@@ -134,7 +134,8 @@ class LiteRTGPURunner(CheckedRunner):
             what = ", ".join(ops)
             reason = "; ".join(f"{op}: {why}" for op, why in ops.items())
         elif fault:
-            what = reason = fault[1]
+            reason = fault[1]
+            what = reason.partition(":")[0]
         else:
             what = reason
         return RefusedError(f"{path} does not run on the GPU as a whole ({reason})", what)

@@ -26,6 +26,7 @@ class RunnerRow(NamedTuple):
         files: whose files it runs, another row's name; None where bundles have files of its own.
         photos: how many photos ``parity`` asks it, where it is too slow for all of them.
         hardware: of :data:`HARDWARE`, what it computes with or stands in for; None: the CPU.
+        slow: the schemes that ``photos`` is for; empty: all.
     """
 
     module: str
@@ -34,6 +35,7 @@ class RunnerRow(NamedTuple):
     files: str | None = None
     photos: int | None = None
     hardware: str | None = None
+    slow: tuple[str, ...] = ()
 
 
 RUNNERS: dict[str, RunnerRow] = {
@@ -50,7 +52,9 @@ RUNNERS: dict[str, RunnerRow] = {
     "executorch_coreml": RunnerRow(
         "executorch_coreml", "ExecuTorchCoreMLRunner", "executorch,coreml", hardware=APPLE
     ),
-    "coreai": RunnerRow("coreai", "CoreAIRunner", "coreai", photos=1, hardware=APPLE),
+    "coreai": RunnerRow(
+        "coreai", "CoreAIRunner", "coreai", photos=1, hardware=APPLE, slow=("fp16", "w8")
+    ),
     "qnn_htp": RunnerRow(
         "qnn_htp", "QNNHTPRunner", "qualcomm", files="onnxruntime", photos=1, hardware=NPU
     ),
@@ -76,3 +80,9 @@ def hardware_of(runtime: str, processor: str | None = None) -> str:
     """
     named = platform.machine() if processor is None else processor
     return RUNNERS[runtime].hardware or _CPUS.get(named.lower(), f"{named} CPU")
+
+
+def photos_asked(runtime: str, scheme: str) -> int | None:
+    """About how many photos ``parity`` asks a bundle of a scheme on a runtime; None: all."""
+    row = RUNNERS[runtime]
+    return None if row.slow and scheme not in row.slow else row.photos

@@ -2,7 +2,8 @@
 
 A graph is taken op by op: by its kind, the types of its tensors and their rank. What the
 accelerator of the wheel (ML Drift) refuses beyond that was measured. Whether the masks are right
-there is another question: `mobilesam parity --runtime litert_gpu`.
+there is another question: `mobilesam parity --runtime litert_gpu`. What is known to come out wrong
+counts as refused here.
 
 Source: ``tflite/delegates/gpu/common/model_builder.cc`` of LiteRT, ``NewOperationParser`` and
 ``GetOpsToReplace``; measured: ai-edge-litert 2.3.0 on Mesa's lavapipe.
@@ -45,6 +46,11 @@ ALSO = {
 )
 """Types that single ops take beside those."""
 
+ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE")
+
+FROM_COMPUTED = ("CAST", "GATHER")
+"""Ops that compute nothing from a constant alone."""
+
 MOST_AXES = 4
 
 
@@ -66,4 +72,15 @@ def refusal(op: Op) -> str:
             return f"a tensor of {value.dtype}, which it does not compute in"
     if op.name == "GATHER" and op.inputs[1].rank > 1:
         return f"indices of {op.inputs[1].rank} axes, it takes 1"
+    if op.name in FROM_COMPUTED and op.inputs[0].constant:
+        return "a constant input, it takes what is computed"
+    weights = op.inputs[0] if op.name == "DEQUANTIZE" else None
+    if weights is not None and weights.constant and (weights.dtype, weights.rank) == ("INT8", 2):
+        return "int8 weights of a linear layer that are made float32 when the file runs"
+    if op.name in ELEMENTWISE and all(value.rank == 1 for value in op.inputs):
+        one, other = sorted(op.inputs, key=lambda value: value.constant)
+        if one.single and not one.constant and other.constant and not other.single:
+            return "one number beside constants of one axis, of which it reads the first alone"
+    if any(value.blocks for value in op.inputs):
+        return "blocks of weights with scales of their own, which crash it"
     return ""

@@ -12,11 +12,15 @@ class Value(NamedTuple):
         dtype: as TFLite names it, such as ``FLOAT32``.
         rank: number of axes.
         constant: whether its values are in the file.
+        blocks: whether blocks of them have scales of their own.
+        single: whether it is one number.
     """
 
     dtype: str
     rank: int
     constant: bool
+    blocks: bool = False
+    single: bool = False
 
 
 class Op(NamedTuple):
@@ -46,7 +50,12 @@ def read_ops(path: Path) -> list[Op]:
     def value(index: int) -> Value:
         tensor = graph.Tensors(index)
         constant = bool(model.Buffers(tensor.Buffer()).DataLength())
-        return Value(dtypes.get(tensor.Type(), "?"), tensor.ShapeLength(), constant)
+        about = tensor.Quantization()
+        details = schema.QuantizationDetails.BlockwiseQuantization
+        blocks = about is not None and about.DetailsType() == details
+        rank = tensor.ShapeLength()
+        single = all(tensor.Shape(axis) == 1 for axis in range(rank))
+        return Value(dtypes.get(tensor.Type(), "?"), rank, constant, blocks, single)
 
     found = []
     for place in range(graph.OperatorsLength()):

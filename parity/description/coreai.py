@@ -16,7 +16,6 @@ from parity.weight_audit.coreai import graph_of
 PARTS = frozenset({"main.mlirb", "main.hash", "metadata.json"})
 """The files of an asset."""
 
-_ASSET_VERSION = "2.0"
 _ELEMENTS = {"f16": "float16", "f32": "float32", "f64": "float64"}
 
 
@@ -47,7 +46,7 @@ def read(path: Path, record: FileRecord, manifest: Manifest) -> Description:
             _types(graph.attributes["res_attrs"], _function_type(graph).results),
         ),
         facts={k: str(v) for k, v in about.get("creatorDefinedMetadata", {}).items()},
-        problems=tuple(_problems(path, names, wanted, summary, about)),
+        problems=tuple(_problems(path, names, wanted, summary)),
     )
 
 
@@ -72,9 +71,7 @@ def _types(attributes: Any, types: Any) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def _problems(
-    path: Path, names: Sequence[str], wanted: str, summary: Any, about: dict[str, Any]
-) -> Iterator[str]:
+def _problems(path: Path, names: Sequence[str], wanted: str, summary: Any) -> Iterator[str]:
     """What is wrong with an asset beside its inputs and outputs."""
     if list(names) != [wanted]:
         yield f"functions are {', '.join(names)}, the contract says '{wanted}'"
@@ -84,5 +81,3 @@ def _problems(
     system = str(summary._compatibility_version).partition(".")[0]
     if system != SYSTEM:
         yield f"lowest system is {system}, the exporter writes for {SYSTEM}"
-    if (version := about.get("assetVersion")) != _ASSET_VERSION:
-        yield f"version of the asset is {version}, wanted {_ASSET_VERSION}"

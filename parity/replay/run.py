@@ -2,9 +2,9 @@
 """Answer every case of a replay folder on this machine; what is answered is judged elsewhere.
 
 Every replay folder has a copy of this file. It needs Python 3.9 or newer, numpy and the runtime of
-the bundles: coremltools on a Mac, onnxruntime, ai-edge-litert (or tflite-runtime, its old name) or
-torch anywhere. Pillow is imported only for a Core ML package that takes an image. Nothing of
-mobilesam-export is needed.
+the bundles: coremltools on a Mac; onnxruntime, ai-edge-litert (or tflite-runtime, its old name),
+torch, or executorch with torch anywhere. Pillow is imported only for a Core ML package that takes
+an image. Nothing of mobilesam-export is needed.
 
 Each bundle on each choice of compute units becomes ``results/<name>/``: raw outputs as npz, and
 ``result.json``. Encoder and decoder each run in a process of their own: the memory reported is
@@ -115,6 +115,31 @@ def open_lite_interpreter(path: Path, job: Job) -> Run:
     return run
 
 
+def open_executorch(path: Path, job: Job) -> Run:
+    """The portable runtime with XNNPACK, by the module below its Python package.
+
+    The package itself imports what converts models. Its name has changed between
+    1.1 and 1.5.
+    """
+    import torch  # loads the libraries that the module is linked to
+
+    found = importlib.util.find_spec("executorch.extension.pybindings._C")
+    name = "_C" if found else "_portable_lib"
+    library: Any = importlib.import_module(f"executorch.extension.pybindings.{name}")
+    if job["threads"] and hasattr(library, "_unsafe_reset_threadpool"):
+        library._unsafe_reset_threadpool(job["threads"])
+    program = library._load_for_executorch(str(path))
+    signature = job["signature"]
+    names = [spec["name"] for spec in signature["outputs"]]
+
+    def run(arrays: Arrays) -> Arrays:
+        given = tuple(torch.from_numpy(array) for array in arrays.values())
+        answers = program.run_method(signature["name"], given)
+        return {name: value.numpy() for name, value in zip(names, answers)}
+
+    return run
+
+
 def picture_inputs(description: Any, function: str) -> set[str]:
     """Names of the inputs that a package wants as images (coremltools' ``ImageType``)."""
     own = [f for f in description.functions if f.name == function] if function else [description]
@@ -131,11 +156,15 @@ def as_picture(array: np.ndarray) -> Any:
 
 
 class Runtime(NamedTuple):
-    """The modules that have it, the engine's name in reports, and how a file is opened."""
+    """The modules that have it, the engine's name in reports, and how a file is opened.
+
+    ``beside`` names another module that it is loaded with.
+    """
 
     modules: tuple[str, ...]
     title: str
     open: Callable[[Path, Job], Run]
+    beside: str = ""
 
     @property
     def module(self) -> str:
@@ -158,6 +187,9 @@ RUNTIMES = {
     "lite_interpreter": Runtime(
         ("torch",), "lite interpreter (PyTorch {version})", open_lite_interpreter
     ),
+    "executorch": Runtime(
+        ("executorch",), "ExecuTorch {version} (XNNPACK)", open_executorch, beside="torch"
+    ),
 }
 
 
@@ -166,8 +198,10 @@ def why_not(name: str) -> str:
     runtime = RUNTIMES[name]
     if name == "coreml" and sys.platform != "darwin":
         return "Core ML predicts on macOS only: copy this folder to a Mac and run it there"
-    if importlib.util.find_spec(runtime.module) is None:
-        return f"{runtime.package} is not installed here: pip install {runtime.package}"
+    for module in filter(None, (runtime.module, runtime.beside)):
+        if importlib.util.find_spec(module) is None:
+            package = module.replace("_", "-")
+            return f"{package} is not installed here: pip install {package}"
     return ""
 
 
@@ -178,10 +212,12 @@ def run_component(job: Job) -> dict[str, Any]:
     fields of ``parity.schema.Measurement``. On an emulated CPU time and memory say nothing of a
     device: there is no run but those that answer.
     """
-    importlib.import_module(RUNTIMES[job["runtime"]].module)
+    runtime = RUNTIMES[job["runtime"]]
+    for module in filter(None, (runtime.beside, runtime.module)):
+        importlib.import_module(module)
     baseline = peak_memory_mb()
     begun = time.perf_counter()
-    run = checked(RUNTIMES[job["runtime"]].open(Path(job["file"]), job), job["signature"])
+    run = checked(runtime.open(Path(job["file"]), job), job["signature"])
     loaded = time.perf_counter() - begun
     _, first = next(asked(job, 0))
     emulated = bool(job["emulated_cpu"])

@@ -149,7 +149,7 @@ def test_files_compute_what_the_module_computes(
 @pytest.mark.parametrize(
     ("target", "scheme"),
     [("torchscript", "fp32"), ("onnx", "fp32"), ("tflite", "fp32"), ("executorch", "fp32")]
-    + [("onnx", "w8d"), ("tflite", "w8d")],
+    + [("onnx", "w8d"), ("tflite", "w8d"), ("coreai", "fp32")],
 )
 @pytest.mark.parametrize("left_over", [1e30, float("inf"), float("nan")])
 def test_what_lies_in_unused_inputs_reaches_no_mask(

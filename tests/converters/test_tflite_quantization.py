@@ -145,12 +145,23 @@ def test_a_positional_encoding_is_two_products() -> None:
 
 
 def test_a_bias_is_a_table() -> None:
-    places = RANDOM.integers(0, 30, (40, 40))
-    bias = RANDOM.normal(size=(1, 3, 30)).astype(np.float32)[:, :, places]
+    values = RANDOM.normal(size=(3, 7, 7)).astype(np.float32)
+    rows, columns = np.divmod(np.arange(49), 7)
+    apart = (np.abs(each[:, None] - each) for each in (rows, columns))
+    bias = values[:, *apart][None]
     table = as_table(bias)
-    assert table is not None and table.places.dtype == np.uint8
-    assert np.array_equal(table.values[:, table.places][None], bias)
+    assert table is not None and np.array_equal(table.values, values)
+    assert np.array_equal(table.bias, bias)
+    bias[0, 1, 4, 5] += 1  # no longer what the same distance has elsewhere
+    assert as_table(bias) is None
     assert as_table(RANDOM.normal(size=(1, 3, 40, 40)).astype(np.float32)) is None
+
+
+def test_a_layer_that_would_not_shrink_stays_float(tiny_bundle: GetBundle) -> None:
+    content = content_of(tiny_bundle, "w8d", "decoder")
+    kernels = [t for t in interpreter(content).get_tensor_details() if len(t["shape"]) == 4]
+    small = [t["dtype"] for t in kernels if tuple(t["shape"])[:3] == (1, 2, 2)]
+    assert small and set(small) == {np.float32}
 
 
 def test_a_plan_decides_group_by_group(tiny_bundle: GetBundle) -> None:

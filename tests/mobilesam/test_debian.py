@@ -174,7 +174,9 @@ def test_a_damaged_package_leaves_nothing_and_is_fetched_again(fake: Fake) -> No
     assert not fake.unpacked.exists() and not list(fake.unpacked.parent.glob(".*"))
     assert not list(fake.folder.rglob("libc6_*.deb")) and list(fake.folder.rglob("driver_*.deb"))
     (fake.folder / "damaged").unlink()
+    (fake.unpacked.parent / ".unpacked.killed").mkdir()
     assert set(fake.unpack()) == {"libc6", "driver"}
+    assert not list(fake.unpacked.parent.glob(".*")), "what a killed process left is gone"
 
 
 def test_a_machine_without_apt_or_debians_keys_is_told_what_to_do(

@@ -1,6 +1,5 @@
 """What delegates are said to take: their rules, what they answer, and what a user is shown."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from parity.delegates import DELEGATES, ask_delegates, litert_gpu, qualcomm_htp
 from parity.delegates.records import Answer, Found, Outside, reasons
 from parity.delegates.tflite_graph import Op, Value
 from tests.conftest import is_here
-from tests.mobilesam_cli.conftest import Run
 
 GetBundle = Callable[..., Bundle]
 needs_htp = pytest.mark.skipif(not is_here("qnn_htp"), reason=htp.missing() or "no ONNX Runtime")
@@ -87,8 +85,10 @@ def test_float32_leaves_the_neural_engine(tiny_bundle: GetBundle) -> None:
     whole = answers(tiny_bundle("coreml"))
     half = answers(tiny_bundle("coreml", "fp16"))
     for component in ("encoder", "decoder"):
-        assert whole["Apple Neural Engine", component].verdict == "none"
-        assert "computes in float32" in reasons(whole["Apple Neural Engine", component].outside)
+        wide = whole["Apple Neural Engine", component]
+        assert wide.taken is not None and wide.total
+        assert wide.taken <= 2  # of the decoder, what only copies booleans
+        assert "computes in float32" in reasons(wide.outside)
         found = half["Apple Neural Engine", component]
         assert found.verdict == "partly" and found.taken and found.total
         assert found.taken > 0.8 * found.total
@@ -99,6 +99,9 @@ def test_float32_leaves_the_neural_engine(tiny_bundle: GetBundle) -> None:
 
 def value(dtype: str = "FLOAT32", rank: int = 4, constant: bool = False) -> Value:
     return Value(dtype, rank, constant)
+
+
+ONE = Value("FLOAT32", 1, False, single=True)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,21 @@ def value(dtype: str = "FLOAT32", rank: int = 4, constant: bool = False) -> Valu
         (Op("LESS", (value(), value()), (value("BOOL"),)), ""),
         (Op("GATHER", (value(), value("INT32", 1, True)), (value(),)), ""),
         (Op("GATHER", (value(), value("INT32", 2)), (value(),)), "indices of 2 axes"),
+        (Op("GATHER", (value(constant=True), value("INT32", 1, True)), (value(),)), "a constant"),
+        (Op("SUB", (ONE, value(rank=1, constant=True)), (value(rank=1),)), "reads the first alone"),
+        (Op("MUL", (value(rank=1, constant=True), ONE), (value(rank=1),)), "reads the first alone"),
+        (Op("SUB", (ONE, value(rank=1)), (value(rank=1),)), ""),
+        (Op("SUB", (value(rank=1), ONE._replace(constant=True)), (value(rank=1),)), ""),
+        (Op("SUB", (ONE._replace(rank=4), value(constant=True)), (value(),)), ""),
+        (Op("DEQUANTIZE", (value("INT8", 4, True),), (value(),)), ""),
+        (Op("DEQUANTIZE", (value("INT8", 2, True),), (value(rank=2),)), "int8 weights of a linear"),
+        (Op("DEQUANTIZE", (value("INT8", 2),), (value(rank=2),)), ""),
+        (Op("DEQUANTIZE", (value("FLOAT16", 2, True),), (value(rank=2),)), ""),
+        (Op("FULLY_CONNECTED", (value(), value("INT4", 2, True)), (value(),)), ""),
+        (
+            Op("FULLY_CONNECTED", (value(), Value("INT4", 2, True, blocks=True)), (value(),)),
+            "blocks of weights",
+        ),
     ],
 )
 def test_rules_of_the_gpu(op: Op, why: str) -> None:
@@ -190,22 +208,6 @@ def test_reasons_are_said_once() -> None:
     answer = Answer("XNNPACK (CPU)", "encoder", "e.tflite", Found.of("asked", 20, {("A", "b"): 5}))
     described = answer.as_dict()
     assert (described["ops"], described["taken"], described["verdict"]) == (20, 15, "partly")
-
-
-@pytest.mark.usefixtures("without_htp")
-def test_the_command_shows_them(tiny_bundle: GetBundle, run: Run) -> None:
-    path = tiny_bundle("tflite").path
-    plain = run("inspect", path)
-    shown = run("inspect", path, "--delegates")
-    assert shown.exit_code == 0 and "no HTP" in shown.stdout and "XNNPACK" in shown.stdout
-    assert "what stays outside" not in plain.stdout
-    said = json.loads(run("inspect", path, "--delegates", "--json").stdout)
-    assert {each["delegate"] for each in said["delegates"]} == {
-        "XNNPACK (CPU)",
-        "LiteRT GPU",
-        "Qualcomm HTP (NPU)",
-    }
-    assert "delegates" not in json.loads(run("inspect", path, "--json").stdout)
 
 
 def test_without_the_libraries_it_says_how_to_get_them(

@@ -293,7 +293,7 @@ COREAI: dict[str, tuple[edits.FileEdit, str]] = {
     ),
     "version": (
         edits.coreai_facts(lambda m: m.update(assetVersion="1.0")),
-        "version of the asset is 1.0",
+        'Asset version "1.0" is not supported',
     ),
     "digest": (_written("main.hash", bytes(32)), "is damaged"),
     "stray file": (_written("main.odix", b"0"), "holds 'main.odix'"),

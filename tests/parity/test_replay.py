@@ -347,14 +347,27 @@ def test_litert_answers_the_same(
     assert [path.parent.name for path in result_files(folder)] == ["tflite-fp32.litert"]
 
 
-def test_the_lite_interpreter_answers_the_same(
-    tiny_bundle: Callable[..., Bundle], photos: Path, tmp_path: Path, tiny: None
+@pytest.mark.parametrize(
+    ("target", "runtime", "engine"),
+    [
+        ("torchscript", "lite_interpreter", "lite interpreter (PyTorch "),
+        ("executorch", "executorch", "ExecuTorch "),
+    ],
+)
+def test_pytorchs_runtimes_answer_the_same(
+    tiny_bundle: Callable[..., Bundle],
+    photos: Path,
+    tmp_path: Path,
+    tiny: None,
+    target: str,
+    runtime: str,
+    engine: str,
 ) -> None:
-    torchscript = tiny_bundle("torchscript")
-    made = pack([torchscript.path], tmp_path / "pack", images=photos, brief=True, progress=False)
-    assert made.index.bundles[0].runtimes == ["lite_interpreter"]
+    bundle = tiny_bundle(target)
+    made = pack([bundle.path], tmp_path / "pack", images=photos, brief=True, progress=False)
+    assert made.index.bundles[0].runtimes == [runtime]
     done = run_script(sys.executable, made.folder, "--threads", "1")
     assert done.returncode == 0, done.stderr
     (row,) = merge([made.folder], progress=False).bundles
     assert row.verdict == "PASS", row.reasons
-    assert row.engine.startswith("lite interpreter (PyTorch ")
+    assert row.engine.startswith(engine)

@@ -109,7 +109,14 @@ def test_the_script_is_python_3_9_and_imports_what_it_says() -> None:
     }
     others = imported - set(sys.stdlib_module_names)
     litert = {"ai_edge_litert", "tflite_runtime"}
-    assert others == {"numpy", "coremltools", "onnxruntime", *litert, "torch", "PIL"}
+    assert others == {
+        "numpy",
+        "coremltools",
+        "onnxruntime",
+        *litert,
+        "torch",
+        "PIL",
+    }  # and executorch, by name
 
 
 def test_what_the_script_repeats_is_what_the_package_has() -> None:

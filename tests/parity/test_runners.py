@@ -17,7 +17,7 @@ from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.runtimes import open_runner, runner_class
 from mobilesam.runtimes.bundle import Bundle
-from mobilesam.runtimes.table import RUNNERS, files_of
+from mobilesam.runtimes.table import RUNNERS, files_of, photos_asked
 from tests.conftest import is_here, require_runtime
 from tests.rounding import Rounding, amplification
 from tests.tiny_bundles import EXECUTORCH_COREML, tiny_model
@@ -328,3 +328,10 @@ def test_all_runtimes_share_one_process(tiny_bundle: GetBundle) -> None:
             found = runner.run("decoder", inputs)["low_res_masks"]
             own = HALF.get(runner.name, limit)
             assert np.linalg.norm(found - expected) <= own * np.linalg.norm(expected)
+
+
+def test_only_slow_schemes_of_a_slow_runtime_are_asked_few_photos() -> None:
+    assert photos_asked("litert", "fp16") is None
+    assert photos_asked("qnn_htp", "fp32") == 1
+    assert photos_asked("coreai", "fp16") == 1
+    assert photos_asked("coreai", "fp32") is None  # one photo's prompts do not show every fault
