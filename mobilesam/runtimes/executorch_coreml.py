@@ -86,7 +86,8 @@ def _delegate(program: Any) -> CoreMLDelegate:
     (plan,) = program.execution_plan
     backends = [delegate.id for delegate in plan.delegates]
     if backends != [_BACKEND]:
-        raise ValueError(f"its delegates are {', '.join(backends) or 'none'}")
+        kinds = ", ".join(dict.fromkeys(backends)) or "none"
+        raise ValueError(f"it has {len(backends)} delegates, of the backend {kinds}")
     calls = [i.instr_args for chain in plan.chains for i in chain.instructions]
     if len(calls) != 1 or not hasattr(calls[0], "delegate_index"):
         raise ValueError(f"it has {len(calls)} instructions, not one call of its delegate")

@@ -102,7 +102,7 @@ def test_tensors_that_the_delegate_confuses_are_named(tmp_path: Path) -> None:
 def test_a_program_for_another_backend_is_refused(tmp_path: Path) -> None:
     other = tiny_bundle("executorch").file("decoder", "executorch").read_bytes()
     bundle = edited(tmp_path, lambda _: other)
-    with pytest.raises(BundleError, match="holds no program that Core ML runs whole .its delegat"):
+    with pytest.raises(BundleError, match="runs whole .it has .* Xnnpack"):
         answers(bundle)
     assert "holds no program that Core ML runs whole" in said(bundle)
 
