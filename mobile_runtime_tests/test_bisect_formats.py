@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converters.tflite.file import read_model, write_model
 from mobile_runtime_tests.test_bisect_faults import REAL, change, outputs_of, subject
 from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError
@@ -67,17 +68,13 @@ def wrong_onnx(path: Path, name: str, copy: Path) -> None:
 
 
 def wrong_tflite(path: Path, name: str, copy: Path) -> None:
-    """The same of a TFLite tensor, whose number begins its name, byte for byte."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    content = path.read_bytes()
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    tensor = model.subgraphs[0].tensors[int(name.partition(":")[0])]
-    before = np.asarray(model.buffers[tensor.buffer].data, np.uint8).tobytes()
-    values = np.frombuffer(before, np.float32).copy()
+    """The same of a TFLite tensor, whose number begins its name."""
+    model = read_model(path.read_bytes())
+    buffer = model.buffers[model.subgraphs[0].tensors[int(name.partition(":")[0])].buffer]
+    values = np.frombuffer(bytes(buffer.data), np.float32).copy()
     values[::10] *= -1
-    assert content.count(before) == 1
-    copy.write_bytes(content.replace(before, values.tobytes()))
+    buffer.data = values.view(np.uint8)
+    copy.write_bytes(write_model(model))
 
 
 WRONG: dict[str, Callable[[Path, str, Path], None]] = {"onnx": wrong_onnx, "tflite": wrong_tflite}

@@ -84,12 +84,15 @@ def changed(
 
 
 def weights_of(layer: str) -> Wanted:
-    """Tells int8 weights with a scale for each channel, by the layer that they are named after."""
+    """Tells int8 weights, with one scale or one a channel, by the layer that they are named after.
+
+    Unlike an activation's, their values lie in the file.
+    """
     return lambda tensor: (
         tensor.type == TensorType.INT8
         and layer in tensor.name.decode()
         and tensor.quantization.scale is not None
-        and len(tensor.quantization.scale) > 1
+        and tensor.buffer != 0
     )
 
 
@@ -137,7 +140,7 @@ def test_a_wrong_zero_point_is_caught(
     [("patch_embed", "encoder"), ("neck/Conv2d_2", "encoder"),
      ("output_upscaling/ConvTranspose2d_3", "decoder")],
 )  # fmt: skip
-def test_one_channels_scale_doubled_is_caught(
+def test_a_weight_s_largest_scale_doubled_is_caught(
     static: Path, judge: Judge, scratch: Path, layer: str, component: Component
 ) -> None:
     def double(tensor: TensorT) -> None:

@@ -83,6 +83,8 @@ def compare(
         MissingDependencyError: a runtime that was asked for is not installed.
     """
     limits = Thresholds(None if thresholds is None else Path(thresholds))
+    for runtime in runtimes or ():
+        runner_class(runtime).require()
     found = open_bundles(bundles)
     runs = [run for bundle in found for run in _runs(bundle, limits, runtimes)]
     left_out = _without_runs(found, runs, runtimes)
@@ -134,8 +136,6 @@ def _runs(bundle: Bundle, limits: Thresholds, asked: Sequence[str] | None) -> li
     target, scheme = bundle.manifest.target, bundle.manifest.scheme.name
     runtimes: Sequence[str] = bundle.runtimes
     if asked is not None:
-        for runtime in asked:
-            runner_class(runtime).require()
         runtimes = [runtime for runtime in asked if files_of(runtime) in bundle.runtimes]
     return [BundleRun(bundle, runtime, limits.row(target, scheme, runtime)) for runtime in runtimes]
 

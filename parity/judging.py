@@ -110,8 +110,7 @@ def judge_graph(
             asked = answers[: photos_asked(run.runtime, run.bundle.manifest.scheme.name)]
             judge_own_weights(report, runner, pairs, model, asked, row)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
-        report.verdict = "FAIL"
-        report.reasons.append(f"could not be run: {error or type(error).__name__}")
+        _could_not_run(report, error)
 
 
 def judge_opened(
@@ -130,9 +129,13 @@ def judge_opened(
             shown_on = telling(answers, findings.encoder, findings.cases)
             report.headroom = measure_headroom(runner, shown_on)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
-        report.verdict = "FAIL"
-        report.refused = error.what if isinstance(error, RefusedError) else ""
-        report.reasons.append(f"could not be run: {error or type(error).__name__}")
+        _could_not_run(report, error)
+
+
+def _could_not_run(report: BundleReport, error: Exception) -> None:
+    report.verdict = "FAIL"
+    report.refused = error.what if isinstance(error, RefusedError) else ""
+    report.reasons.append(f"could not be run: {error or type(error).__name__}")
 
 
 def _open(run: BundleRun, threads: int | None, compute_units: str | None) -> BundleRunner:

@@ -10,7 +10,6 @@ python      starts the emulated Python; its CPU is that of the environment's ``Q
 """
 
 import json
-import platform
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -69,7 +68,6 @@ _GLIBCS = (17, 24, 27, 28, 34)
 """Second numbers of the glibc versions that wheels for Debian 12 (2.36) may ask for."""
 
 _RECORD = ".wheels.json"
-_HOSTS = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _START = """#!/bin/sh
 here=$(dirname "$0")
@@ -91,7 +89,7 @@ def python() -> Path:
 def missing() -> str:
     """What is not there, in one sentence; empty where an ARM core can be emulated."""
     home = folder_of("arm64")
-    host = _HOSTS.get(platform.machine(), "")
+    host = debian.host()
     parts = {
         "qemu 10": debian.is_unpacked(QEMU, home / "qemu", architecture=host),
         "an arm64 Python": debian.is_unpacked(PYTHON, home / "root", architecture="arm64"),
@@ -114,12 +112,7 @@ def set_up(*, say: debian.Said = lambda now: None) -> None:
         MissingDependencyError: this is no Linux machine that qemu is built for, or something
             cannot be downloaded or stored.
     """
-    host = _HOSTS.get(platform.machine())
-    if sys.platform != "linux" or host is None:
-        raise MissingDependencyError(
-            "ARM cores are emulated on Linux on x86-64 or ARM processors: this is "
-            f"{platform.system()} on {platform.machine()}"
-        )
+    host = debian.require_host("ARM cores are emulated")
     home = folder_of("arm64")
     debian.unpack(QEMU, home / "qemu", architecture=host, say=say)
     debian.unpack(PYTHON, home / "root", architecture="arm64", say=say)

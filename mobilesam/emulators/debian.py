@@ -8,9 +8,11 @@ this one.
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,9 +35,32 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 RECORD = ".debian-packages.json"
 """In an unpacked folder: what was asked for, and the version of each package that is there."""
 
+_HOSTS = {"x86_64": "amd64", "aarch64": "arm64"}
 _PLANNED = re.compile(r"^Inst (\S+) \((\S+) ", re.MULTILINE)
 
 Said = Callable[[str], None]
+
+
+def host() -> str:
+    """This machine's architecture in Debian's words; empty where Debian's programs do not run."""
+    return _HOSTS.get(platform.machine(), "") if sys.platform == "linux" else ""
+
+
+def require_host(what: str) -> str:
+    """This machine's architecture in Debian's words.
+
+    Args:
+        what: cannot be had elsewhere, as the beginning of a sentence: "lavapipe is set up".
+
+    Raises:
+        MissingDependencyError: Debian's programs do not run on this machine.
+    """
+    if not host():
+        raise MissingDependencyError(
+            f"{what} on Linux on x86-64 or ARM processors: this is {platform.system()} on "
+            f"{platform.machine()}"
+        )
+    return host()
 
 
 def unpack(

@@ -16,7 +16,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -40,7 +39,6 @@ _DRIVER = "libvulkan_lvp.so"
 _LINKED = (_DRIVER, "libvulkan.so.1", "libdrm.so.2", "libdrm_amdgpu.so.1")
 """Of one version with the driver, whatever this machine has."""
 
-_HOSTS = {"x86_64": "amd64", "aarch64": "arm64"}
 _DEVICES = ("/dev/dri/renderD*", "/dev/nvidiactl", "/dev/dxg", "/dev/mali0", "/dev/kgsl-3d0")
 _MANIFESTS = ("/etc/vulkan/icd.d", "/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d")
 
@@ -48,7 +46,7 @@ _MANIFESTS = ("/etc/vulkan/icd.d", "/usr/share/vulkan/icd.d", "/usr/local/share/
 def missing() -> str:
     """What is not there, in one sentence; empty where something computes Vulkan."""
     home = folder_of("lavapipe")
-    host = _HOSTS.get(platform.machine(), "")
+    host = debian.host()
     if _own_driver():
         return ""
     unpacked = debian.is_unpacked(PACKAGES, home / "root", architecture=host, leave_out=LEAVE_OUT)
@@ -72,12 +70,7 @@ def set_up(*, say: debian.Said = lambda now: None) -> None:
     """
     if _own_driver():
         return
-    host = _HOSTS.get(platform.machine())
-    if sys.platform != "linux" or host is None:
-        raise MissingDependencyError(
-            "lavapipe is set up on Linux on x86-64 or ARM processors: this is "
-            f"{platform.system()} on {platform.machine()}"
-        )
+    host = debian.require_host("lavapipe is set up")
     if _glibc() < LEAST_GLIBC:
         raise MissingDependencyError(
             "lavapipe needs a Linux of Debian 12's age or newer (glibc 2.36): this one has "

@@ -85,7 +85,8 @@ def test_weights_are_integers(scheme: str, dtypes: set[str], tiny_bundle: GetBun
         weights = sum(groups_of(content_of(tiny_bundle, "fp32", component)).values()) // 4
         whole = sum(after[name] for name in ("INT8", "INT4"))
         assert dtypes <= set(after)
-        assert whole >= 0.99 * weights > 1000
+        share = 0.94 if scheme == "w8a16" else 0.99  # its depthwise convolutions stay float
+        assert whole >= share * weights > 1000
         assert after["FLOAT32"] <= before["FLOAT32"] - whole
 
 

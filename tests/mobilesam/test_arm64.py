@@ -39,7 +39,7 @@ def fetched(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(debian, "unpack", unpack)
     monkeypatch.setattr(debian, "is_unpacked", is_unpacked)
-    monkeypatch.setattr(arm64.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(arm64, "_pip", lambda wanted, folder: names.extend(wanted))
     return names
 
@@ -103,7 +103,7 @@ def test_what_starts_the_core_is_an_interpreter_of_its_own(
 def test_other_machines_are_told_that_it_cannot_be(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arm64.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(MissingDependencyError, match="Linux on x86-64 or ARM .* on riscv64"):
         arm64.set_up()
     assert not home.exists()

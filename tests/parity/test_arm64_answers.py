@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mobile_runtime_tests.faults import inject, wrong_iou_head
@@ -70,7 +69,7 @@ def test_a_planted_fault_is_seen_in_the_answers(
     tiny_bundle: Callable[..., Bundle],
     tmp_path: Path,
 ) -> None:
-    weights = {name: np.array(value) for name, value in tiny_model().state_dict().items()}
+    weights = {name: value.numpy() for name, value in tiny_model().state_dict().items()}
     wrong = inject(tiny_bundle(target).path, tmp_path, "decoder", wrong_iou_head, weights)
     (row,) = judge([wrong], arm64.DEFAULT_CPU).bundles
     failing = {(check.stage, check.metric) for check in row.checks if not check.passed}

@@ -16,6 +16,7 @@ from converters.modules import DecoderModule, build_module, example_inputs
 from converters.provenance import weights_record
 from converters.schemes import TARGETS
 from mobile_runtime_tests.faults import rewritten
+from mobile_runtime_tests.prompt_faults import PROMPT_FAULTS
 from mobilesam.bundle.contract import COMPONENTS
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
@@ -41,6 +42,7 @@ ASKED = [pair for pair in combinations() if LIMITS.row(*pair).own_weights]
 def test_every_scheme_whose_activations_are_float_is_asked() -> None:
     assert set(ASKED) == {
         *(("coreml", scheme) for scheme in ("w8", "w4", "p8", "p6", "p4")),
+        ("coreai", "w8"),
         ("tflite", "w8"),
         ("onnx", "w8"),
     }
@@ -97,19 +99,20 @@ def test_right_files_pass(target: str, scheme: str, answers: Answers) -> None:
     assert {check.stage for check in made} == {"encoder", "decoder"}
 
 
-FAULTS: dict[str, Callable[..., tuple[Tensor, Tensor, Tensor]]] = {
-    "the half pixel missing": lambda coords, labels, mask: (coords - 0.5, labels, mask),
-    "the padding point missing": lambda coords, labels, mask: (
+# Not the clipping of PROMPT_FAULTS: of infinity, which is not to be read, that makes not-a-number.
+FAULTS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    **{n: PROMPT_FAULTS[n] for n in ("the half pixel missing", "the padding point missing")},
+    "the mask input clipped": lambda coords, labels, m, given: (
         coords,
-        torch.where(labels == -1, -2.0, labels),
-        mask,
+        labels,
+        m.clamp(-1, 1),
+        given,
     ),
-    "the mask input clipped": lambda coords, labels, mask: (coords, labels, mask.clamp(-1, 1)),
 }
 
 
 class _Faulty(DecoderModule):
-    change: Callable[..., tuple[Tensor, Tensor, Tensor]]
+    change: Callable[..., tuple[Tensor, ...]]
 
     def forward(
         self,
@@ -120,8 +123,8 @@ class _Faulty(DecoderModule):
         has_mask_input: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """As the right decoder, of other inputs."""
-        coords, labels, mask = self.change(point_coords, point_labels, mask_input)
-        return super().forward(image_embeddings, coords, labels, mask, has_mask_input)
+        prompt = self.change(point_coords, point_labels, mask_input, has_mask_input)
+        return super().forward(image_embeddings, *prompt)
 
 
 # The random model hardly heeds a mask: what clipping changes is hidden by float16's rounding.

@@ -65,7 +65,7 @@ def test_a_target_has_limits_of_its_own_where_an_arm_cpu_runs_it(tmp_path: Path)
     assert (plain.encoder.relative_l2, on_arm.encoder.relative_l2) == (5e-3, 0.25)
     assert on_arm.encoder.cosine == plain.encoder.cosine and on_arm.decoder == plain.decoder
     assert limits.row("tflite", "fp16", "litert", X86) == plain
-    assert limits.row("tflite", "fp16", "litert_gpu", GPU) == plain
+    assert limits.row("tflite", "fp16", "litert_gpu", GPU).encoder.relative_l2 < 0.25
     assert limits.row("onnx", "fp16", "onnxruntime", ARM).encoder.relative_l2 < 0.25
     assert limits.row("tflite", "fp32", "litert", ARM) == on_arm
 
