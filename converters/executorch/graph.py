@@ -31,7 +31,7 @@ def rewrite(module: GraphModule) -> None:
     module.recompile()
 
 
-def _layer_norm(module: GraphModule, node: Node) -> None:
+def _layer_norm(module: GraphModule, node: Any) -> None:
     """Deviations from the mean, over the root of their mean square.
 
     The mean of squares less the square of the mean would cost one pass over the values less, and
@@ -54,7 +54,7 @@ def _layer_norm(module: GraphModule, node: Node) -> None:
     node.replace_all_uses_with(result)
 
 
-def _channel_mean(module: GraphModule, node: Node) -> None:
+def _channel_mean(module: GraphModule, node: Any) -> None:
     """A mean over the channels of BxCxHxW, as one over the last axis."""
     x, axes, keep = (*node.args, False)[:3]
     shape = x.meta["val"].shape
@@ -79,7 +79,7 @@ def _mean(module: GraphModule, x: Node, count: int) -> Node:
     return _reshaped(graph, made, [*shape[:-1], 1])
 
 
-def _channels_last(module: GraphModule, node: Node) -> None:
+def _channels_last(module: GraphModule, node: Any) -> None:
     """BxCxHxW turned to BxHxWxC, of which the delegate must not think as of BxCxHxW again.
 
     It would keep all that follows in the order in which it has images, their last axis second.
@@ -93,7 +93,7 @@ def _channels_last(module: GraphModule, node: Node) -> None:
     node.replace_all_uses_with(_reshaped(graph, rows, shape))
 
 
-def _split(module: GraphModule, node: Node) -> None:
+def _split(module: GraphModule, node: Any) -> None:
     """Slices."""
     x, width, axis = (*node.args, 0)[:3]
     for user in list(node.users):
@@ -102,7 +102,7 @@ def _split(module: GraphModule, node: Node) -> None:
         user.replace_all_uses_with(part)
 
 
-def _product(module: GraphModule, node: Node) -> None:
+def _product(module: GraphModule, node: Any) -> None:
     """A product of two tensors of four axes as one of three, which is not expanded first."""
     left, right = node.args
     shapes = [list(each.meta["val"].shape) for each in (left, right)]
