@@ -1,40 +1,74 @@
-"""ExecuTorch: the exported program, lowered to XNNPACK, one named method a file."""
+"""ExecuTorch: the exported program, lowered to XNNPACK or Core ML, one named method a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from converters.base import Conversion, TensorInfo
+from converters.base import Conversion, TensorInfo, capture
+from converters.executorch import coreml
+from converters.executorch.graph import rewrite
+from converters.executorch.options import ExecuTorchOptions, executorch_options
 from converters.executorch.quantization import SCHEMES, quantize
-from converters.spec import ExportSpec, TargetOptions
+from converters.spec import ExportSpec
 from mobilesam.errors import ExportError
+
+if TYPE_CHECKING:
+    from executorch.exir import EdgeProgramManager
+    from executorch.exir.backend.partitioner import Partitioner
 
 _DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
 """ExecuTorch reports torch's ScalarType numbers."""
 
 
-Options = TargetOptions
+Options = ExecuTorchOptions
 
 
 def settings(spec: ExportSpec) -> dict[str, str]:
-    """The backend that runs what it can; the rest runs on portable kernels."""
-    return {"backend": "xnnpack"}
+    """The backend. XNNPACK runs what it can, and the rest runs on portable kernels."""
+    backend = executorch_options(spec).backend
+    return {"backend": backend, **(coreml.settings() if backend == "coreml" else {})}
 
 
 def convert(job: Conversion) -> None:
     """Quantize if the scheme does, lower, and serialize."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-
-    program = quantize(job) if job.scheme in SCHEMES else job.program
-    _refuse_strided_constants(program, job)
-    edge = to_edge_transform_and_lower(
-        {job.signature.name: program}, partitioner=[XnnpackPartitioner()]
-    )
+    on_coreml = executorch_options(job.spec).backend == "coreml"
+    edge = _on_coreml(job) if on_coreml else _on_xnnpack(job)
     with job.path(".pte").open("wb") as file:
         edge.to_executorch().write_to_file(file)
+
+
+def _on_coreml(job: Conversion) -> "EdgeProgramManager":
+    coreml.prepared(job)
+    edge = _lowered(job.program, job, coreml.partitioner(job))
+    coreml.require_whole(edge, job)
+    return edge
+
+
+def _on_xnnpack(job: Conversion) -> "EdgeProgramManager":
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+    from converters.executorch.moves import fewer_moves
+
+    if job.scheme in SCHEMES:
+        program = quantize(job)
+    else:
+        module = job.program.module(check_guards=False)
+        rewrite(module)
+        program = capture(module, job.inputs, job.signature)
+    with fewer_moves():
+        return _lowered(program, job, XnnpackPartitioner())
+
+
+def _lowered(
+    program: ExportedProgram, job: Conversion, partitioner: "Partitioner"
+) -> "EdgeProgramManager":
+    from executorch.exir import to_edge_transform_and_lower
+
+    _refuse_strided_constants(program, job)
+    return to_edge_transform_and_lower({job.signature.name: program}, partitioner=[partitioner])
 
 
 def _refuse_strided_constants(program: ExportedProgram, job: Conversion) -> None:

@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
 from converters.base import Conversion, capture
+from converters.executorch.graph import rewrite
 from converters.schemes import SMALL
 from converters.spec import MIN_MAX
 from mobilesam.errors import ExportError
@@ -56,7 +57,9 @@ def quantize(job: Conversion) -> ExportedProgram:
 
     if job.scheme == "w8a8" and job.calibration is None:
         raise ExportError(f"scheme '{job.scheme}' needs photos to be calibrated on")
-    module = prepare_pt2e(job.program.module(check_guards=False), _quantizer(job))
+    module = job.program.module(check_guards=False)
+    rewrite(module)
+    module = prepare_pt2e(module, _quantizer(job))
     _observe(module, job)
     module = convert_pt2e(module)
     if job.scheme == "w8d":
