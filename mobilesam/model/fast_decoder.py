@@ -7,7 +7,7 @@ for the predicted IoUs and 0.45 more for three masks.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +52,7 @@ class FastDecoder:
     def __init__(self, model: MobileSAM, image_embeddings: Tensor) -> None:
         decoder = model.mask_decoder
         self._decoder = decoder
-        self._blocks: list[TwoWayBlock] = list(decoder.transformer.layers)
+        self._blocks = cast(list[TwoWayBlock], list(decoder.transformer.layers))
         self._own_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         self._grid = image_embeddings.shape[2:]
         dense = model.prompt_encoder.embed_no_mask()

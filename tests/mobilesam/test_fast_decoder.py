@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mobilesam.model import fast_decoder
 from mobilesam.model.build import build
 from mobilesam.model.fast_decoder import FastDecoder
 from mobilesam.model.few_tokens import Teller, look, per_head
@@ -92,6 +93,15 @@ def test_blocks_leave_tokens_and_image_as_the_transformer_does(model: MobileSAM)
         attended = FastDecoder(model, embedding).attend(sparse[0])
     assert torch.equal(attended.positions, tokens[0])
     assert relative_l2(attended.image, wanted[0]) < CLOSE
+
+
+def test_cells_are_upscaled_in_parts(model: MobileSAM, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = FastDecoder(model, _embedding(model))
+    with torch.inference_mode():
+        attended = decoder.attend(_prompt(model, "a point")[0])
+        whole = decoder.masks(attended, [1, 2, 3])
+        monkeypatch.setattr(fast_decoder, "CELLS", 24)  # the last part is smaller
+        assert relative_l2(decoder.masks(attended, [1, 2, 3]), whole) < CLOSE
 
 
 def test_prompts_do_not_leave_traces(model: MobileSAM) -> None:
