@@ -102,7 +102,7 @@ def everything(
         raise InputError("--runtime chooses among a bundle's runtimes: give --bundle too")
     if output_mode == "binary_mask":
         raise InputError("--output-mode must be coco_rle or uncompressed_rle: JSON holds no pixels")
-    parameters = {
+    parameters: dict[str, Any] = {
         "points_per_side": points_per_side,
         "points_per_batch": points_per_batch,
         "pred_iou_thresh": pred_iou_thresh,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.bundle.manifest import BundleFolder
+from mobilesam.bundle.points import points_files
 from mobilesam.everything import rle
 from mobilesam.everything.answers import Answerer, PyTorchAnswerer, RunnerAnswerer
 from mobilesam.everything.candidates import Candidate, Found, Judge, box_of
@@ -21,7 +22,7 @@ from mobilesam.inference.images import ImageSource, load_image
 from mobilesam.inference.transforms import Frame
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes import open_runner
-from mobilesam.runtimes.base import Runner
+from mobilesam.runtimes.base import BundleRunner, Runner
 
 
 class MaskRecord(TypedDict):
@@ -76,7 +77,7 @@ class MaskGenerator:
     ) -> None:
         self.settings = Settings.of(parameters)
         self._grids = self.settings.grids
-        self._opened: Runner | None = None
+        self._opened: BundleRunner | None = None
         self._answerer: Answerer
         if isinstance(source, MobileSAM):
             self._answerer = PyTorchAnswerer(source)
@@ -85,7 +86,14 @@ class MaskGenerator:
             runner = open_runner(source, runtime or source.runtimes[0], threads=threads)
             source.verify()
             runner.load()
-            self._opened = source = runner
+            self._opened = runner
+            files = points_files(source) if runner.name == "onnxruntime" else None
+            if files is not None:
+                from mobilesam.everything.points_answers import PointsAnswerer
+
+                self._answerer = PointsAnswerer(runner, files, threads)
+                return
+            source = runner
         self._answerer = RunnerAnswerer(source)
 
     def __enter__(self) -> Self:

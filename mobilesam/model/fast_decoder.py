@@ -66,7 +66,7 @@ class FastDecoder:
         self._keys = per_head(looking, looking.k_proj(placed)).permute(1, 2, 0).contiguous()
         self._values = per_head(looking, looking.v_proj(self._image)).transpose(0, 1).contiguous()
         self._queries = per_head(told, told.q_proj(placed)).permute(1, 2, 0).contiguous()
-        self._upscaling = _Upscaling(decoder.output_upscaling)
+        self._upscaling = Upscaling(decoder.output_upscaling)
 
     def attend(self, sparse: Tensor) -> Attended:
         """Run the transformer's blocks for one prompt, given as its tokens, KxC."""
@@ -140,26 +140,30 @@ class FastDecoder:
         return result
 
 
-class _Upscaling:
+class Upscaling:
     """The mask decoder's upscaling, its transposed convolutions as matrix products.
 
     Their stride is their kernel's size, so that each pixel has an output of its own.
+
+    Attributes:
+        norm: between the two.
+        first, second: weight [in, 4 out] and bias [4 out] of each.
     """
 
     def __init__(self, layers: nn.Sequential) -> None:
         first, norm, _, second, _ = layers
         assert isinstance(first, nn.ConvTranspose2d) and isinstance(second, nn.ConvTranspose2d)
         assert isinstance(norm, LayerNorm2d)
-        self._norm = norm
-        self._first, self._second = _as_matrix(first), _as_matrix(second)
+        self.norm = norm
+        self.first, self.second = _as_matrix(first), _as_matrix(second)
 
     def __call__(self, image: Tensor) -> Tensor:
         """NxC to 16NxC/8: 4 x 4 pixels for each cell."""
-        norm = self._norm
-        weight, bias = self._first
+        norm = self.norm
+        weight, bias = self.first
         x = torch.addmm(bias, image, weight).reshape(-1, len(norm.weight))
         x = F.gelu(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
-        weight, bias = self._second
+        weight, bias = self.second
         x = torch.addmm(bias, x, weight).reshape(-1, len(bias) // 4)
         return F.gelu(x)
 

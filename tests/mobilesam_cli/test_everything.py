@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,11 @@ from tests.mobilesam_cli.conftest import Run
 from tests.tiny_bundles import tiny_bundle
 
 FEW = ("--points-per-side", "3", "--pred-iou-thresh", "0.1", "--stability-score-thresh", "0.3")
-FEW_PARAMETERS = {"points_per_side": 3, "pred_iou_thresh": 0.1, "stability_score_thresh": 0.3}
+FEW_PARAMETERS: dict[str, Any] = {
+    "points_per_side": 3,
+    "pred_iou_thresh": 0.1,
+    "stability_score_thresh": 0.3,
+}
 SMALL = ("--image-size", "128")
 
 
