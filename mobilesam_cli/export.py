@@ -1,11 +1,12 @@
 """`mobilesam export`: checkpoint in, bundles out."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mobilesam.bundle.compute_units import ComputeUnits
+from mobilesam.errors import InputError
 from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
     ImageSize,
@@ -19,6 +20,9 @@ from mobilesam_cli.options import (
     require_writable_folder,
     say_demo,
 )
+
+if TYPE_CHECKING:
+    from mobilesam.runtimes.bundle import Bundle
 
 
 def export(
@@ -77,6 +81,14 @@ def export(
             "AnyLabeling, samexporter and CVAT."
         ),
     ] = "mobilesam",
+    points_decoder: Annotated[
+        bool,
+        typer.Option(
+            "--points-decoder",
+            help="ONNX fp32: also a decoder for many clicks on a photo, which `mobilesam "
+            "everything` then uses.",
+        ),
+    ] = False,
     executorch_backend: Annotated[
         Literal["xnnpack", "coreml"],
         typer.Option(help="ExecuTorch: XNNPACK for CPUs, or Core ML for Apple's devices."),
@@ -116,6 +128,8 @@ def export(
     from mobilesam.runtimes.bundle import Bundle
 
     require_writable_folder(out)
+    if points_decoder:
+        _require_points(listed(target), listed(scheme), onnx_interface)
     coreml = CoreMLOptions(
         ios=ios,
         input=coreml_input,
@@ -144,6 +158,8 @@ def export(
         jobs=jobs,
     )
     bundles = [Bundle(result.path) for result in results]
+    if points_decoder:
+        _add_points_decoders(bundles, keyed(weights, weights_key) or DEMO, force)
     rows = [
         {
             "path": str(result.path),
@@ -161,6 +177,28 @@ def export(
         print_json(rows)
         return
     _print_table(rows)
+
+
+def _require_points(targets: list[str], schemes: list[str], interface: str) -> None:
+    """Check that a bundle is asked for which can have a points decoder."""
+    from converters.schemes import ALL, ONNX
+
+    asked = {ONNX, ALL} & {*targets} and (not schemes or {"fp32", ALL} & {*schemes})
+    if not asked or interface == "sam":
+        raise InputError(
+            "--points-decoder is for target onnx, scheme fp32 and the interface mobilesam: ask for "
+            "those too"
+        )
+
+
+def _add_points_decoders(bundles: "list[Bundle]", weights: str, force: bool) -> None:
+    """Add it to the bundles that can have one, and have none of their own yet."""
+    from converters.points.export import add_points_decoder
+    from mobilesam.bundle.points import points_files
+
+    for bundle in bundles:
+        if bundle.name == "onnx-fp32" and (force or points_files(bundle) is None):
+            add_points_decoder(bundle, weights)
 
 
 def _print_table(rows: list[dict]) -> None:

@@ -1,0 +1,180 @@
+"""The decoder for single clicks as three graphs, in the arithmetic of the fast decoder.
+
+What all clicks have in common is computed once for a photo (:class:`PrepareModule`), predicted IoUs
+without the masks (:class:`AttendModule`), and masks only of clicks whose IoU is good
+(:class:`MasksModule`). The sums are those of :mod:`mobilesam.model.fast_decoder`, written with
+operations that every runtime has.
+"""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mobilesam.model.fast_decoder import Upscaling
+from mobilesam.model.few_tokens import look, per_head
+from mobilesam.model.point_labels import FOREGROUND, PADDING_POINT
+from mobilesam.model.sam import MobileSAM
+from mobilesam.model.transformer import Attention, TwoWayBlock
+
+Prepared = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+class PrepareModule(nn.Module):
+    """Once for a photo: the image's cells, and what the first block makes of them."""
+
+    position: Tensor
+
+    def __init__(self, model: MobileSAM) -> None:
+        super().__init__()
+        self.no_mask = model.prompt_encoder.no_mask_embed
+        self.block = cast(TwoWayBlock, model.mask_decoder.transformer.layers[0])
+        self.register_buffer("position", image_position(model))
+
+    def forward(self, image_embeddings: Tensor) -> Prepared:
+        """1xCxHxW to the cells.
+
+        Returns:
+            Image and placed image, NxC; keys headsxDxN, values headsxNxD and queries headsxDxN.
+        """
+        image = image_embeddings.flatten(2)[0].t() + self.no_mask.weight
+        placed = image + self.position
+        looking, told = self.block.cross_attn_token_to_image, self.block.cross_attn_image_to_token
+        keys = per_head(looking, looking.k_proj(placed)).permute(1, 2, 0)
+        values = per_head(looking, looking.v_proj(image)).transpose(0, 1)
+        queries = per_head(told, told.q_proj(placed)).permute(1, 2, 0)
+        return image, placed, keys, values, queries
+
+
+class AttendModule(nn.Module):
+    """One click: the transformer's blocks and the predicted IoUs."""
+
+    position: Tensor
+    labels: Tensor
+
+    def __init__(self, model: MobileSAM) -> None:
+        super().__init__()
+        self.prompt_encoder = model.prompt_encoder
+        self.decoder = model.mask_decoder
+        self.register_buffer("position", image_position(model))
+        self.register_buffer("labels", torch.tensor([[float(FOREGROUND), float(PADDING_POINT)]]))
+
+    def forward(
+        self,
+        image: Tensor,
+        placed_image: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        queries: Tensor,
+        point_coords: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What :class:`PrepareModule` gives and [1, 1, 2] to [4], tokens, positions and image."""
+        coords = torch.cat([point_coords, torch.zeros_like(point_coords)], dim=1)
+        sparse = self.prompt_encoder.embed_points(coords, self.labels)[0]
+        own = [self.decoder.iou_token.weight, self.decoder.mask_tokens.weight]
+        positions = torch.cat([*own, sparse])
+        tokens = positions
+        blocks = cast(list[TwoWayBlock], list(self.decoder.transformer.layers))
+        for index, block in enumerate(blocks):
+            tokens = _among_themselves(block, tokens, positions)
+            looking, told = block.cross_attn_token_to_image, block.cross_attn_image_to_token
+            placed = tokens + positions
+            if index == 0:
+                scaled = per_head(looking, looking.q_proj(placed) * looking.scale).transpose(0, 1)
+                seen = ((scaled @ keys).softmax(dim=-1) @ values).transpose(0, 1)
+                seen = looking.out_proj(seen.flatten(1))
+            else:
+                seen = look(looking, placed, placed_image, image)
+            tokens = block.norm2(tokens + seen)
+            tokens = block.norm3(tokens + block.mlp(tokens))
+            token_keys = per_head(told, told.k_proj(tokens + positions) * told.scale)
+            if index == 0:
+                scores = (token_keys.transpose(0, 1) @ queries).transpose(0, 1)
+            else:
+                scores = _scores(told, token_keys, placed_image)
+            image = block.norm4(_told(told, tokens, scores, image))
+            placed_image = image + self.position
+        iou_token = _last_look(
+            self.decoder.transformer, tokens[:1], positions[:1], image, placed_image
+        )
+        return self.decoder.iou_prediction_head(iou_token)[0], tokens, positions, image
+
+
+class MasksModule(nn.Module):
+    """One click after :class:`AttendModule`: its three masks."""
+
+    position: Tensor
+
+    def __init__(self, model: MobileSAM) -> None:
+        super().__init__()
+        decoder = model.mask_decoder
+        self.transformer = decoder.transformer
+        self.networks = decoder.output_hypernetworks_mlps
+        self.grid = model.grid_size
+        self.register_buffer("position", image_position(model))
+        upscaling = Upscaling(decoder.output_upscaling)
+        self.norm = nn.LayerNorm(len(upscaling.norm.weight), eps=upscaling.norm.eps)
+        self.norm.weight, self.norm.bias = upscaling.norm.weight, upscaling.norm.bias
+        for number, (weight, bias) in enumerate((upscaling.first, upscaling.second), start=1):
+            self.register_buffer(f"weight{number}", weight)
+            self.register_buffer(f"bias{number}", bias)
+
+    def forward(self, tokens: Tensor, positions: Tensor, image: Tensor) -> Tensor:
+        """To low-res logits [3, 4H, 4W]."""
+        placed_image = image + self.position
+        own = _last_look(self.transformer, tokens[2:5], positions[2:5], image, placed_image)
+        weights = torch.cat([self.networks[1 + i](own[i : i + 1]) for i in range(3)])
+        x = torch.addmm(self.get_buffer("bias1"), image, self.get_buffer("weight1"))
+        x = F.gelu(self.norm(x.reshape(-1, self.norm.normalized_shape[0])))
+        x = torch.addmm(self.get_buffer("bias2"), x, self.get_buffer("weight2"))
+        x = F.gelu(x.reshape(-1, weights.shape[1]))
+        side = self.grid
+        values = (weights @ x.t()).reshape(3, side, side, 2, 2, 2, 2)
+        return values.permute(0, 1, 3, 5, 2, 4, 6).reshape(3, 4 * side, 4 * side)
+
+
+def image_position(model: MobileSAM) -> Tensor:
+    """Position of the image's cells, NxC."""
+    return model.prompt_encoder.image_position().flatten(2)[0].t().contiguous()
+
+
+def _among_themselves(block: TwoWayBlock, tokens: Tensor, positions: Tensor) -> Tensor:
+    own, placed = tokens.unsqueeze(0), (tokens + positions).unsqueeze(0)
+    if block.first:
+        result: Tensor = block.norm1(block.self_attn(own, own, own))[0]
+    else:
+        result = block.norm1(own + block.self_attn(placed, placed, own))[0]
+    return result
+
+
+def _scores(attention: Attention, keys: Tensor, placed_image: Tensor) -> Tensor:
+    """Scores Mxheadsx N of cells NxC with token keys MxheadsxD."""
+    weight = attention.q_proj.weight.unflatten(0, (attention.num_heads, -1))
+    own = (keys.transpose(0, 1) @ weight).transpose(0, 1).flatten(0, 1)
+    constant = (keys * per_head(attention, attention.q_proj.bias)).sum(dim=-1).reshape(-1, 1)
+    scores = torch.addmm(constant, own, placed_image.t())
+    return scores.unflatten(0, (-1, attention.num_heads))
+
+
+def _told(attention: Attention, tokens: Tensor, scores: Tensor, image: Tensor) -> Tensor:
+    """The image NxC with what tokens tell it by their scores Mxheadsx N."""
+    values = per_head(attention, attention.v_proj(tokens)).transpose(0, 1)
+    out = per_head(attention, attention.out_proj.weight).permute(1, 2, 0)
+    parts = (values @ out).transpose(0, 1).flatten(0, 1)
+    # Not softmax, which ONNX Runtime computes slowly along any but the last axis. The weights of a
+    # head add up to one, so that each row has its share of the bias.
+    powers = (scores - scores.amax(dim=0, keepdim=True)).exp()
+    weights = (powers / powers.sum(dim=0, keepdim=True)).flatten(0, 1)
+    parts = parts + attention.out_proj.bias / attention.num_heads
+    return torch.addmm(image, weights.t(), parts)
+
+
+def _last_look(
+    transformer: nn.Module, tokens: Tensor, positions: Tensor, image: Tensor, placed_image: Tensor
+) -> Tensor:
+    attention = transformer.get_submodule("final_attn_token_to_image")
+    assert isinstance(attention, Attention)
+    seen = look(attention, tokens + positions, placed_image, image)
+    result: Tensor = transformer.get_submodule("norm_final_attn")(tokens + seen)
+    return result

@@ -1,0 +1,90 @@
+"""A bundle's points decoder in ONNX Runtime."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from mobilesam.bundle.points import ATTEND, MASKS, PREPARE, TENSORS
+from mobilesam.errors import BundleError
+from mobilesam.runtimes.checked import first_line, native_banners_silenced
+
+Values = dict[str, ort.OrtValue]
+
+
+class PointsDecoder:
+    """Answers clicks about one photo after the other.
+
+    What lies between the graphs stays with ONNX Runtime and is not copied.
+
+    Args:
+        files: of each graph, as :func:`mobilesam.bundle.points.points_files` returns them.
+        threads: that the runtime may use; None leaves its default.
+
+    Raises:
+        BundleError: a file cannot be loaded, or has other inputs or outputs.
+    """
+
+    def __init__(self, files: Mapping[str, Path], threads: int | None = None) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        if threads is not None:
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+        self._files = files
+        self._sessions: dict[str, ort.InferenceSession] = {}
+        for name, path in files.items():
+            try:
+                with native_banners_silenced():
+                    session = ort.InferenceSession(
+                        str(path), sess_options=options, providers=["CPUExecutionProvider"]
+                    )
+            except Exception as error:  # native runtimes raise types of their own
+                raise BundleError(
+                    f"{path} could not be loaded by ONNX Runtime ({first_line(error)}), export the "
+                    "bundle again with --points-decoder"
+                ) from error
+            found = tuple(
+                tuple(tensor.name for tensor in tensors)
+                for tensors in (session.get_inputs(), session.get_outputs())
+            )
+            if found != TENSORS[name]:
+                raise BundleError(f"{path} has other inputs or outputs than a points decoder has")
+            self._sessions[name] = session
+
+    def set_embedding(self, embedding: npt.NDArray[np.float32]) -> None:
+        """Take up a photo, by its embedding [1, C, S/16, S/16]."""
+        given = {"image_embeddings": _value(embedding)}
+        self._prepared = self._run(PREPARE, given)
+
+    def attend(self, point: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Values]:
+        """Predicted IoUs [4] of a click, and what :meth:`masks` needs.
+
+        Args:
+            point: [2], x and y in pixels of the model's frame.
+        """
+        given = {**self._prepared, "point_coords": _value(point.reshape(1, 1, 2))}
+        answer = self._run(ATTEND, given)
+        iou: npt.NDArray[np.float32] = answer.pop("iou_predictions").numpy()
+        return iou, answer
+
+    def masks(self, attended: Values) -> npt.NDArray[np.float32]:
+        """Low-res logits [3, S/4, S/4] of masks 1 to 3."""
+        low_res: npt.NDArray[np.float32] = self._run(MASKS, attended)["low_res_masks"].numpy()
+        return low_res
+
+    def _run(self, name: str, given: Values) -> Values:
+        outputs = list(TENSORS[name][1])
+        try:
+            values = self._sessions[name].run_with_ort_values(outputs, given)
+        except Exception as error:  # native runtimes raise types of their own
+            raise BundleError(
+                f"{self._files[name]} failed in ONNX Runtime: {first_line(error)}"
+            ) from error
+        return dict(zip(outputs, values, strict=True))
+
+
+def _value(array: npt.NDArray[np.float32]) -> ort.OrtValue:
+    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array, np.float32))
