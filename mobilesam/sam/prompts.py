@@ -155,12 +155,12 @@ def _depth(value: Any, name: str, form: str) -> int:
     wanted = form.count(",") + 1
     depths = set(_depths(value))
     if len(depths) > 1 or not depths <= {1, 2, 3}:
-        raise PromptError(f"{name} must be {form}, or lists of it, all nested equally deep")
+        raise PromptError(f"{name} must be {form}, or lists of {form}, all nested equally deep")
     depth = depths.pop()
     ends = [value] if depth == 1 else value if depth == 2 else [p for each in value for p in each]
     for end in ends:
         if len(end) != wanted:
-            raise PromptError(f"{name} must be {form}, or lists of it, not {end}")
+            raise PromptError(f"{name} must be {form}, or lists of {form}, not {end}")
     return depth
 
 

@@ -76,7 +76,9 @@ def photos(images: Sequence[ImageSource], channel_order: ChannelOrder) -> Iterat
         name = getattr(image, "filename", "")  # of a PIL image that was read from a file
         if isinstance(image, str | os.PathLike):
             name = os.fspath(image)
-        pixels = _array(image, channel_order) if isinstance(image, np.ndarray) else load_image(image)
+        pixels = (
+            _array(image, channel_order) if isinstance(image, np.ndarray) else load_image(image)
+        )
         yield Photo(pixels, str(name) or f"image{number}.jpg")
 
 
