@@ -51,7 +51,6 @@ class SAM:
             files are then run instead; or what ``load_model`` or :class:`mobilesam.Bundle` gave.
             Where there is no file "mobile_sam.pt", that name means the official checkpoint, which
             is downloaded once.
-        variant: of the architecture, for a checkpoint.
         imgsz: side of the model's square frame in pixels; 1024 for a checkpoint unless given, a
             bundle has its own.
         runtime: which of a bundle's runtimes; its first unless given.
@@ -69,7 +68,6 @@ class SAM:
         self,
         model: Model = UPSTREAM_NAME,
         *,
-        variant: str = "vit_t",
         imgsz: int | None = None,
         runtime: str | None = None,
         threads: int | None = None,
@@ -77,7 +75,7 @@ class SAM:
     ) -> None:
         require_order(channel_order)
         self.predictor: ImagePredictor = open_predictor(
-            model, variant=variant, imgsz=imgsz, runtime=runtime, threads=threads
+            model, imgsz=imgsz, runtime=runtime, threads=threads
         )
         self._threads, self._channel_order = threads, channel_order
         self._seen = b""
@@ -140,7 +138,8 @@ class SAM:
             labels: 1 foreground, 0 background; all 1 unless given.
             conf: leave out masks whose predicted IoU is not above it; none unless given.
             multimask: True takes the best of the three alternatives, False the single-mask output.
-            device: that PyTorch is to compute on from now on; files run on the CPU.
+            device: that PyTorch is to compute on from now on; files run on the CPU. Where it is ""
+                nothing changes.
             verbose: print a line for each photo.
             retina_masks: masks always have the photo's size; only True is taken.
 
@@ -159,7 +158,7 @@ class SAM:
         asked = asked_objects(points, labels, bboxes)
         if asked is None:
             raise PromptError("no prompt was given: give points or bboxes")
-        if device is not None:
+        if device not in (None, ""):
             self.to(device)
         images = listed(source)
         results = self._results(images, asked, conf, multimask, verbose)
@@ -220,19 +219,13 @@ class SAM:
             verbose: print it.
 
         Returns:
-            ``weights`` and ``engine``, in words; ``image_size``, the frame's side in pixels;
-            ``parameters``, how many, None of a bundle; ``size_bytes``, of the weights in memory or
-            of the files.
+            ``variant``, ``weights`` and ``engine``, in words; ``image_size``, the side of the frame
+            in pixels; ``parameters``, how many, None of a bundle; ``size_bytes``, of the parameters
+            in memory or of the files.
         """
-        about, parts = described(self.predictor)
+        about, lines = described(self.predictor)
         if verbose:
-            amount = "" if about["parameters"] is None else f"{about['parameters']:,} parameters, "
-            print(
-                f"MobileSAM ({about['weights']}): {amount}{about['size_bytes'] / 1e6:.1f} MB, "
-                f"frame {about['image_size']} x {about['image_size']}, {about['engine']}"
-            )
-            if detailed:
-                print("\n".join(f"  {part}" for part in parts))
+            print("\n".join(lines if detailed else lines[:1]))
         return about
 
     def _results(

@@ -27,7 +27,6 @@ Model = str | Path | MobileSAM | BundleFolder
 def open_predictor(
     model: Model,
     *,
-    variant: str,
     imgsz: int | None,
     runtime: str | None,
     threads: int | None,
@@ -63,7 +62,7 @@ def open_predictor(
     if model == UPSTREAM_NAME and not Path(model).exists():
         _LOG.info("there is no '%s' here: the official checkpoint is taken", model)
         model = "official"
-    return Predictor(load_model(model, variant, DEFAULT_SIZE if imgsz is None else imgsz))
+    return Predictor(load_model(model, image_size=DEFAULT_SIZE if imgsz is None else imgsz))
 
 
 def _bundle_in(folder: Path) -> BundleFolder:

@@ -1,6 +1,8 @@
 """The familiar call: every convention says the same as the predictor, on weights and on bundles."""
 
+import json
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from converters.schemes import TARGETS
 from mobilesam import SAM, Bundle, Predictor
@@ -127,6 +130,7 @@ def test_equal_prompts_have_equal_masks_however_they_are_nested(
     )
 
 
+@pytest.mark.slow
 def test_the_page_s_calls_run_as_written_there(zidane: str, upstream: torch.nn.Module) -> None:
     torch.save(upstream.state_dict(), "mobile_sam.pt")
     model = SAM("mobile_sam.pt")
@@ -270,7 +274,7 @@ def test_upstream_s_name_is_the_official_checkpoint(
     monkeypatch.chdir(tmp_path)
     asked: list[Any] = []
     monkeypatch.setattr(
-        "mobilesam.sam.opening.load_model", lambda w, *_: asked.append(w) or tiny_model()
+        "mobilesam.sam.opening.load_model", lambda w, **_: asked.append(w) or tiny_model()
     )
     with caplog.at_level(logging.INFO, "mobilesam"):
         SAM()
@@ -327,7 +331,6 @@ def test_bad_models_are_one_sentence(tmp_path: Path, tiny_bundle: Callable[..., 
         (tiny_model(), {"imgsz": 512}, InputError, "has a side of 128 pixels, not 512"),
         ("demo", {"runtime": "litert"}, InputError, "a runtime runs a bundle's files"),
         ("demo", {"imgsz": 100}, InputError, "must be a multiple of 16"),
-        ("demo", {"variant": "vit-t"}, InputError, "did you mean 'vit_t'?"),
     ]
     for model, options, kind, said in refused:
         with pytest.raises(kind) as error:
@@ -341,3 +344,24 @@ def test_bad_models_are_one_sentence(tmp_path: Path, tiny_bundle: Callable[..., 
             phone(np.zeros((9, 9, 3), np.uint8), points=[[[1, 1]] * 9])
     with pytest.raises(InputError, match="this predictor was closed"):
         phone(np.zeros((9, 9, 3), np.uint8), points=[1, 1])
+
+
+def test_the_snippets_of_the_page_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    repository: Path,
+    tiny_bundle: Callable[..., Bundle],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("photo.jpg")
+    torch.save(load_file(DEMO_FILE), "mobile_sam.pt")
+    text = (repository / "docs" / "sam.md").read_text("utf-8")
+    text = text.replace("exports/tflite-fp32", str(tiny_bundle("torchscript").path))
+    names: dict[str, Any] = {}
+    for snippet in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        exec(compile(snippet, "docs/sam.md", "exec"), names)
+    assert len(names["results"][0]) == 2 and len(names["result"]) == 1
+    assert len(json.loads(names["text"])) == 2
+    assert Path("answer.png").is_file()
+    assert len(Path("photo.txt").read_text().splitlines()) == 2
