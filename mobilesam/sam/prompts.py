@@ -11,6 +11,7 @@ several points each     ``[[[x, y], [x, y]], …]``    ``[[1, 0], …]``    ``[[
 ======================  ===========================  =================  ==========================
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mobilesam.errors import PromptError
@@ -29,9 +30,9 @@ class Asked(NamedTuple):
         box: x1, y1, x2, y2, or None.
     """
 
-    points: list[list[float]]
-    labels: list[float]
-    box: list[float] | None = None
+    points: Sequence[Sequence[float]]
+    labels: Sequence[float]
+    box: Sequence[float] | None = None
 
     def on(self, original_size: tuple[int, int]) -> Prompt:
         """The prompt about an image of (height, width).

@@ -19,6 +19,7 @@ from mobilesam import SAM, Bundle, Predictor
 from mobilesam.errors import BundleError, CheckpointError, InputError, PromptError
 from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import make_prompt
+from mobilesam.model.sam import MobileSAM
 from mobilesam.sam.results import Result
 from mobilesam.weights.demo import DEMO_FILE
 from tests.tiny_bundles import SIZE, tiny_model
@@ -111,12 +112,13 @@ def test_equal_prompts_have_equal_masks_however_they_are_nested(
     sam: SAM, pixels: np.ndarray
 ) -> None:
     photo = Image.fromarray(pixels)
-    for same in (
+    alike: list[list[dict[str, Any]]] = [
         [{"points": A}, {"points": [A], "labels": [1]}, {"points": [[A]], "labels": [[1]]},
          {"points": tuple(A), "labels": 1}, {"points": np.array([A])},
          {"points": torch.tensor([[A]], dtype=torch.float32)}],
         [{"bboxes": BOX}, {"bboxes": [BOX]}, {"bboxes": np.array([BOX], np.int64)}],
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for same in alike:
         first, *others = [masks_of(sam(photo, **options)) for options in same]
         assert all(np.array_equal(first, other) for other in others)
     assert np.array_equal(
@@ -175,8 +177,12 @@ def test_one_mask_of_the_four_is_chosen(sam: SAM, pixels: np.ndarray) -> None:
     predictor = Predictor(tiny_model())
     predictor.set_image(pixels)
     photo = Image.fromarray(pixels)
-    for options in ({"point_coords": [A], "point_labels": [1]}, {"box": BOX}):
-        asked = {"points": A} if "point_coords" in options else {"bboxes": BOX}
+    clicked: dict[str, Any] = {"point_coords": [A], "point_labels": [1]}
+    both: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (clicked, {"points": A}),
+        ({"box": BOX}, {"bboxes": BOX}),
+    ]
+    for options, asked in both:
         three, predicted, _ = predictor.predict(**options)
         one, _, _ = predictor.predict(**options, multimask_output=False)
         best = three[predicted.argmax()]
@@ -212,7 +218,12 @@ def test_no_boxes_are_no_objects(
 def test_a_photo_is_encoded_once(pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     sam, seen = SAM(tiny_model()), []
     encode = sam.predictor._encode
-    monkeypatch.setattr(sam.predictor, "_encode", lambda each: seen.append(1) or encode(each))
+
+    def counted(pixels: np.ndarray) -> Any:
+        seen.append(pixels.shape)
+        return encode(pixels)
+
+    monkeypatch.setattr(sam.predictor, "_encode", counted)
     photo, other = Image.fromarray(pixels), Image.fromarray(pixels[::-1])
     for source in (photo, photo.copy(), pixels[..., ::-1]):
         sam(source, points=A)
@@ -273,9 +284,12 @@ def test_upstream_s_name_is_the_official_checkpoint(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     asked: list[Any] = []
-    monkeypatch.setattr(
-        "mobilesam.sam.opening.load_model", lambda w, **_: asked.append(w) or tiny_model()
-    )
+
+    def load(weights: str, **_: Any) -> MobileSAM:
+        asked.append(weights)
+        return tiny_model()
+
+    monkeypatch.setattr("mobilesam.sam.opening.load_model", load)
     with caplog.at_level(logging.INFO, "mobilesam"):
         SAM()
         SAM("mobile_sam.pt")
