@@ -30,7 +30,7 @@ _ELSEWHERE = {
     "save": "call save() of each result",
     "save_txt": "call save_txt() of each result",
     "save_conf": "call save_txt(file, save_conf=True) of each result",
-    "show": "draw each result with plot()",
+    "show": "call show() of each result",
     "half": "export a bundle of the scheme fp16 and open it",
     "imgsz": "open the model as SAM(..., imgsz=...), a bundle has a size of its own",
     "multimask_output": "use multimask, which chooses one mask an object",
