@@ -1,10 +1,9 @@
 """``SAM``: the call that Ultralytics' users know, on weights or on a bundle's files."""
 
 import hashlib
-import inspect
 import logging
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Sequence
+from inspect import signature
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
@@ -12,30 +11,27 @@ import numpy as np
 import torch
 
 from mobilesam.errors import InputError, PromptError
+from mobilesam.everything.generator import MaskGenerator
 from mobilesam.inference.answers import answer
 from mobilesam.inference.image_predictor import ImagePredictor
 from mobilesam.inference.images import ImageSource
 from mobilesam.inference.predictor import Predictor
 from mobilesam.inference.prompts import Prompt
+from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.base import Runner
+from mobilesam.runtimes.bundle import BundlePredictor
 from mobilesam.runtimes.checked import torch_threads
 from mobilesam.sam.description import described
 from mobilesam.sam.opening import UPSTREAM_NAME, Model, device_of, open_predictor
+from mobilesam.sam.options import generator_parameters
 from mobilesam.sam.prompts import Asked, asked_objects
 from mobilesam.sam.results import Result
 from mobilesam.sam.sources import ChannelOrder, Photo, Source, listed, photos, require_order
 
 _LOG = logging.getLogger(__name__)
 
-_ELSEWHERE = {
-    "save": "call save() of each result",
-    "save_txt": "call save_txt() of each result",
-    "save_conf": "call save_txt(file, save_conf=True) of each result",
-    "show": "call show() of each result",
-    "half": "export a bundle of the scheme fp16 and open it",
-    "imgsz": "open the model as SAM(..., imgsz=...), a bundle has a size of its own",
-    "multimask_output": "use multimask, which chooses one mask an object",
-}
-"""Options of Ultralytics' ``predict`` that are something else here, and what."""
+Masked = tuple[np.ndarray, float]
+"""A mask [H, W] bool and its predicted IoU."""
 
 
 class SAM:
@@ -119,7 +115,7 @@ class SAM:
         retina_masks: bool = True,
         **others: Any,
     ) -> list[Result] | Iterator[Result]:
-        """One mask for each object that is pointed at, in each photo.
+        """One mask for each object that is pointed at, or without a prompt of everything.
 
         How prompts are nested says which object they are of: ``[x, y]`` is one object, ``[[x, y],
         [x, y]]`` are two, ``[[[x, y], [x, y]]]`` is one again, with two points; labels are nested
@@ -127,7 +123,8 @@ class SAM:
         every photo. Which of SAM's masks is returned: the best of the three alternatives for a
         single point, the single-mask output for anything else.
 
-        A photo that is asked about twice in a row is encoded once.
+        A photo that is asked about twice in a row is encoded once. Without points and boxes, all
+        masks of each photo are found, as segment-anything's automatic mask generation does it.
 
         Args:
             source: a path, a folder, a PIL image, an array HxWx3, HxW or HxWx4 uint8 (in the
@@ -142,6 +139,8 @@ class SAM:
                 nothing changes.
             verbose: print a line for each photo.
             retina_masks: masks always have the photo's size; only True is taken.
+            others: without a prompt, parameters of the mask generator, by segment-anything's names
+                (:class:`mobilesam.everything.settings.Settings`) or Ultralytics'.
 
         Returns:
             A result for each photo, in order.
@@ -151,17 +150,21 @@ class SAM:
             ImageError: a photo cannot be read.
             InputError: another argument cannot be used.
         """
-        for name in others:
-            raise InputError(_unknown(name))
+        asked = asked_objects(points, labels, bboxes)
+        own = [name for name in signature(SAM.predict).parameters if name not in ("self", "others")]
+        parameters = generator_parameters(others, own, prompted=asked is not None)
         if not retina_masks:
             raise InputError("masks always have the photo's size here: leave out retina_masks")
-        asked = asked_objects(points, labels, bboxes)
-        if asked is None:
-            raise PromptError("no prompt was given: give points or bboxes")
+        if asked is None and multimask is not None:
+            raise InputError("multimask is for prompts, and there is none: leave it out")
         if device not in (None, ""):
             self.to(device)
         images = listed(source)
-        results = self._results(images, asked, conf, multimask, verbose)
+        if asked is None:
+            answered = self._everything(MaskGenerator(self._engine(), **parameters))
+        else:
+            answered = self._asked(asked, multimask, named=len(images) > 1)
+        results = self._results(images, answered, conf, verbose)
         return results if stream else list(results)
 
     __call__ = predict
@@ -231,39 +234,58 @@ class SAM:
     def _results(
         self,
         images: Sequence[ImageSource],
-        asked: list[Asked],
+        answered: Callable[[Photo], list[Masked]],
         conf: float | None,
-        multimask: bool | None,
         verbose: bool,
     ) -> Iterator[Result]:
         for number, photo in enumerate(photos(images, self._channel_order), 1):
-            where = f"{photo.path}: " if len(images) > 1 else ""
-            prompts = _prompts(asked, photo, where)
             with torch_threads(self._threads):
-                result = self._prompted(photo, prompts, conf, multimask)
+                answers = answered(photo)
+            kept = [n for n, (_, said) in enumerate(answers) if conf is None or said > conf]
+            masks = np.zeros((len(kept), *photo.pixels.shape[:2]), bool)
+            for row, n in enumerate(kept):
+                masks[row] = answers[n][0]
+            result = Result(
+                photo,
+                masks,
+                [answers[n][1] for n in kept],
+                kept,
+                asked=len(answers),
+                channel_order=self._channel_order,
+            )
             if verbose:
                 print(f"{number}/{len(images)} {result}")
             yield result
 
-    def _prompted(
-        self, photo: Photo, prompts: list[Prompt], conf: float | None, multimask: bool | None
-    ) -> Result:
-        if prompts:
-            self._look_at(photo.pixels)
-        answers = [answer(self.predictor, prompt, multimask=multimask) for prompt in prompts]
-        sure = [float(each.iou[each.chosen]) for each in answers]
-        kept = [n for n, said in enumerate(sure) if conf is None or said > conf]
-        masks = np.zeros((len(kept), *photo.pixels.shape[:2]), bool)
-        for row, number in enumerate(kept):
-            masks[row] = answers[number].mask
-        return Result(
-            photo,
-            masks,
-            [sure[number] for number in kept],
-            kept,
-            asked=len(prompts),
-            channel_order=self._channel_order,
-        )
+    def _asked(
+        self, asked: list[Asked], multimask: bool | None, *, named: bool
+    ) -> Callable[[Photo], list[Masked]]:
+        """What answers prompts about a photo; errors name the photo if it is one of several."""
+
+        def answered(photo: Photo) -> list[Masked]:
+            prompts = _prompts(asked, photo, f"{photo.path}: " if named else "")
+            if prompts:
+                self._look_at(photo.pixels)
+            answers = (answer(self.predictor, each, multimask=multimask) for each in prompts)
+            return [(each.mask, float(each.iou[each.chosen])) for each in answers]
+
+        return answered
+
+    def _everything(self, generator: MaskGenerator) -> Callable[[Photo], list[Masked]]:
+        """What finds everything in a photo."""
+
+        def answered(photo: Photo) -> list[Masked]:
+            found = generator.generate(photo.pixels)
+            return [(each["segmentation"], each["predicted_iou"]) for each in found]
+
+        return answered
+
+    def _engine(self) -> MobileSAM | Runner:
+        """What the predictor asks: the model, or the runner of the files."""
+        if isinstance(self.predictor, BundlePredictor):
+            return self.predictor.runner
+        assert isinstance(self.predictor, Predictor)
+        return self.predictor.model
 
     def _look_at(self, pixels: np.ndarray) -> None:
         """Encode a photo, unless it is the one that was encoded last."""
@@ -287,13 +309,3 @@ def _prompts(asked: list[Asked], photo: Photo, where: str) -> list[Prompt]:
             _LOG.warning("%s%s", whose, note)
         prompts.append(prompt)
     return prompts
-
-
-def _unknown(name: str) -> str:
-    """What to say of an option that there is none of."""
-    if name in _ELSEWHERE:
-        return f"predict has no option '{name}': {_ELSEWHERE[name]}"
-    known = [n for n in inspect.signature(SAM.predict).parameters if n not in ("self", "others")]
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}"
-    return f"predict has no option '{name}': {hint}"

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from converters.schemes import TARGETS
 from mobilesam import SAM, Bundle, Predictor
 from mobilesam.errors import BundleError, CheckpointError, InputError, PromptError
+from mobilesam.everything.generator import MaskGenerator
 from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.model.sam import MobileSAM
@@ -206,6 +207,45 @@ def test_conf_leaves_out_what_is_not_above_it(sam: SAM, pixels: np.ndarray) -> N
     assert none.masks is None and len(none.boxes) == 0
 
 
+def test_no_prompt_is_everything(
+    sam: SAM, pixels: np.ndarray, tmp_path: Path, tiny_bundle: Callable[..., Bundle]
+) -> None:
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    loose: dict[str, Any] = {"points_per_side": 3, "pred_iou_thresh": -9.0}
+    loose["stability_score_thresh"] = 0.0
+    expected = MaskGenerator(tiny_model(), **loose).generate(pixels)
+    assert len(expected) > 2
+    theirs = {"points_stride": 3, "conf_thres": -9.0, "stability_score_thresh": 0.0}
+    for options in (loose, theirs):
+        (result,) = sam(tmp_path, **options)
+        assert result.masks is not None and len(result) == len(expected)
+        for number, each in enumerate(expected):
+            assert np.array_equal(result.masks.data[number].numpy(), each["segmentation"])
+            assert float(result.conf[number]) == pytest.approx(each["predicted_iou"])
+            assert result.names[number] == str(number)
+    middle = float(result.conf.median())
+    (some,) = sam(tmp_path, conf=middle, **loose)
+    assert len(some) == int((result.conf > middle).sum())
+    bundle = tiny_bundle("torchscript")
+    with SAM(bundle) as phone, MaskGenerator(bundle, **loose) as generator:
+        (result,) = phone(tmp_path, **loose)
+        found = generator.generate(pixels)
+        assert len(result) == len(found) and result.masks is not None
+        for mask, each in zip(result.masks.data, found, strict=True):
+            assert np.array_equal(mask.numpy(), each["segmentation"])
+        (click,) = phone(tmp_path, points=A)
+    (other,) = sam(tmp_path, points=A)
+    assert iou(masks_of([click])[0], masks_of([other])[0]) >= 0.99
+
+
+def test_the_page_s_call_on_a_folder_runs_as_written_there(zidane: str) -> None:
+    ASSETS = Path(zidane).parent  # the page imports it from ultralytics
+    model = SAM(tiny_model())
+    model.info()
+    (result,) = model(ASSETS)
+    assert result.path == zidane and result.orig_shape == (720, 1280)
+
+
 def test_no_boxes_are_no_objects(
     sam: SAM, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +353,13 @@ def test_upstream_s_name_is_the_official_checkpoint(
         ({"points": A, "bbox": BOX}, "no option 'bbox': did you mean 'bboxes'?"),
         ({"points": A, "save_txt": True}, "call save_txt() of each result"),
         ({"points": A, "augment": True}, "no option 'augment': it has source, stream, bboxes"),
+        ({"points": A, "points_per_side": 9}, "'points_per_side' is for segmenting everything"),
+        ({"bboxes": BOX, "points_stride": 9}, "'points_stride' is for segmenting everything"),
+        ({"point_per_side": 9}, "no option 'point_per_side': did you mean 'points_per_side'?"),
+        ({"points_stride": 9, "points_per_side": 9}, "was given by another name, too"),
+        ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, not 0"),
+        ({"output_mode": "coco_rle"}, "no option 'output_mode': results hold masks as arrays"),
+        ({"multimask": True}, "multimask is for prompts, and there is none"),
         ({"points": A, "retina_masks": False}, "masks always have the photo's size"),
         ({"points": A, "device": "nowhere"}, "the device 'nowhere' cannot be used here"),
         ({"points": A, "device": "meta"}, "the device 'meta' cannot be used here"),
