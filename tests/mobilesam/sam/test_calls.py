@@ -419,6 +419,7 @@ def test_the_snippets_of_the_page_run(
     torch.save(load_file(DEMO_FILE), "mobile_sam.pt")
     text = (repository / "docs" / "sam.md").read_text("utf-8")
     text = text.replace("exports/tflite-fp32", str(tiny_bundle("torchscript").path))
+    text = text.replace('SAM("mobile_sam.pt")', 'SAM("mobile_sam.pt", imgsz=128)')
     names: dict[str, Any] = {}
     for snippet in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         exec(compile(snippet, "docs/sam.md", "exec"), names)
