@@ -1,7 +1,6 @@
 """``SAM``: the call that Ultralytics' users know, on weights or on a bundle's files."""
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from types import TracebackType
@@ -10,25 +9,22 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 import torch
 
-from mobilesam.errors import InputError, PromptError
+from mobilesam.errors import InputError
 from mobilesam.everything.generator import MaskGenerator
 from mobilesam.inference.answers import answer
 from mobilesam.inference.image_predictor import ImagePredictor
 from mobilesam.inference.images import ImageSource
 from mobilesam.inference.predictor import Predictor
-from mobilesam.inference.prompts import Prompt
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.base import Runner
 from mobilesam.runtimes.bundle import BundlePredictor
 from mobilesam.runtimes.checked import torch_threads
 from mobilesam.sam.description import described
-from mobilesam.sam.opening import UPSTREAM_NAME, Model, device_of, open_predictor
+from mobilesam.sam.opening import UPSTREAM_NAME, Model, device_of, open_predictor, require_count
 from mobilesam.sam.options import generator_parameters
-from mobilesam.sam.prompts import Asked, asked_objects
+from mobilesam.sam.prompts import Asked, asked_objects, prompts_on
 from mobilesam.sam.results import Result
 from mobilesam.sam.sources import ChannelOrder, Photo, Source, listed, photos, require_order
-
-_LOG = logging.getLogger(__name__)
 
 Masked = tuple[np.ndarray, float]
 """A mask [H, W] bool and its predicted IoU."""
@@ -70,11 +66,13 @@ class SAM:
         channel_order: ChannelOrder = "bgr",
     ) -> None:
         require_order(channel_order)
+        if threads is not None:
+            require_count("threads", threads)
         self.predictor: ImagePredictor = open_predictor(
             model, imgsz=imgsz, runtime=runtime, threads=threads
         )
         self._threads, self._channel_order = threads, channel_order
-        self._seen = b""
+        self._seen: tuple[bytes, torch.Tensor | None] = b"", None
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +88,7 @@ class SAM:
     def close(self) -> None:
         """Free what the model holds; of a bundle, its files."""
         self.predictor.close()
-        self._seen = b""
+        self._seen = b"", None
 
     @overload
     def predict(
@@ -157,6 +155,8 @@ class SAM:
             raise InputError("masks always have the photo's size here: leave out retina_masks")
         if asked is None and multimask is not None:
             raise InputError("multimask is for prompts, and there is none: leave it out")
+        if conf is not None and not isinstance(conf, int | float):
+            raise InputError(f"conf must be a number from 0 to 1, not {conf!r}")
         if device not in (None, ""):
             self.to(device)
         images = listed(source)
@@ -202,7 +202,6 @@ class SAM:
         if isinstance(self.predictor, Predictor):
             self.predictor.model.to(wanted)
             self.predictor.reset_image()
-            self._seen = b""
         elif wanted.type != "cpu":
             raise InputError(
                 f"a bundle's files run on their runtime and not on '{device}': leave out device"
@@ -263,7 +262,7 @@ class SAM:
         """What answers prompts about a photo; errors name the photo if it is one of several."""
 
         def answered(photo: Photo) -> list[Masked]:
-            prompts = _prompts(asked, photo, f"{photo.path}: " if named else "")
+            prompts = prompts_on(photo.pixels, asked, f"{photo.path}: " if named else "")
             if prompts:
                 self._look_at(photo.pixels)
             answers = (answer(self.predictor, each, multimask=multimask) for each in prompts)
@@ -290,22 +289,8 @@ class SAM:
     def _look_at(self, pixels: np.ndarray) -> None:
         """Encode a photo, unless it is the one that was encoded last."""
         digest = hashlib.blake2b(pixels.data, key=repr(pixels.shape).encode()).digest()
-        if digest != self._seen or not self.predictor.is_image_set:
-            self._seen = b""
+        known, embedding = self._seen
+        held = self.predictor.embedding if self.predictor.is_image_set else None
+        if digest != known or held is None or held is not embedding:  # others may use the predictor
             self.predictor.set_image(pixels)
-            self._seen = digest
-
-
-def _prompts(asked: list[Asked], photo: Photo, where: str) -> list[Prompt]:
-    """The prompts about a photo, all checked before it is encoded."""
-    prompts = []
-    for number, each in enumerate(asked):
-        whose = where + (f"object {number}: " if len(asked) > 1 else "")
-        try:
-            prompt = each.on((photo.pixels.shape[0], photo.pixels.shape[1]))
-        except PromptError as error:
-            raise PromptError(f"{whose}{error}") from None
-        for note in prompt.notes:
-            _LOG.warning("%s%s", whose, note)
-        prompts.append(prompt)
-    return prompts
+            self._seen = digest, self.predictor.embedding

@@ -272,6 +272,11 @@ def test_a_photo_is_encoded_once(pixels: np.ndarray, monkeypatch: pytest.MonkeyP
     sam.predictor.reset_image()
     sam(other, points=A)
     assert len(seen) == 3
+    sam.predictor.set_image(photo)
+    (result,) = sam(other, points=A)
+    assert len(seen) == 5, "somebody else looked at another photo"
+    (expected,) = SAM(tiny_model())(other, points=A)
+    assert np.array_equal(masks_of([result]), masks_of([expected]))
 
 
 def test_what_is_clipped_is_said(
@@ -360,6 +365,7 @@ def test_upstream_s_name_is_the_official_checkpoint(
         ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, not 0"),
         ({"output_mode": "coco_rle"}, "no option 'output_mode': results hold masks as arrays"),
         ({"multimask": True}, "multimask is for prompts, and there is none"),
+        ({"points": A, "conf": "high"}, "conf must be a number from 0 to 1, not 'high'"),
         ({"points": A, "retina_masks": False}, "masks always have the photo's size"),
         ({"points": A, "device": "nowhere"}, "the device 'nowhere' cannot be used here"),
         ({"points": A, "device": "meta"}, "the device 'meta' cannot be used here"),
@@ -391,6 +397,8 @@ def test_bad_models_are_one_sentence(tmp_path: Path, tiny_bundle: Callable[..., 
         (bundle.path, {"runtime": "litert"}, BundleError, "has no files for 'litert'"),
         (tiny_model(), {"imgsz": 512}, InputError, "has a side of 128 pixels, not 512"),
         ("demo", {"runtime": "litert"}, InputError, "a runtime runs a bundle's files"),
+        ("demo", {"imgsz": [512, 512]}, InputError, "imgsz must be a whole number of at least 1"),
+        ("demo", {"threads": 0}, InputError, "threads must be a whole number of at least 1, not 0"),
         ("demo", {"imgsz": 100}, InputError, "must be a multiple of 16"),
     ]
     for model, options, kind, said in refused:
