@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from mobilesam.inference.predictor import Predictor
     from mobilesam.model.build import load_model
     from mobilesam.runtimes.bundle import Bundle
+    from mobilesam.sam.model import SAM
 
 __version__ = "0.1.0"
-__all__ = ["Bundle", "Predictor", "__version__", "load_model"]
+__all__ = ["SAM", "Bundle", "Predictor", "__version__", "load_model"]
 
 _HOMES = {
     "Bundle": "mobilesam.runtimes.bundle",
+    "SAM": "mobilesam.sam.model",
     "Predictor": "mobilesam.inference.predictor",
     "load_model": "mobilesam.model.build",
 }

@@ -271,21 +271,16 @@ def _answer(
     multimask: bool | None,
     weights: str,
 ) -> _Answer:
-    from mobilesam.inference.predictor import choose_mask
-    from mobilesam.inference.transforms import MASK_THRESHOLD, upscale_logits
+    from mobilesam.inference.answers import answer
 
-    low_res, iou = predictor.decode(prompt)
-    chosen = choose_mask(prompt, iou[0].numpy())
-    if multimask is not None:
-        chosen = 1 + int(iou[0, 1:].argmax()) if multimask else 0
-    logits = upscale_logits(low_res[:, chosen : chosen + 1], predictor.frame)
+    said = answer(predictor, prompt, multimask=multimask)
     return _Answer(
         pixels=pixels,
         prompt=prompt,
-        low_res=low_res[0].numpy(),
-        iou=iou[0].numpy(),
-        chosen=chosen,
-        mask=(logits[0, 0] > MASK_THRESHOLD).numpy(),
+        low_res=said.low_res,
+        iou=said.iou,
+        chosen=said.chosen,
+        mask=said.mask,
         image_size=predictor.image_size,
         weights=weights,
         engine=predictor.engine,

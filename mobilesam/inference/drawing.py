@@ -14,6 +14,15 @@ from mobilesam.inference.prompts import Prompt
 # Okabe and Ito's palette, told apart in every common kind of colour blindness.
 REFERENCE_COLOUR = (86, 180, 233)
 EXPORT_COLOUR = (230, 159, 0)
+_OBJECT_COLOURS = (
+    REFERENCE_COLOUR,
+    EXPORT_COLOUR,
+    (0, 158, 115),
+    (204, 121, 167),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+)
 _POSITIVE = (0, 158, 60)
 _NEGATIVE = (213, 40, 40)
 _BOX = (240, 228, 66)
@@ -112,6 +121,57 @@ def draw_answer(image: Pixels, prompt: Prompt, mask: BoolMask, *, max_side: int)
     """
     photo, scale = _fit(image, max_side)
     return _draw_prompt(_overlay(photo, _same_size(mask, image), REFERENCE_COLOUR), prompt, scale)
+
+
+def draw_objects(
+    image: Pixels,
+    masks: Sequence[BoolMask],
+    boxes: Sequence[Sequence[float]],
+    *,
+    titles: Sequence[str],
+    fill: bool = True,
+    outline: bool = True,
+) -> Image.Image:
+    """The photo at its own size with objects, each in a colour of its own.
+
+    Args:
+        image: HxWx3 uint8 RGB.
+        masks: N masks of HxW bool.
+        boxes: N of x1, y1, x2, y2.
+        titles: N; an empty one is not written.
+        fill: tint the masks.
+        outline: draw the boxes.
+
+    Raises:
+        ValueError: a mask has not the image's size, or there are not as many of each.
+    """
+    picture = Image.fromarray(image)
+    height, width = image.shape[:2]
+    colours = [_OBJECT_COLOURS[n % len(_OBJECT_COLOURS)] for n in range(len(masks))]
+    corners = [tuple(round(side) for side in box) for box in boxes]
+    for mask, (x1, y1, x2, y2), colour in zip(masks, corners, colours, strict=True):
+        checked = _same_size(mask, image)
+        # The contour reaches a little over the box; elsewhere nothing changes.
+        x1, y1, x2, y2 = max(0, x1 - 4), max(0, y1 - 4), min(width, x2 + 4), min(height, y2 + 4)
+        if fill and checked.any():
+            part = _overlay(picture.crop((x1, y1, x2, y2)), checked[y1:y2, x1:x2], colour)
+            picture.paste(part, (x1, y1))
+    draw = ImageDraw.Draw(picture)
+    thick = max(1, round(max(width, height) / 400))
+    font = ImageFont.load_default(max(10, round(max(width, height) / 50)))
+    for (x1, y1, x2, y2), title, colour in zip(corners, titles, colours, strict=True):
+        if x2 <= x1:
+            continue
+        if outline:
+            draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colour, width=thick)
+        if title:
+            left, top, right, bottom = draw.textbbox((0, 0), title, font=font)
+            side = x1, max(0, y1 - (bottom - top) - 2 * thick)
+            back = (*side, side[0] + right - left + 2 * thick, side[1] + bottom - top + 2 * thick)
+            draw.rectangle(back, fill=colour)
+            place = side[0] + thick - left, side[1] + thick - top
+            draw.text(place, title, fill=(0, 0, 0), font=font)
+    return picture
 
 
 def data_uri(image: Image.Image, *, quality: int = 82) -> str:

@@ -11,6 +11,7 @@ from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import Decoded
+from mobilesam.runtimes.table import files_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +77,11 @@ class BundlePredictor(ImagePredictor):
     def engine(self) -> str:
         """The bundle and what runs it, such as 'tflite-fp16 on LiteRT 2.3.0 (XNNPACK)'."""
         return f"{self.bundle.name} on {self._runner.engine}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk of the files that are run."""
+        return self.bundle.size_bytes(files_of(self._runner.name))
 
     def close(self) -> None:
         """Forget the image and free the files."""

@@ -1,0 +1,1 @@
+"""The call that users of Ultralytics know: ``SAM(weights or bundle).predict(photos, points=…)``."""
