@@ -1,0 +1,132 @@
+"""What a model or an exported file says about points, one after the other."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mobilesam.inference.predictor import Predictor
+from mobilesam.inference.prompts import Prompt
+from mobilesam.inference.transforms import Frame
+from mobilesam.model.fast_decoder import Attended, FastDecoder
+from mobilesam.model.point_labels import FOREGROUND
+from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.base import Decoded, Runner
+
+Points = npt.NDArray[np.float64]
+"""[N, 2], x and y in pixels of the photo."""
+
+
+class Answer(ABC):
+    """The masks for one point.
+
+    Attributes:
+        iou: predicted IoU of each alternative, [K]; K is 3, or 1 where a file chooses itself.
+    """
+
+    iou: npt.NDArray[np.float32]
+
+    @abstractmethod
+    def low_res(self, chosen: Sequence[int]) -> Tensor:
+        """Low-res logits of some of the K alternatives, [len(chosen), L, L]."""
+
+
+class Answerer(ABC):
+    """Answers points about one photo at a time."""
+
+    @property
+    @abstractmethod
+    def image_size(self) -> int:
+        """S."""
+
+    @abstractmethod
+    def set_image(self, pixels: np.ndarray) -> None:
+        """Take up a photo, HxWx3 uint8 RGB."""
+
+    @abstractmethod
+    def answers(self, points: Points) -> Iterator[Answer]:
+        """An answer for each point, in order; each is to be used before the next is asked for."""
+
+
+class PyTorchAnswerer(Answerer):
+    """The PyTorch model, with the decoder's work rearranged (:mod:`mobilesam.model.fast_decoder`).
+
+    Args:
+        model: in eval mode.
+    """
+
+    def __init__(self, model: MobileSAM) -> None:
+        self._predictor = Predictor(model)
+
+    @property
+    def image_size(self) -> int:
+        return self._predictor.image_size
+
+    def set_image(self, pixels: np.ndarray) -> None:
+        self._predictor.set_image(pixels)
+        with torch.inference_mode():
+            self._decoder = FastDecoder(self._predictor.model, self._predictor.embedding)
+
+    def answers(self, points: Points) -> Iterator[Answer]:
+        coords = self._predictor.frame.coords_to_frame(points)
+        for each in coords:
+            with torch.inference_mode():
+                answer = _PyTorchAnswer(self._decoder, self._sparse(each))
+            yield answer
+
+    def _sparse(self, point: npt.NDArray[np.float32]) -> Tensor:
+        coords = torch.from_numpy(point).reshape(1, 1, 2).to(self._predictor.device)
+        labels = torch.full_like(coords[..., 0], FOREGROUND)
+        sparse: Tensor = self._predictor.model.prompt_encoder((coords, labels), None, None)[0]
+        return sparse[0]
+
+
+class _PyTorchAnswer(Answer):
+    def __init__(self, decoder: FastDecoder, sparse: Tensor) -> None:
+        self._decoder = decoder
+        self._attended: Attended = decoder.attend(sparse)
+        self.iou = decoder.iou_predictions(self._attended)[1:].cpu().numpy()
+
+    def low_res(self, chosen: Sequence[int]) -> Tensor:
+        with torch.inference_mode():
+            return self._decoder.masks(self._attended, [1 + i for i in chosen]).cpu()
+
+
+class RunnerAnswerer(Answerer):
+    """Any runner: its decoder as it is, asked about one point at a time.
+
+    Args:
+        runner: loaded.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    @property
+    def image_size(self) -> int:
+        return self._runner.image_size
+
+    def set_image(self, pixels: np.ndarray) -> None:
+        height, width = pixels.shape[:2]
+        self._frame = Frame((height, width), self.image_size)
+        self._embedding = self._runner.encode(pixels)
+
+    def answers(self, points: Points) -> Iterator[Answer]:
+        labels = np.full(1, FOREGROUND, np.float32)
+        for point in points.astype(np.float32):
+            prompt = Prompt(point[None], labels)
+            yield _DecodedAnswer(self._runner.decode(self._embedding, prompt, self._frame))
+
+
+class _DecodedAnswer(Answer):
+    def __init__(self, decoded: Decoded) -> None:
+        # Of four masks the first is not for single points; one mask is the file's own choice.
+        alternatives = slice(1, None) if len(decoded.iou) > 1 else slice(None)
+        self.iou = decoded.iou[alternatives]
+        self._low_res = decoded.low_res[alternatives]
+
+    def low_res(self, chosen: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self._low_res[list(chosen)])
