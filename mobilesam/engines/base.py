@@ -1,0 +1,62 @@
+"""What an engine is given, and what it gives back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+RETRIES = 1
+"""How often an item is tried again when the worker that had it died: once may be chance."""
+
+
+class Job(ABC, Generic[Item, Result]):
+    """Work that is the same for many items. It is pickled and sent to every worker.
+
+    Items and results are pickled too, and some of them wait in memory for their turn: they should
+    be small, such as a photo's path and the text of its labels.
+    """
+
+    @abstractmethod
+    def open(self) -> AbstractContextManager[Callable[[Item], Result]]:
+        """Load what the work needs, once in a worker; what comes is called with each item.
+
+        Whatever either of them raises ends the run.
+        """
+
+
+class Engine(Protocol):
+    """Where the work is done."""
+
+    def run(
+        self, job: Job[Item, Result], items: Sequence[Item]
+    ) -> AbstractContextManager[Iterator[tuple[Item, Result]]]:
+        """Do a job to every item.
+
+        Args:
+            job: the work.
+            items: in the order in which they are begun.
+
+        Returns:
+            To be opened by ``with``, whose end stops all that still runs: pairs of an item and its
+            result, as they are finished, in no order that can be relied on.
+
+        Raises:
+            MobileSAMError: that a worker raised.
+            InputError: workers died again and again over one item, or before they had any.
+        """
+
+
+class Message(NamedTuple):
+    """What a worker says.
+
+    Attributes:
+        kind: ``ready`` once, then ``result`` for each item; ``refused`` where a user can do
+            something about an error, ``failed`` where it is a fault of ours.
+        value: the result; of an error its type and what it says, or the traceback.
+    """
+
+    kind: Literal["ready", "result", "refused", "failed"]
+    value: Any = None
