@@ -56,10 +56,16 @@ def annotate(
     runtime: Annotated[
         str | None, typer.Option(help="Which of a bundle's runtimes.", show_default="its first")
     ] = None,
-    engine: Annotated[str, typer.Option(help="local: processes of this machine.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")
+    ] = "local",
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="How many; they do not change labels.", show_default="the cores"),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster.", show_default="this machine's, or a new one"),
     ] = None,
     max_pixels: MaxPixels = None,
     quiet: Quiet = False,
@@ -90,6 +96,7 @@ def annotate(
         runtime=runtime,
         engine=engine,
         workers=workers,
+        ray_address=ray_address,
         progress=not quiet,
     )
     if as_json:

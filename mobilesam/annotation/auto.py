@@ -62,6 +62,7 @@ def auto_annotate(
     runtime: str | None = None,
     engine: str = "local",
     workers: int | None = None,
+    ray_address: str | None = None,
     progress: bool = True,
 ) -> Summary:
     """Label every photo of a folder: a detector's boxes become masks, and these become labels.
@@ -86,9 +87,11 @@ def auto_annotate(
         format: "yolo", a text file for each photo; or "coco", one file with run lengths.
         image_size: side of a checkpoint's frame; 1024 unless given.
         runtime: which of a bundle's runtimes; its first unless given.
-        engine: "local", processes of this machine.
+        engine: "local", processes of this machine; or "ray", a Ray cluster.
         workers: how many; as many as there are cores unless given. They change nothing in the
             labels.
+        ray_address: of the cluster, host and port; that in RAY_ADDRESS, or else a cluster of this
+            machine alone, unless given.
         progress: show it on the terminal.
 
     Raises:
@@ -102,7 +105,9 @@ def auto_annotate(
         conf, iou, imgsz, max_det, None if classes is None else tuple(classes), device
     )
     gpus = 0 if device in ("", "cpu") else 1
-    chosen = engine_of(engine, workers=1 if gpus and workers is None else workers)
+    chosen = engine_of(
+        engine, workers=1 if gpus and workers is None else workers, address=ray_address, gpus=gpus
+    )
     photos = [PhotoFile(path.name, str(path)) for path in image_files(folder)]
     detector = detector_source(det_model, options, photos)
     written = label_format(format, detector.categories)

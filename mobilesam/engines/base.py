@@ -1,9 +1,12 @@
 """What an engine is given, and what it gives back."""
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from mobilesam.errors import BundleError, MobileSAMError, RefusedError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,3 +63,27 @@ class Message(NamedTuple):
 
     kind: Literal["ready", "result", "refused", "failed"]
     value: Any = None
+
+    @classmethod
+    def of(cls, error: Exception) -> "Message":
+        """What a worker says of an error; to be called where it is caught."""
+        if not isinstance(error, MobileSAMError):
+            return cls("failed", traceback.format_exc())
+        # A refusal is the only error that is made of more than a sentence.
+        kind = BundleError if isinstance(error, RefusedError) else type(error)
+        return cls("refused", (kind, str(error)))
+
+    def result(self) -> Any:
+        """The value.
+
+        Raises:
+            MobileSAMError: the worker raised it.
+            RuntimeError: it failed by a fault of ours; its traceback is the message.
+        """
+        if self.kind == "refused":
+            kind, sentence = self.value
+            error: MobileSAMError = kind(sentence)
+            raise error
+        if self.kind == "failed":
+            raise RuntimeError(f"a worker process failed:\n{self.value}")
+        return self.value

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.engines.base import Message
-from mobilesam.errors import MobileSAMError
 
 _ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds this package."""
@@ -67,7 +66,7 @@ class WorkerProcess:
         self._send(item)
 
     def hear(self) -> Message | None:
-        """What it says; None if it has died.
+        """What it says, which is no error; None if it has died.
 
         Raises:
             MobileSAMError: the worker raised it.
@@ -77,12 +76,7 @@ class WorkerProcess:
             message: Message = self.connection.recv()
         except (EOFError, ConnectionResetError):
             return None
-        if message.kind == "refused":
-            kind, sentence = message.value
-            error: MobileSAMError = kind(sentence)
-            raise error
-        if message.kind == "failed":
-            raise RuntimeError(f"a worker process failed:\n{message.value}")
+        message.result()
         self.ready, self.at = True, None
         return message
 

@@ -7,11 +7,9 @@ parent. Nobody else can write into that socket, so what comes from it may be unp
 import os
 import signal
 import sys
-import traceback
 from multiprocessing.connection import Connection
 
 from mobilesam.engines.base import Message
-from mobilesam.errors import BundleError, MobileSAMError, RefusedError
 
 
 def serve(parent: Connection) -> None:
@@ -31,12 +29,8 @@ def main() -> None:
         serve(parent)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent has nothing more to do, or is gone
-    except MobileSAMError as error:
-        # A refusal is the only error that is made of more than a sentence.
-        kind = BundleError if isinstance(error, RefusedError) else type(error)
-        parent.send(Message("refused", (kind, str(error))))
-    except Exception:
-        parent.send(Message("failed", traceback.format_exc()))
+    except Exception as error:
+        parent.send(Message.of(error))
     # Libraries' exit handlers have nothing to add and some of them crash.
     os._exit(0)
 

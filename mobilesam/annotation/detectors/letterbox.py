@@ -70,5 +70,7 @@ class Letterbox:
         """Boxes [N, 4], x1, y1, x2, y2 in pixels of the picture, in pixels of the photo."""
         top, left = self.corner
         height, width = self.photo
-        moved = (boxes - np.float32([left, top, left, top])) / np.float32(self.scale)
-        return moved.clip(0, np.float32([width, height, width, height]))
+        before = np.array([left, top, left, top], np.float32)
+        sides = np.array([width, height, width, height], np.float32)
+        moved: Floats = ((boxes - before) / np.float32(self.scale)).clip(0, sides)
+        return moved

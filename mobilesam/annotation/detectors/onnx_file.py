@@ -22,7 +22,7 @@ from mobilesam.errors import InputError, MissingDependencyError, reason_of
 from mobilesam.files import sha256_of
 from mobilesam.weights.kinds import HEAD, kind_of
 
-_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_FLOATS: dict[str, type[np.floating]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _UNNAMED = 999
 """Classes of a file that neither names them nor shows how many they are."""
 

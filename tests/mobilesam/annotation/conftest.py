@@ -1,5 +1,7 @@
 """A folder of small photos with boxes, and a model small enough to be quick."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +68,18 @@ def boxes(tmp_path: Path) -> Path:
             lines = (" ".join(map(str, row)) for row in rows)
             (folder / f"photo{number}.txt").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture
+def many(photos: Path, boxes: Path) -> Path:
+    """Sixty photos instead of five, all with boxes."""
+    shutil.copy(boxes / "photo1.txt", boxes / "photo2.txt")
+    for number in range(5):
+        for copy in range(1, 12):
+            for folder, ending in ((photos, "png"), (boxes, "txt")):
+                source = folder / f"photo{number}.{ending}"
+                os.link(source, source.with_stem(f"photo{number}-{copy}"))
+    return photos
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Worker processes: the same files whatever their number, and after a run was killed."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,20 +13,6 @@ from mobilesam.annotation.auto import Summary
 from tests.mobilesam.annotation.conftest import content
 
 pytestmark = pytest.mark.slow
-
-COPIES = 12
-
-
-@pytest.fixture
-def many(photos: Path, boxes: Path) -> Path:
-    """Sixty photos instead of five, all with boxes."""
-    shutil.copy(boxes / "photo1.txt", boxes / "photo2.txt")
-    for number in range(5):
-        for copy in range(1, COPIES):
-            for folder, ending in ((photos, "png"), (boxes, "txt")):
-                source = folder / f"photo{number}.{ending}"
-                os.link(source, source.with_stem(f"photo{number}-{copy}"))
-    return photos
 
 
 @pytest.mark.parametrize("format", ["yolo", "coco"])

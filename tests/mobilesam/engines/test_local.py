@@ -10,6 +10,7 @@ import pytest
 
 from mobilesam.engines.base import Job
 from mobilesam.engines.local import LocalEngine
+from mobilesam.engines.table import engine_of
 from mobilesam.errors import BundleError, CheckpointError, InputError
 from tests.mobilesam.engines.jobs import Failing, Squares
 
@@ -75,6 +76,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, repository: Path) -> None
         f"""
 from pathlib import Path
 from mobilesam.engines.local import LocalEngine
+from mobilesam.engines.table import engine_of
 from tests.mobilesam.engines.jobs import Squares
 import time
 with LocalEngine(2).run(Squares(Path({str(tmp_path)!r})), range(9)) as results:
@@ -112,3 +114,12 @@ def running(processes: list[int]) -> list[int]:
         if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z":
             found.append(pid)
     return found
+
+
+def test_engines_by_name() -> None:
+    with pytest.raises(InputError, match="no engine 'spark': local and ray are known"):
+        engine_of("spark")
+    with pytest.raises(InputError, match="at least one worker is needed, not 0"):
+        engine_of("local", workers=0)
+    with pytest.raises(InputError, match="take the engine ray with it"):
+        engine_of("local", address="localhost:1")
