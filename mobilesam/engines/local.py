@@ -44,8 +44,8 @@ class LocalEngine:
         while waiting or any(worker.at is not None for worker in workers):
             for worker in workers:
                 if waiting and worker.idle:
-                    at = waiting.popleft()
-                    worker.begin(at, items[at])
+                    first = waiting.popleft()
+                    worker.begin(first, items[first])
             # The first worker alone at first: what is wrong with the job is then said once.
             most = self._most if any(worker.ready for worker in workers) else 1
             loading = sum(not worker.ready for worker in workers)
