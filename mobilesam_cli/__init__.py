@@ -20,6 +20,7 @@ from mobilesam_cli.demo import demo
 from mobilesam_cli.distill import distill
 from mobilesam_cli.doctor import doctor
 from mobilesam_cli.evaluate import evaluate
+from mobilesam_cli.everything import everything
 from mobilesam_cli.examples import examples
 from mobilesam_cli.export import export
 from mobilesam_cli.golden import golden
@@ -146,6 +147,7 @@ COMMANDS = (
     search,
     predict,
     annotate,
+    everything,
     inspect,
     golden,
     doctor,

@@ -92,7 +92,7 @@ def test_an_import_against_the_arrow_is_found(tmp_path: Path, module: str, impor
     "statement",
     [
         "import mobilesam",
-        "from mobilesam import Predictor, load_model",
+        "from mobilesam import SAM, Predictor, load_model",
         "import converters, parity, mobilesam_cli",
         "import " + ", ".join(modules_of("mobilesam_cli")),
     ],

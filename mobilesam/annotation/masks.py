@@ -73,7 +73,7 @@ class MaskModel:
         with (
             torch_threads(1),
             open_predictor(
-                self.path, variant="vit_t", imgsz=self.image_size, runtime=self.runtime, threads=1
+                self.path, imgsz=self.image_size, runtime=self.runtime, threads=1
             ) as predictor,
         ):
             if isinstance(predictor, Predictor):

@@ -1,7 +1,7 @@
 """What a model or an exported file says about points, one after the other."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from mobilesam.inference.transforms import Frame
 from mobilesam.model.fast_decoder import Attended, FastDecoder
 from mobilesam.model.point_labels import FOREGROUND
 from mobilesam.model.sam import MobileSAM
-from mobilesam.runtimes.base import Decoded, Runner
+from mobilesam.runtimes.base import BundleRunner, Decoded, Runner
 
 Points = npt.NDArray[np.float64]
 """[N, 2], x and y in pixels of the photo."""
@@ -42,13 +42,23 @@ class Answerer(ABC):
     def image_size(self) -> int:
         """S."""
 
+    @property
+    @abstractmethod
+    def engine(self) -> str:
+        """What computes, in words for people."""
+
     @abstractmethod
     def set_image(self, pixels: np.ndarray) -> None:
         """Take up a photo, HxWx3 uint8 RGB."""
 
     @abstractmethod
-    def answers(self, points: Points) -> Iterator[Answer]:
-        """An answer for each point, in order; each is to be used before the next is asked for."""
+    def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
+        """Index and answer of each point asked about.
+
+        Args:
+            points: of which some are asked about.
+            order: indices of those; one is taken when the answer before it has been used.
+        """
 
 
 class PyTorchAnswerer(Answerer):
@@ -65,17 +75,21 @@ class PyTorchAnswerer(Answerer):
     def image_size(self) -> int:
         return self._predictor.image_size
 
+    @property
+    def engine(self) -> str:
+        return self._predictor.engine
+
     def set_image(self, pixels: np.ndarray) -> None:
         self._predictor.set_image(pixels)
         with torch.inference_mode():
             self._decoder = FastDecoder(self._predictor.model, self._predictor.embedding)
 
-    def answers(self, points: Points) -> Iterator[Answer]:
+    def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
         coords = self._predictor.frame.coords_to_frame(points)
-        for each in coords:
+        for index in order:
             with torch.inference_mode():
-                answer = _PyTorchAnswer(self._decoder, self._sparse(each))
-            yield answer
+                answer = _PyTorchAnswer(self._decoder, self._sparse(coords[index]))
+            yield index, answer
 
     def _sparse(self, point: npt.NDArray[np.float32]) -> Tensor:
         coords = torch.from_numpy(point).reshape(1, 1, 2).to(self._predictor.device)
@@ -109,16 +123,24 @@ class RunnerAnswerer(Answerer):
     def image_size(self) -> int:
         return self._runner.image_size
 
+    @property
+    def engine(self) -> str:
+        runner = self._runner
+        if isinstance(runner, BundleRunner):
+            return f"{runner.bundle.name} on {runner.engine}"
+        return runner.name
+
     def set_image(self, pixels: np.ndarray) -> None:
         height, width = pixels.shape[:2]
         self._frame = Frame((height, width), self.image_size)
         self._embedding = self._runner.encode(pixels)
 
-    def answers(self, points: Points) -> Iterator[Answer]:
+    def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
         labels = np.full(1, FOREGROUND, np.float32)
-        for point in points.astype(np.float32):
-            prompt = Prompt(point[None], labels)
-            yield _DecodedAnswer(self._runner.decode(self._embedding, prompt, self._frame))
+        for index in order:
+            prompt = Prompt(points[index : index + 1].astype(np.float32), labels)
+            decoded = self._runner.decode(self._embedding, prompt, self._frame)
+            yield index, _DecodedAnswer(decoded)
 
 
 class _DecodedAnswer(Answer):

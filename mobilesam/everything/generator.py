@@ -1,5 +1,6 @@
 """Automatic mask generation: points all over the photo, and of their masks the good ones."""
 
+import math
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypedDict
@@ -13,6 +14,7 @@ from mobilesam.everything.answers import Answerer, PyTorchAnswerer, RunnerAnswer
 from mobilesam.everything.candidates import Candidate, Found, Judge, box_of
 from mobilesam.everything.crops import Crop, crops_of, cut_off
 from mobilesam.everything.nms import best_boxes
+from mobilesam.everything.order import CoarseToFine, EveryPoint
 from mobilesam.everything.regions import without_small_regions
 from mobilesam.everything.settings import Settings
 from mobilesam.inference.images import ImageSource, load_image
@@ -102,6 +104,11 @@ class MaskGenerator:
         if self._opened is not None:
             self._opened.unload()
 
+    @property
+    def engine(self) -> str:
+        """What computes, in words for people."""
+        return self._answerer.engine
+
     def count_points(self, size: tuple[int, int]) -> int:
         """How many points a photo of this height and width is asked about at most."""
         return sum(len(self._grids[crop.layer]) for crop in self._crops(size))
@@ -166,13 +173,17 @@ class MaskGenerator:
         """Of each point's masks those that are good by themselves."""
         height, width = frame.original_size
         points = grid * np.array([width, height])
-        for (x, y), answer in zip(points, self._answerer.answers(points), strict=True):
+        order = EveryPoint(len(grid))
+        if self.settings.mode == "fast":
+            order = CoarseToFine(math.isqrt(len(grid)), on_point)
+        for number, answer in self._answerer.answers(points, order.indices()):
             chosen = judge.good_iou(answer.iou)
+            x, y = (float(value) for value in points[number])
             if chosen:
                 for index, logits in zip(chosen, answer.low_res(chosen), strict=True):
-                    iou = float(answer.iou[index])
-                    candidate = judge.candidate(logits, iou, (float(x), float(y)))
+                    candidate = judge.candidate(logits, float(answer.iou[index]), (x, y))
                     if candidate is not None:
+                        order.found(number)
                         yield candidate
             on_point()
 

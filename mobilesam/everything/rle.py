@@ -54,3 +54,14 @@ def coco(counts: Counts, size: tuple[int, int]) -> CocoRLE:
 
     made = mask.frPyObjects(uncompressed(counts, size), *size)
     return {"size": list(size), "counts": made["counts"].decode("ascii")}
+
+
+def mask_of(segmentation: UncompressedRLE | CocoRLE) -> npt.NDArray[np.bool_]:
+    """The mask of a record's ``segmentation`` in either form, HxW."""
+    height, width = segmentation["size"]
+    counts = segmentation["counts"]
+    if isinstance(counts, str):
+        from pycocotools import mask
+
+        return mask.decode(segmentation).astype(np.bool_)
+    return decoded(np.array(counts, np.int64), (height, width))

@@ -39,7 +39,8 @@ class Settings:
         point_grids: for each layer, points [N, 2], x and y from 0 to 1.
         min_mask_region_area: holes and islands of fewer pixels are removed; 0 leaves all.
         output_mode: one of :data:`OUTPUT_MODES`.
-        mode: ``full`` asks about every point; ``fast`` leaves out those that a mask covers already.
+        mode: ``full`` asks about every point; ``fast`` about every second one of every second row,
+            and about the others where one beside them gave a mask.
 
     Raises:
         InputError: a value that cannot be used, in one sentence.
@@ -91,6 +92,8 @@ class Settings:
         _one_of("output_mode", self.output_mode, OUTPUT_MODES)
         _one_of("mode", self.mode, MODES)
         self._check_points()
+        if self.mode == "fast" and self.points_per_side is None:
+            raise InputError("mode 'fast' needs the even grid of points_per_side, not point_grids")
         if self.output_mode == "coco_rle":
             _require("pycocotools", "output_mode 'coco_rle'")
         if self.min_mask_region_area > 0:

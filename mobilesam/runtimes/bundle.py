@@ -11,6 +11,7 @@ from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import Decoded
+from mobilesam.runtimes.checked import CheckedRunner
 from mobilesam.runtimes.table import files_of
 
 if TYPE_CHECKING:
@@ -77,6 +78,16 @@ class BundlePredictor(ImagePredictor):
     def engine(self) -> str:
         """The bundle and what runs it, such as 'tflite-fp16 on LiteRT 2.3.0 (XNNPACK)'."""
         return f"{self.bundle.name} on {self._runner.engine}"
+
+    @property
+    def runner(self) -> CheckedRunner:
+        """What runs the files, for whoever feeds it himself.
+
+        Raises:
+            InputError: the predictor was closed.
+        """
+        self._require_open()
+        return self._runner
 
     @property
     def size_bytes(self) -> int:

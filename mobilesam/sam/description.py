@@ -8,27 +8,37 @@ from mobilesam.runtimes.bundle import BundlePredictor
 
 
 def described(predictor: ImagePredictor) -> tuple[dict[str, Any], list[str]]:
-    """What ``SAM.info`` says.
+    """What ``SAM.info`` returns, and the lines that it prints.
 
-    Returns:
-        ``weights``, ``engine``, ``image_size``, ``parameters``, ``size_bytes``; and a line for each
-        component of a model, or each file of a bundle.
+    The first line is about the whole; the others are of a model's components or a bundle's files.
     """
-    about: dict[str, Any] = {"engine": predictor.engine, "image_size": predictor.image_size}
+    about: dict[str, Any] = {}
     if isinstance(predictor, BundlePredictor):
         manifest = predictor.bundle.manifest
+        about["variant"], about["weights"] = manifest.variant, manifest.weights.name
+        about["parameters"], about["size_bytes"] = None, predictor.size_bytes
         sizes = {file.path: file.size_bytes for file in manifest.files}
-        parts = [f"{path}: {size / 1e6:.1f} MB" for path, size in sizes.items()]
-        more = {"parameters": None, "size_bytes": predictor.size_bytes}
-        return {"weights": manifest.weights.name, **about, **more}, parts
-    if not isinstance(predictor, Predictor):
-        raise TypeError(f"no predictor of SAM's: {predictor!r}")
-    model = predictor.model
-    counts = {
-        name: sum(each.numel() for each in part.parameters())
-        for name, part in model.named_children()
-    }
-    about["parameters"] = sum(counts.values())
-    about["size_bytes"] = sum(each.nbytes for each in model.parameters())
-    weights = "of no file" if model.weights is None else model.weights.name
-    return {"weights": weights, **about}, [f"{n}: {c:,} parameters" for n, c in counts.items()]
+        parts = [f"  {path}: {size / 1e6:.1f} MB" for path, size in sizes.items()]
+    elif isinstance(predictor, Predictor):
+        model = predictor.model
+        weights = "of no file" if model.weights is None else model.weights.name
+        about["variant"], about["weights"] = model.variant, weights
+        counts = {
+            name: sum(each.numel() for each in part.parameters())
+            for name, part in model.named_children()
+        }
+        about["parameters"] = sum(counts.values())
+        about["size_bytes"] = sum(each.nbytes for each in model.parameters())
+        parts = [f"  {name}: {count:,} parameters" for name, count in counts.items()]
+    else:
+        raise TypeError(f"neither a model's predictor nor a bundle's: {predictor!r}")
+    about["image_size"], about["engine"] = predictor.image_size, predictor.engine
+    amount = [] if about["parameters"] is None else [f"{about['parameters']:,} parameters"]
+    said = [
+        f"SAM {about['variant']} with weights {about['weights']}",
+        *amount,
+        f"{about['size_bytes'] / 1e6:.1f} MB",
+        f"frame {about['image_size']} x {about['image_size']}",
+        about["engine"],
+    ]
+    return about, [", ".join(said), *parts]

@@ -1,41 +1,33 @@
 """``SAM``: the call that Ultralytics' users know, on weights or on a bundle's files."""
 
 import hashlib
-import inspect
-import logging
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Sequence
+from inspect import signature
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 import numpy as np
 import torch
 
-from mobilesam.errors import InputError, PromptError
+from mobilesam.errors import InputError
+from mobilesam.everything.generator import MaskGenerator
 from mobilesam.inference.answers import answer
 from mobilesam.inference.image_predictor import ImagePredictor
 from mobilesam.inference.images import ImageSource
 from mobilesam.inference.predictor import Predictor
-from mobilesam.inference.prompts import Prompt
+from mobilesam.model.sam import MobileSAM
+from mobilesam.runtimes.base import Runner
+from mobilesam.runtimes.bundle import BundlePredictor
 from mobilesam.runtimes.checked import torch_threads
 from mobilesam.sam.description import described
-from mobilesam.sam.opening import UPSTREAM_NAME, Model, device_of, open_predictor
-from mobilesam.sam.prompts import Asked, asked_objects
+from mobilesam.sam.opening import UPSTREAM_NAME, Model, device_of, open_predictor, require_count
+from mobilesam.sam.options import generator_parameters
+from mobilesam.sam.prompts import Asked, asked_objects, prompts_on
 from mobilesam.sam.results import Result
 from mobilesam.sam.sources import ChannelOrder, Photo, Source, listed, photos, require_order
 
-_LOG = logging.getLogger(__name__)
-
-_ELSEWHERE = {
-    "save": "call save() of each result",
-    "save_txt": "call save_txt() of each result",
-    "save_conf": "call save_txt(file, save_conf=True) of each result",
-    "show": "draw each result with plot()",
-    "half": "export a bundle of the scheme fp16 and open it",
-    "imgsz": "open the model as SAM(..., imgsz=...), a bundle has a size of its own",
-    "multimask_output": "use multimask, which chooses one mask an object",
-}
-"""Options of Ultralytics' ``predict`` that are something else here, and what."""
+Masked = tuple[np.ndarray, float]
+"""A mask [H, W] bool and its predicted IoU."""
 
 
 class SAM:
@@ -51,7 +43,6 @@ class SAM:
             files are then run instead; or what ``load_model`` or :class:`mobilesam.Bundle` gave.
             Where there is no file "mobile_sam.pt", that name means the official checkpoint, which
             is downloaded once.
-        variant: of the architecture, for a checkpoint.
         imgsz: side of the model's square frame in pixels; 1024 for a checkpoint unless given, a
             bundle has its own.
         runtime: which of a bundle's runtimes; its first unless given.
@@ -69,18 +60,19 @@ class SAM:
         self,
         model: Model = UPSTREAM_NAME,
         *,
-        variant: str = "vit_t",
         imgsz: int | None = None,
         runtime: str | None = None,
         threads: int | None = None,
         channel_order: ChannelOrder = "bgr",
     ) -> None:
         require_order(channel_order)
+        if threads is not None:
+            require_count("threads", threads)
         self.predictor: ImagePredictor = open_predictor(
-            model, variant=variant, imgsz=imgsz, runtime=runtime, threads=threads
+            model, imgsz=imgsz, runtime=runtime, threads=threads
         )
         self._threads, self._channel_order = threads, channel_order
-        self._seen = b""
+        self._seen: tuple[bytes, torch.Tensor | None] = b"", None
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +88,7 @@ class SAM:
     def close(self) -> None:
         """Free what the model holds; of a bundle, its files."""
         self.predictor.close()
-        self._seen = b""
+        self._seen = b"", None
 
     @overload
     def predict(
@@ -121,7 +113,7 @@ class SAM:
         retina_masks: bool = True,
         **others: Any,
     ) -> list[Result] | Iterator[Result]:
-        """One mask for each object that is pointed at, in each photo.
+        """One mask for each object that is pointed at, or without a prompt of everything.
 
         How prompts are nested says which object they are of: ``[x, y]`` is one object, ``[[x, y],
         [x, y]]`` are two, ``[[[x, y], [x, y]]]`` is one again, with two points; labels are nested
@@ -129,7 +121,8 @@ class SAM:
         every photo. Which of SAM's masks is returned: the best of the three alternatives for a
         single point, the single-mask output for anything else.
 
-        A photo that is asked about twice in a row is encoded once.
+        A photo that is asked about twice in a row is encoded once. Without points and boxes, all
+        masks of each photo are found, as segment-anything's automatic mask generation does it.
 
         Args:
             source: a path, a folder, a PIL image, an array HxWx3, HxW or HxWx4 uint8 (in the
@@ -140,9 +133,12 @@ class SAM:
             labels: 1 foreground, 0 background; all 1 unless given.
             conf: leave out masks whose predicted IoU is not above it; none unless given.
             multimask: True takes the best of the three alternatives, False the single-mask output.
-            device: that PyTorch is to compute on from now on; files run on the CPU.
+            device: that PyTorch is to compute on from now on; files run on the CPU. Where it is ""
+                nothing changes.
             verbose: print a line for each photo.
             retina_masks: masks always have the photo's size; only True is taken.
+            others: without a prompt, parameters of the mask generator, by segment-anything's names
+                (:class:`mobilesam.everything.settings.Settings`) or Ultralytics'.
 
         Returns:
             A result for each photo, in order.
@@ -152,17 +148,23 @@ class SAM:
             ImageError: a photo cannot be read.
             InputError: another argument cannot be used.
         """
-        for name in others:
-            raise InputError(_unknown(name))
+        asked = asked_objects(points, labels, bboxes)
+        own = [name for name in signature(SAM.predict).parameters if name not in ("self", "others")]
+        parameters = generator_parameters(others, own, prompted=asked is not None)
         if not retina_masks:
             raise InputError("masks always have the photo's size here: leave out retina_masks")
-        asked = asked_objects(points, labels, bboxes)
-        if asked is None:
-            raise PromptError("no prompt was given: give points or bboxes")
-        if device is not None:
+        if asked is None and multimask is not None:
+            raise InputError("multimask is for prompts, and there is none: leave it out")
+        if conf is not None and not isinstance(conf, int | float):
+            raise InputError(f"conf must be a number from 0 to 1, not {conf!r}")
+        if device not in (None, ""):
             self.to(device)
         images = listed(source)
-        results = self._results(images, asked, conf, multimask, verbose)
+        if asked is None:
+            answered = self._everything(MaskGenerator(self._engine(), **parameters))
+        else:
+            answered = self._asked(asked, multimask, named=len(images) > 1)
+        results = self._results(images, answered, conf, verbose)
         return results if stream else list(results)
 
     __call__ = predict
@@ -200,7 +202,6 @@ class SAM:
         if isinstance(self.predictor, Predictor):
             self.predictor.model.to(wanted)
             self.predictor.reset_image()
-            self._seen = b""
         elif wanted.type != "cpu":
             raise InputError(
                 f"a bundle's files run on their runtime and not on '{device}': leave out device"
@@ -220,87 +221,76 @@ class SAM:
             verbose: print it.
 
         Returns:
-            ``weights`` and ``engine``, in words; ``image_size``, the frame's side in pixels;
-            ``parameters``, how many, None of a bundle; ``size_bytes``, of the weights in memory or
-            of the files.
+            ``variant``, ``weights`` and ``engine``, in words; ``image_size``, the side of the frame
+            in pixels; ``parameters``, how many, None of a bundle; ``size_bytes``, of the parameters
+            in memory or of the files.
         """
-        about, parts = described(self.predictor)
+        about, lines = described(self.predictor)
         if verbose:
-            amount = "" if about["parameters"] is None else f"{about['parameters']:,} parameters, "
-            print(
-                f"MobileSAM ({about['weights']}): {amount}{about['size_bytes'] / 1e6:.1f} MB, "
-                f"frame {about['image_size']} x {about['image_size']}, {about['engine']}"
-            )
-            if detailed:
-                print("\n".join(f"  {part}" for part in parts))
+            print("\n".join(lines if detailed else lines[:1]))
         return about
 
     def _results(
         self,
         images: Sequence[ImageSource],
-        asked: list[Asked],
+        answered: Callable[[Photo], list[Masked]],
         conf: float | None,
-        multimask: bool | None,
         verbose: bool,
     ) -> Iterator[Result]:
         for number, photo in enumerate(photos(images, self._channel_order), 1):
-            where = f"{photo.path}: " if len(images) > 1 else ""
-            prompts = _prompts(asked, photo, where)
             with torch_threads(self._threads):
-                result = self._prompted(photo, prompts, conf, multimask)
+                answers = answered(photo)
+            kept = [n for n, (_, said) in enumerate(answers) if conf is None or said > conf]
+            masks = np.zeros((len(kept), *photo.pixels.shape[:2]), bool)
+            for row, n in enumerate(kept):
+                masks[row] = answers[n][0]
+            result = Result(
+                photo,
+                masks,
+                [answers[n][1] for n in kept],
+                kept,
+                asked=len(answers),
+                channel_order=self._channel_order,
+            )
             if verbose:
                 print(f"{number}/{len(images)} {result}")
             yield result
 
-    def _prompted(
-        self, photo: Photo, prompts: list[Prompt], conf: float | None, multimask: bool | None
-    ) -> Result:
-        if prompts:
-            self._look_at(photo.pixels)
-        answers = [answer(self.predictor, prompt, multimask=multimask) for prompt in prompts]
-        sure = [float(each.iou[each.chosen]) for each in answers]
-        kept = [n for n, said in enumerate(sure) if conf is None or said > conf]
-        masks = np.zeros((len(kept), *photo.pixels.shape[:2]), bool)
-        for row, number in enumerate(kept):
-            masks[row] = answers[number].mask
-        return Result(
-            photo,
-            masks,
-            [sure[number] for number in kept],
-            kept,
-            asked=len(prompts),
-            channel_order=self._channel_order,
-        )
+    def _asked(
+        self, asked: list[Asked], multimask: bool | None, *, named: bool
+    ) -> Callable[[Photo], list[Masked]]:
+        """What answers prompts about a photo; errors name the photo if it is one of several."""
+
+        def answered(photo: Photo) -> list[Masked]:
+            prompts = prompts_on(photo.pixels, asked, f"{photo.path}: " if named else "")
+            if prompts:
+                self._look_at(photo.pixels)
+            answers = (answer(self.predictor, each, multimask=multimask) for each in prompts)
+            return [(each.mask, float(each.iou[each.chosen])) for each in answers]
+
+        return answered
+
+    def _everything(self, generator: MaskGenerator) -> Callable[[Photo], list[Masked]]:
+        """What finds everything in a photo."""
+
+        def answered(photo: Photo) -> list[Masked]:
+            found = generator.generate(photo.pixels)
+            return [(each["segmentation"], each["predicted_iou"]) for each in found]
+
+        return answered
+
+    def _engine(self) -> MobileSAM | Runner:
+        """What the predictor asks: the model, or the runner of the files."""
+        if isinstance(self.predictor, BundlePredictor):
+            return self.predictor.runner
+        assert isinstance(self.predictor, Predictor)
+        return self.predictor.model
 
     def _look_at(self, pixels: np.ndarray) -> None:
         """Encode a photo, unless it is the one that was encoded last."""
         digest = hashlib.blake2b(pixels.data, key=repr(pixels.shape).encode()).digest()
-        if digest != self._seen or not self.predictor.is_image_set:
-            self._seen = b""
+        known, embedding = self._seen
+        held = self.predictor.embedding if self.predictor.is_image_set else None
+        if digest != known or held is None or held is not embedding:  # others may use the predictor
             self.predictor.set_image(pixels)
-            self._seen = digest
-
-
-def _prompts(asked: list[Asked], photo: Photo, where: str) -> list[Prompt]:
-    """The prompts about a photo, all checked before it is encoded."""
-    prompts = []
-    for number, each in enumerate(asked):
-        whose = where + (f"object {number}: " if len(asked) > 1 else "")
-        try:
-            prompt = each.on((photo.pixels.shape[0], photo.pixels.shape[1]))
-        except PromptError as error:
-            raise PromptError(f"{whose}{error}") from None
-        for note in prompt.notes:
-            _LOG.warning("%s%s", whose, note)
-        prompts.append(prompt)
-    return prompts
-
-
-def _unknown(name: str) -> str:
-    """What to say of an option that there is none of."""
-    if name in _ELSEWHERE:
-        return f"predict has no option '{name}': {_ELSEWHERE[name]}"
-    known = [n for n in inspect.signature(SAM.predict).parameters if n not in ("self", "others")]
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}"
-    return f"predict has no option '{name}': {hint}"
+            self._seen = digest, self.predictor.embedding

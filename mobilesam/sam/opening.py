@@ -27,7 +27,6 @@ Model = str | Path | MobileSAM | BundleFolder
 def open_predictor(
     model: Model,
     *,
-    variant: str,
     imgsz: int | None,
     runtime: str | None,
     threads: int | None,
@@ -37,6 +36,8 @@ def open_predictor(
     Raises:
         MobileSAMError: as ``SAM`` does.
     """
+    if imgsz is not None:
+        require_count("imgsz", imgsz)
     if isinstance(model, str | Path):
         path = Path(model).expanduser()
         if path.is_dir():
@@ -63,7 +64,13 @@ def open_predictor(
     if model == UPSTREAM_NAME and not Path(model).exists():
         _LOG.info("there is no '%s' here: the official checkpoint is taken", model)
         model = "official"
-    return Predictor(load_model(model, variant, DEFAULT_SIZE if imgsz is None else imgsz))
+    return Predictor(load_model(model, image_size=DEFAULT_SIZE if imgsz is None else imgsz))
+
+
+def require_count(name: str, value: object) -> None:
+    """Raises InputError: not a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
 def _bundle_in(folder: Path) -> BundleFolder:
@@ -76,7 +83,7 @@ def _bundle_in(folder: Path) -> BundleFolder:
     )
 
 
-def device_of(name: "str | int | torch.device") -> torch.device:
+def device_of(name: str | int | torch.device) -> torch.device:
     """A device by name, such as ``"cpu"``, ``"cuda:0"``, or a GPU's number.
 
     Raises:

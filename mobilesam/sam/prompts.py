@@ -11,11 +11,16 @@ several points each     ``[[[x, y], [x, y]], …]``    ``[[1, 0], …]``    ``[[
 ======================  ===========================  =================  ==========================
 """
 
+import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from mobilesam.errors import PromptError
 from mobilesam.inference.prompts import Prompt, make_prompt
 
+_LOG = logging.getLogger(__name__)
 _POINT = "[x, y]"
 _BOX = "[x1, y1, x2, y2]"
 
@@ -29,22 +34,9 @@ class Asked(NamedTuple):
         box: x1, y1, x2, y2, or None.
     """
 
-    points: list[list[float]]
-    labels: list[float]
-    box: list[float] | None = None
-
-    def on(self, original_size: tuple[int, int]) -> Prompt:
-        """The prompt about an image of (height, width).
-
-        Raises:
-            PromptError: it cannot be a prompt of this image.
-        """
-        return make_prompt(
-            self.points or None,
-            self.labels if self.points else None,
-            self.box,
-            original_size=original_size,
-        )
+    points: Sequence[Sequence[float]]
+    labels: Sequence[float]
+    box: Sequence[float] | None = None
 
 
 def asked_objects(points: Any, labels: Any, bboxes: Any) -> list[Asked] | None:
@@ -79,6 +71,36 @@ def asked_objects(points: Any, labels: Any, bboxes: Any) -> list[Asked] | None:
             f"are both, give one box for each object{hint}"
         )
     return [each._replace(box=box) for each, box in zip(pointed, boxes, strict=True)]
+
+
+def prompts_on(pixels: np.ndarray, asked: Sequence[Asked], where: str = "") -> list[Prompt]:
+    """The prompts about an image, one for each object; boxes that were clipped are logged.
+
+    Args:
+        pixels: HxWx3.
+        asked: about the objects.
+        where: what precedes an error or a note.
+
+    Raises:
+        PromptError: one cannot be a prompt of this image; it says of which object.
+    """
+    prompts = []
+    height, width = pixels.shape[:2]
+    for number, (points, labels, box) in enumerate(asked):
+        whose = where + (f"object {number}: " if len(asked) > 1 else "")
+        try:
+            prompt = make_prompt(
+                points or None,
+                labels if points else None,
+                box,
+                original_size=(height, width),
+            )
+        except PromptError as error:
+            raise PromptError(f"{whose}{error}") from None
+        for note in prompt.notes:
+            _LOG.warning("%s%s", whose, note)
+        prompts.append(prompt)
+    return prompts
 
 
 def _pointed(points: Any, labels: Any) -> list[Asked]:

@@ -130,7 +130,6 @@ class Result:
         channel_order: of the arrays that are handed out.
 
     Attributes:
-        orig_img: the photo, HxWx3 uint8, in the channel order.
         path: of its file; ``image0.jpg``, ``image1.jpg``, … for what is no file.
         names: of the objects by number: "0", "1", …
         masks: None where there are none.
@@ -147,20 +146,24 @@ class Result:
         asked: int,
         channel_order: ChannelOrder,
     ) -> None:
-        self.orig_img = in_order(photo.pixels, channel_order)
         self.path = photo.path
+        self._photo, self._channel_order = photo, channel_order
         self.names = {number: str(number) for number in range(asked)}
         self.masks = Masks(torch.from_numpy(masks), self.orig_shape) if len(masks) else None
         rows = np.zeros((len(masks), 6), np.float32)
         rows[:, :4] = [tight_box(mask) if mask.any() else (0, 0, 0, 0) for mask in masks] or 0
         rows[:, 4], rows[:, 5] = conf, numbers
         self.boxes = Boxes(torch.from_numpy(rows), self.orig_shape)
-        self._photo, self._channel_order = photo, channel_order
+
+    @cached_property
+    def orig_img(self) -> npt.NDArray[np.uint8]:
+        """The photo, HxWx3 uint8, in the channel order."""
+        return in_order(self._photo.pixels, self._channel_order)
 
     @property
     def orig_shape(self) -> tuple[int, int]:
         """H, W of the photo in pixels."""
-        height, width = self.orig_img.shape[:2]
+        height, width = self._photo.pixels.shape[:2]
         return height, width
 
     @property
@@ -185,6 +188,10 @@ class Result:
             HxWx3 uint8 in the channel order.
         """
         return in_order(np.array(self._drawn(conf, labels, boxes, masks)), self._channel_order)
+
+    def show(self) -> None:
+        """Open what :meth:`plot` gives in the system's viewer of pictures."""
+        self._drawn(conf=True, labels=True, boxes=True, masks=True).show()
 
     def save(self, filename: str | Path | None = None, **parts: bool) -> str:
         """Write the picture that :meth:`plot` gives.

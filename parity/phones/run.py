@@ -118,7 +118,9 @@ def _judged(
     """
     begun = time.monotonic()
     _set_up(part)
-    bundles = _export(part, out, weights, progress)
+    size = str(part.image_size)
+    folder = out / (f"{size}-{name}" if part.options else size)
+    bundles = _export(part, folder, weights, progress)
     ready = time.monotonic()
     found: list[_Kept] = []
     for bundle in bundles:
@@ -159,8 +161,9 @@ def _export(part: Part, out: Path, weights: str, progress: bool) -> list[Path]:
             weights,
             targets=target,
             schemes=schemes,
-            out=out / str(part.image_size),
+            out=out,
             image_size=part.image_size,
+            options=part.options,
             progress=progress,
         )
     ]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from mobilesam import Predictor, __version__, load_model
+from mobilesam import SAM, Predictor, __version__, load_model
 from mobilesam.bundle.compute_units import ComputeUnits
 from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS
 from mobilesam.weights.demo import DEMO_NOTE
@@ -24,7 +24,7 @@ from tests.mobilesam_cli.conftest import Run
 COMMANDS = (
     *("export", "parity", "replay", "bisect", "evaluate", "train", "distill", "scenes"),
     *("predict", "inspect", "golden", "doctor", "demo", "search", "sensitivity"),
-    *("examples", "phones"),
+    *("examples", "phones", "everything"),
 )
 SMALL = ("--image-size", "128")
 
@@ -303,6 +303,15 @@ def test_predict_objects_by_points_and_boxes(run: Run, photo: Path, here: Path) 
     run("predict", photo, "--point", "30,20", *SMALL, "--out", "alone.png")
     alone, first = (np.asarray(Image.open(here / n)) for n in ("alone.png", "photo-mask-1.png"))
     np.testing.assert_array_equal(alone, first)
+
+
+def test_predict_and_the_familiar_call_draw_the_same(run: Run, photo: Path, here: Path) -> None:
+    run("predict", photo, "--object", "30,20 60,40,0", "--object", "9,9", *SMALL)
+    points, labels = [[[30, 20], [60, 40]], [[9, 9]]], [[1, 0], [1]]
+    (result,) = SAM("demo", imgsz=128).predict(photo, points=points, labels=labels)
+    assert result.masks is not None
+    for name, mask in zip(("photo-mask-1.png", "photo-mask-2.png"), result.masks.data, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(here / name)) > 0, mask.numpy())
 
 
 @pytest.mark.parametrize(

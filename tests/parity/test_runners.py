@@ -20,7 +20,7 @@ from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.table import RUNNERS, files_of, photos_asked
 from tests.conftest import is_here, require_runtime
 from tests.rounding import Rounding, amplification
-from tests.tiny_bundles import tiny_model
+from tests.tiny_bundles import EXECUTORCH_COREML, tiny_model
 
 TARGET_OF = {
     "torchscript": "torchscript",
@@ -29,6 +29,7 @@ TARGET_OF = {
     "litert": "tflite",
     "onnxruntime": "onnx",
     "executorch": "executorch",
+    "executorch_coreml": EXECUTORCH_COREML,
     "coreai": "coreai",
     "qnn_htp": "onnx",
     "litert_gpu": "tflite",
@@ -41,6 +42,7 @@ WORD = {
     "litert": "LiteRT",
     "onnxruntime": "ONNX Runtime",
     "executorch": "ExecuTorch",
+    "executorch_coreml": "package inside the ExecuTorch program",
     "coreai": "Core AI",
     "qnn_htp": "QNN",
     "litert_gpu": "GPU, float16",
@@ -229,6 +231,7 @@ def test_unknown_runtime_and_a_bundle_without_files_for_it(tiny_bundle: GetBundl
         ("litert", "ai_edge_litert.interpreter", "tflite"),
         ("onnxruntime", "onnxruntime", "onnx"),
         ("executorch", "executorch.runtime", "executorch"),
+        ("executorch_coreml", "executorch.exir._serialize._program", "executorch,coreml"),
         ("coreai", "coreai.authoring", "coreai"),
         ("qnn_htp", "onnxruntime_qnn", "qualcomm"),
     ],

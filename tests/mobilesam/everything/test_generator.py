@@ -1,6 +1,6 @@
 """Segment everything finds what upstream's generator finds with the same model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from mobilesam.errors import BundleError, ImageError, InputError
 from mobilesam.everything import MaskGenerator
 from mobilesam.everything.answers import Answer, PyTorchAnswerer
 from mobilesam.everything.generator import MaskRecord
+from mobilesam.everything.order import CoarseToFine
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.reference import ReferenceRunner
 from tests.tiny_bundles import tiny_bundle, tiny_model
@@ -167,8 +168,10 @@ def test_masks_are_only_drawn_where_the_predicted_iou_is_good(
     drawn: list[float] = []
     original = PyTorchAnswerer.answers
 
-    def watched(self: PyTorchAnswerer, points: np.ndarray) -> Iterator[Answer]:
-        for answer in original(self, points):
+    def watched(
+        self: PyTorchAnswerer, points: np.ndarray, order: Iterable[int]
+    ) -> Iterator[tuple[int, Answer]]:
+        for number, answer in original(self, points, order):
             low_res = answer.low_res
 
             def counted(chosen: list[int], answer: Answer = answer, low_res: Any = low_res) -> Any:
@@ -176,7 +179,7 @@ def test_masks_are_only_drawn_where_the_predicted_iou_is_good(
                 return low_res(chosen)
 
             monkeypatch.setattr(answer, "low_res", counted, raising=False)
-            yield answer
+            yield number, answer
 
     monkeypatch.setattr(PyTorchAnswerer, "answers", watched)
     MaskGenerator(tiny_model(), **{**LENIENT, "pred_iou_thresh": 0.2}).generate(photo((90, 90)))
@@ -189,6 +192,34 @@ def test_every_point_is_reported() -> None:
     image = photo(SIZES["tall"])
     generator.generate(image, on_point=lambda: done.append(None))
     assert len(done) == generator.count_points(SIZES["tall"]) == 4 * 5
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 6, 7])
+def test_fast_asks_around_the_coarse_points_that_gave_masks(side: int) -> None:
+    left_out: list[None] = []
+    order = CoarseToFine(side, lambda: left_out.append(None))
+    asked = []
+    for index in order.indices():
+        asked.append(index)
+        if index == side + 1:  # the first coarse point, where there are several
+            order.found(index)
+    assert len(asked) == len(set(asked)) and len(asked) + len(left_out) == side * side
+    cells = {divmod(index, side) for index in asked}
+    coarse = {(r, c) for r in range(1, side, 2) for c in range(1, side, 2)}
+    around = {(r, c) for r in range(min(3, side)) for c in range(min(3, side))}
+    assert cells == coarse | around
+
+
+def test_fast_finds_masks_that_full_finds() -> None:
+    image = photo(SIZES["larger than the frame"])
+    full = MaskGenerator(tiny_model(), **LENIENT, box_nms_thresh=1.0).generate(image)
+    done: list[None] = []
+    generator = MaskGenerator(tiny_model(), **LENIENT, box_nms_thresh=1.0, mode="fast")
+    fast = generator.generate(image, on_point=lambda: done.append(None))
+    assert len(done) == 16
+    known = {(*map(float, r["point_coords"][0]), r["predicted_iou"]) for r in full}
+    assert 0 < len(fast) <= len(full)
+    assert {(*map(float, r["point_coords"][0]), r["predicted_iou"]) for r in fast} <= known
 
 
 def test_what_is_no_image_is_refused() -> None:

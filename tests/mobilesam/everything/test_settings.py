@@ -43,6 +43,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an empty grid": ({"points_per_side": None, "point_grids": [np.zeros((0, 2))]}, r"\[0, 2\]"),
     "a ragged grid": ({"points_per_side": None, "point_grids": [[[1], [2, 3]]]}, "numbers"),
     "pixels": ({"points_per_side": None, "point_grids": [[[100, 50]]]}, "0 to 1"),
+    "no grid to be coarse": (
+        {"points_per_side": None, "point_grids": [[[0.5, 0.5]]], "mode": "fast"},
+        "mode 'fast' needs the even grid",
+    ),
     "a point nowhere": ({"points_per_side": None, "point_grids": [[[0.5, np.nan]]]}, "0 to 1"),
 }
 

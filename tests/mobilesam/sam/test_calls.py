@@ -1,6 +1,8 @@
 """The familiar call: every convention says the same as the predictor, on weights and on bundles."""
 
+import json
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +12,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from converters.schemes import TARGETS
 from mobilesam import SAM, Bundle, Predictor
 from mobilesam.errors import BundleError, CheckpointError, InputError, PromptError
+from mobilesam.everything.generator import MaskGenerator
 from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import make_prompt
+from mobilesam.model.sam import MobileSAM
 from mobilesam.sam.results import Result
 from mobilesam.weights.demo import DEMO_FILE
 from tests.tiny_bundles import SIZE, tiny_model
@@ -108,12 +113,13 @@ def test_equal_prompts_have_equal_masks_however_they_are_nested(
     sam: SAM, pixels: np.ndarray
 ) -> None:
     photo = Image.fromarray(pixels)
-    for same in (
+    alike: list[list[dict[str, Any]]] = [
         [{"points": A}, {"points": [A], "labels": [1]}, {"points": [[A]], "labels": [[1]]},
          {"points": tuple(A), "labels": 1}, {"points": np.array([A])},
          {"points": torch.tensor([[A]], dtype=torch.float32)}],
         [{"bboxes": BOX}, {"bboxes": [BOX]}, {"bboxes": np.array([BOX], np.int64)}],
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for same in alike:
         first, *others = [masks_of(sam(photo, **options)) for options in same]
         assert all(np.array_equal(first, other) for other in others)
     assert np.array_equal(
@@ -127,6 +133,7 @@ def test_equal_prompts_have_equal_masks_however_they_are_nested(
     )
 
 
+@pytest.mark.slow
 def test_the_page_s_calls_run_as_written_there(zidane: str, upstream: torch.nn.Module) -> None:
     torch.save(upstream.state_dict(), "mobile_sam.pt")
     model = SAM("mobile_sam.pt")
@@ -171,8 +178,12 @@ def test_one_mask_of_the_four_is_chosen(sam: SAM, pixels: np.ndarray) -> None:
     predictor = Predictor(tiny_model())
     predictor.set_image(pixels)
     photo = Image.fromarray(pixels)
-    for options in ({"point_coords": [A], "point_labels": [1]}, {"box": BOX}):
-        asked = {"points": A} if "point_coords" in options else {"bboxes": BOX}
+    clicked: dict[str, Any] = {"point_coords": [A], "point_labels": [1]}
+    both: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (clicked, {"points": A}),
+        ({"box": BOX}, {"bboxes": BOX}),
+    ]
+    for options, asked in both:
         three, predicted, _ = predictor.predict(**options)
         one, _, _ = predictor.predict(**options, multimask_output=False)
         best = three[predicted.argmax()]
@@ -196,6 +207,45 @@ def test_conf_leaves_out_what_is_not_above_it(sam: SAM, pixels: np.ndarray) -> N
     assert none.masks is None and len(none.boxes) == 0
 
 
+def test_no_prompt_is_everything(
+    sam: SAM, pixels: np.ndarray, tmp_path: Path, tiny_bundle: Callable[..., Bundle]
+) -> None:
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    loose: dict[str, Any] = {"points_per_side": 3, "pred_iou_thresh": -9.0}
+    loose["stability_score_thresh"] = 0.0
+    expected = MaskGenerator(tiny_model(), **loose).generate(pixels)
+    assert len(expected) > 2
+    theirs = {"points_stride": 3, "conf_thres": -9.0, "stability_score_thresh": 0.0}
+    for options in (loose, theirs):
+        (result,) = sam(tmp_path, **options)
+        assert result.masks is not None and len(result) == len(expected)
+        for number, each in enumerate(expected):
+            assert np.array_equal(result.masks.data[number].numpy(), each["segmentation"])
+            assert float(result.conf[number]) == pytest.approx(each["predicted_iou"])
+            assert result.names[number] == str(number)
+    middle = float(result.conf.median())
+    (some,) = sam(tmp_path, conf=middle, **loose)
+    assert len(some) == int((result.conf > middle).sum())
+    bundle = tiny_bundle("torchscript")
+    with SAM(bundle) as phone, MaskGenerator(bundle, **loose) as generator:
+        (result,) = phone(tmp_path, **loose)
+        found = generator.generate(pixels)
+        assert len(result) == len(found) and result.masks is not None
+        for mask, each in zip(result.masks.data, found, strict=True):
+            assert np.array_equal(mask.numpy(), each["segmentation"])
+        (click,) = phone(tmp_path, points=A)
+    (other,) = sam(tmp_path, points=A)
+    assert iou(masks_of([click])[0], masks_of([other])[0]) >= 0.99
+
+
+def test_the_page_s_call_on_a_folder_runs_as_written_there(zidane: str) -> None:
+    ASSETS = Path(zidane).parent  # the page imports it from ultralytics
+    model = SAM(tiny_model())
+    model.info()
+    (result,) = model(ASSETS)
+    assert result.path == zidane and result.orig_shape == (720, 1280)
+
+
 def test_no_boxes_are_no_objects(
     sam: SAM, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +258,12 @@ def test_no_boxes_are_no_objects(
 def test_a_photo_is_encoded_once(pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     sam, seen = SAM(tiny_model()), []
     encode = sam.predictor._encode
-    monkeypatch.setattr(sam.predictor, "_encode", lambda each: seen.append(1) or encode(each))
+
+    def counted(pixels: np.ndarray) -> Any:
+        seen.append(pixels.shape)
+        return encode(pixels)
+
+    monkeypatch.setattr(sam.predictor, "_encode", counted)
     photo, other = Image.fromarray(pixels), Image.fromarray(pixels[::-1])
     for source in (photo, photo.copy(), pixels[..., ::-1]):
         sam(source, points=A)
@@ -217,6 +272,11 @@ def test_a_photo_is_encoded_once(pixels: np.ndarray, monkeypatch: pytest.MonkeyP
     sam.predictor.reset_image()
     sam(other, points=A)
     assert len(seen) == 3
+    sam.predictor.set_image(photo)
+    (result,) = sam(other, points=A)
+    assert len(seen) == 5, "somebody else looked at another photo"
+    (expected,) = SAM(tiny_model())(other, points=A)
+    assert np.array_equal(masks_of([result]), masks_of([expected]))
 
 
 def test_what_is_clipped_is_said(
@@ -269,9 +329,12 @@ def test_upstream_s_name_is_the_official_checkpoint(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     asked: list[Any] = []
-    monkeypatch.setattr(
-        "mobilesam.sam.opening.load_model", lambda w, *_: asked.append(w) or tiny_model()
-    )
+
+    def load(weights: str, **_: Any) -> MobileSAM:
+        asked.append(weights)
+        return tiny_model()
+
+    monkeypatch.setattr("mobilesam.sam.opening.load_model", load)
     with caplog.at_level(logging.INFO, "mobilesam"):
         SAM()
         SAM("mobile_sam.pt")
@@ -295,6 +358,14 @@ def test_upstream_s_name_is_the_official_checkpoint(
         ({"points": A, "bbox": BOX}, "no option 'bbox': did you mean 'bboxes'?"),
         ({"points": A, "save_txt": True}, "call save_txt() of each result"),
         ({"points": A, "augment": True}, "no option 'augment': it has source, stream, bboxes"),
+        ({"points": A, "points_per_side": 9}, "'points_per_side' is for segmenting everything"),
+        ({"bboxes": BOX, "points_stride": 9}, "'points_stride' is for segmenting everything"),
+        ({"point_per_side": 9}, "no option 'point_per_side': did you mean 'points_per_side'?"),
+        ({"points_stride": 9, "points_per_side": 9}, "was given by another name, too"),
+        ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, not 0"),
+        ({"output_mode": "coco_rle"}, "no option 'output_mode': results hold masks as arrays"),
+        ({"multimask": True}, "multimask is for prompts, and there is none"),
+        ({"points": A, "conf": "high"}, "conf must be a number from 0 to 1, not 'high'"),
         ({"points": A, "retina_masks": False}, "masks always have the photo's size"),
         ({"points": A, "device": "nowhere"}, "the device 'nowhere' cannot be used here"),
         ({"points": A, "device": "meta"}, "the device 'meta' cannot be used here"),
@@ -326,8 +397,9 @@ def test_bad_models_are_one_sentence(tmp_path: Path, tiny_bundle: Callable[..., 
         (bundle.path, {"runtime": "litert"}, BundleError, "has no files for 'litert'"),
         (tiny_model(), {"imgsz": 512}, InputError, "has a side of 128 pixels, not 512"),
         ("demo", {"runtime": "litert"}, InputError, "a runtime runs a bundle's files"),
+        ("demo", {"imgsz": [512, 512]}, InputError, "imgsz must be a whole number of at least 1"),
+        ("demo", {"threads": 0}, InputError, "threads must be a whole number of at least 1, not 0"),
         ("demo", {"imgsz": 100}, InputError, "must be a multiple of 16"),
-        ("demo", {"variant": "vit-t"}, InputError, "did you mean 'vit_t'?"),
     ]
     for model, options, kind, said in refused:
         with pytest.raises(kind) as error:
@@ -341,3 +413,25 @@ def test_bad_models_are_one_sentence(tmp_path: Path, tiny_bundle: Callable[..., 
             phone(np.zeros((9, 9, 3), np.uint8), points=[[[1, 1]] * 9])
     with pytest.raises(InputError, match="this predictor was closed"):
         phone(np.zeros((9, 9, 3), np.uint8), points=[1, 1])
+
+
+def test_the_snippets_of_the_page_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    repository: Path,
+    tiny_bundle: Callable[..., Bundle],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("photo.jpg")
+    torch.save(load_file(DEMO_FILE), "mobile_sam.pt")
+    text = (repository / "docs" / "sam.md").read_text("utf-8")
+    text = text.replace("exports/tflite-fp32", str(tiny_bundle("torchscript").path))
+    text = text.replace('SAM("mobile_sam.pt")', 'SAM("mobile_sam.pt", imgsz=128)')
+    names: dict[str, Any] = {}
+    for snippet in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        exec(compile(snippet, "docs/sam.md", "exec"), names)
+    assert len(names["results"][0]) == 2 and len(names["result"]) == 1
+    assert len(json.loads(names["text"])) == 2
+    assert Path("answer.png").is_file()
+    assert len(Path("photo.txt").read_text().splitlines()) == 2

@@ -50,7 +50,8 @@ def test_what_is_meant(points: Any, labels: Any, bboxes: Any, meant: list[Asked]
 
 
 def test_a_detector_that_found_nothing_asks_about_nothing() -> None:
-    for empty in (np.empty((0, 4)), torch.empty(0, 4), [], ()):
+    nothing: list[Any] = [np.empty((0, 4)), torch.empty(0, 4), [], ()]
+    for empty in nothing:
         assert asked_objects(None, None, empty) == []
     assert asked_objects(np.empty((0, 2)), np.empty(0), np.empty((0, 4))) == []
 

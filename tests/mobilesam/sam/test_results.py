@@ -140,6 +140,10 @@ def test_the_picture_is_saved_in_true_colours(
     assert result().save("deep/picture.png", labels=False) == "deep/picture.png"
     with Image.open("deep/picture.png") as picture:
         assert np.array_equal(np.asarray(picture), result(order="rgb").plot(labels=False))
+    shown: list[Image.Image] = []
+    monkeypatch.setattr(Image.Image, "show", lambda picture: shown.append(picture))
+    result().show()
+    assert np.array_equal(np.asarray(shown[0]), result(order="rgb").plot())
     with pytest.raises(InputError, match="has no ending of an image file: write to .png or .jpg"):
         result().save("picture.txt")
     assert not (tmp_path / "picture.txt").exists()
