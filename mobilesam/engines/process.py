@@ -27,10 +27,11 @@ _ONE_THREAD = {
 
 
 class WorkerProcess:
-    """A process of :mod:`mobilesam.engines.worker`.
+    """A process of :mod:`mobilesam.engines.worker`, or of another module that speaks as it does.
 
     Args:
-        job: what it is to load.
+        job: the first thing that it is told.
+        module: that is run.
 
     Attributes:
         connection: to it; it can be waited for.
@@ -38,13 +39,13 @@ class WorkerProcess:
         at: number of the item that it works on, if any.
     """
 
-    def __init__(self, job: Any) -> None:
+    def __init__(self, job: Any, module: str = "mobilesam.engines.worker") -> None:
         self.connection, theirs = Pipe()
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mobilesam.engines.worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", module, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,

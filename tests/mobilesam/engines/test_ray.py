@@ -1,7 +1,6 @@
 """A Ray cluster: every item once, also where a worker is killed; and addresses where nobody is."""
 
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,15 +66,21 @@ def test_nobody_is_there() -> None:
         RayEngine(2, f"127.0.0.1:{port}", 0)
 
 
-def test_somebody_else_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_somebody_else_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Who accepts, and never says a word."""
-    monkeypatch.setattr(ray_cluster, "ANSWER_S", 3.0)
+    monkeypatch.setattr(ray_cluster, "ANSWER_S", 8.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         before = time.monotonic()
         with pytest.raises(InputError, match=f"no Ray cluster answers at '{address}'"):
-            RayEngine(2, address, 0)
+            done(Squares(tmp_path), address)
         assert time.monotonic() - before < 60
+
+
+def test_a_cluster_of_this_machine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with RayEngine(2, None, 0).run(Squares(tmp_path), ITEMS) as results:
+        assert sorted(results) == SQUARES
 
 
 @pytest.mark.parametrize("address", ["here", "ray://host:10001", "host:port", ":1"])
@@ -85,6 +90,6 @@ def test_no_address(address: str) -> None:
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"mobilesam-export\[ray\]"):
         RayEngine(2, None, 0)
