@@ -85,7 +85,7 @@ parity: setup ## every target in every scheme, judged also on the photos of ../s
 
 lock: setup ## rewrite constraints.txt from what .venv holds now, every extra included
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-input $(PIP_ARGS) \
-	  -e ".[all,dev,$(BESIDE_ALL)]"
+	  -e ".[all,dev,ray,$(BESIDE_ALL)]"
 	@{ sed -n '/^#/p' constraints.txt; \
 	   $(PY) -m pip freeze -qq --all --exclude-editable | grep -vE '^(pip|wheel)==' \
 	   | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > constraints.txt.tmp

@@ -8,18 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mobilesam.annotation.auto import auto_annotate
     from mobilesam.inference.predictor import Predictor
     from mobilesam.model.build import load_model
     from mobilesam.runtimes.bundle import Bundle
     from mobilesam.sam.model import SAM
 
 __version__ = "0.1.0"
-__all__ = ["SAM", "Bundle", "Predictor", "__version__", "load_model"]
+__all__ = ["SAM", "Bundle", "Predictor", "__version__", "auto_annotate", "load_model"]
 
 _HOMES = {
     "Bundle": "mobilesam.runtimes.bundle",
     "SAM": "mobilesam.sam.model",
     "Predictor": "mobilesam.inference.predictor",
+    "auto_annotate": "mobilesam.annotation.auto",
     "load_model": "mobilesam.model.build",
 }
 

@@ -7,6 +7,7 @@ from typing import Self, TypeVar
 
 import rich.console
 import rich.progress
+import rich.text
 
 Item = TypeVar("Item")
 Step = Callable[[str], None]
@@ -77,6 +78,19 @@ class Progress:
             for item in items:
                 step("")
                 yield item
+
+
+class _Rate(rich.progress.ProgressColumn):
+    """Steps a second, lately."""
+
+    def render(self, task: rich.progress.Task) -> rich.text.Text:
+        speed = task.finished_speed or task.speed
+        return rich.text.Text("" if speed is None else f"{speed:.3g}/s")
+
+
+def rate_columns() -> list[rich.progress.ProgressColumn]:
+    """Columns for long runs: also how many steps a second, and how much time is left."""
+    return [*_columns()[:-2], _Rate(), rich.progress.TimeRemainingColumn(), *_columns()[-2:]]
 
 
 def _columns() -> list[rich.progress.ProgressColumn]:

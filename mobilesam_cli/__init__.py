@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from mobilesam import __version__
 from mobilesam.errors import MobileSAMError
+from mobilesam_cli.annotate import annotate
 from mobilesam_cli.bisect import bisect
 from mobilesam_cli.demo import demo
 from mobilesam_cli.distill import distill
@@ -145,6 +146,7 @@ COMMANDS = (
     sensitivity,
     search,
     predict,
+    annotate,
     everything,
     inspect,
     golden,

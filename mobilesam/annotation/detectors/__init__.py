@@ -1,0 +1,1 @@
+"""Where boxes come from: one file each, and the table of them."""
