@@ -7,12 +7,24 @@ from converters.lookup import schemes_of
 from converters.schemes import COREML
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
+from mobilesam.model.vit import ViT, ViTConfig
 from mobilesam.runtimes.bundle import Bundle
 from tests.shared_bundles import exported
 from tests.upstream.oracle import randomize
 
 SIZE = 128
 CHANNELS = 32
+SMALL_VIT = ViTConfig(
+    channels=96,
+    depth=3,
+    num_heads=2,
+    global_blocks=(1,),
+    grid_size=12,
+    window=7,
+    mlp_ratio=2.0,
+    out_channels=CHANNELS,
+)
+"""Its tables are for another size than ``SIZE``, and large enough to be compressed."""
 
 
 def make_tiny_model() -> MobileSAM:
@@ -32,6 +44,15 @@ def make_tiny_model() -> MobileSAM:
 def tiny_model() -> MobileSAM:
     """The one that is exported; not to be changed."""
     return make_tiny_model()
+
+
+@cache
+def vit_model() -> MobileSAM:
+    """A small one with SAM's own image encoder; not to be changed."""
+    encoder = ViT(SMALL_VIT)
+    model = MobileSAM(encoder, variant="tiny_plain", image_size=SIZE, channels=CHANNELS)
+    randomize(model, seed=0)
+    return model.requires_grad_(False)
 
 
 @cache

@@ -10,10 +10,14 @@ from mobilesam.errors import InputError
 from mobilesam.model.normalization import PIXEL_MEAN, PIXEL_STD
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
+from mobilesam.model.vit import VIT_B, VIT_H, VIT_L, ViT
 from mobilesam.weights.checkpoints import WeightsInfo, fit_state_dict, load_state_dict
 
 VARIANTS: dict[str, Callable[[], nn.Module]] = {
     "vit_t": lambda: TinyViT(TinyViTConfig()),
+    "vit_b": lambda: ViT(VIT_B),
+    "vit_l": lambda: ViT(VIT_L),
+    "vit_h": lambda: ViT(VIT_H),
 }
 """Image encoder of each variant. Prompt encoder and mask decoder are SAM's in all of them."""
 
