@@ -61,9 +61,19 @@ def tiny_bundle(target: str, scheme: str = "fp32") -> Bundle:
 
     Skips when the converter is not installed.
     """
+    return _exported(tiny_model(), "tiny", target, scheme)
+
+
+@cache
+def vit_bundle(target: str, scheme: str = "fp32") -> Bundle:
+    """The same of :func:`vit_model`."""
+    return _exported(vit_model(), "tiny_plain", target, scheme)
+
+
+def _exported(model: MobileSAM, name: str, target: str, scheme: str) -> Bundle:
     # Several schemes at once: what one leaves, the next can use.
     together = [s for s in schemes_of(target) if _group(target, s) == _group(target, scheme)]
-    return exported(tiny_model(), "tiny", target, together)[scheme]
+    return exported(model, name, target, together)[scheme]
 
 
 def _group(target: str, scheme: str) -> tuple[bool | str, int]:

@@ -57,10 +57,9 @@ def initialise(module: nn.Module, seed: int) -> None:
     them tell left from right. Between prompt and image, keys are projected as queries are, so that
     from the first step on a click attends to the place it was made at: scores are a kernel of the
     distance between two positions. Attention biases fall with distance, steeply in the first head
-    of a layer and hardly in its last, with noise on top: biases that start at zero stay near it. Other
-    tables of positions are drawn as linear layers are.
-    Linear layers of the encoder's blocks keep the size of what they are given, so that attention
-    is heard beside what it is added to.
+    of a layer and hardly in its last, with noise on top: biases that start at zero stay near it.
+    Linear layers of TinyViT's blocks keep the size of what they are given, so that attention is
+    heard beside what it is added to. A plain ViT's tables of positions start as its linear layers.
     """
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():

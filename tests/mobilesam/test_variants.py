@@ -1,4 +1,4 @@
-"""The table of models: each is found by its weights, and refused with a reason where they fit none."""
+"""The table of models: each is found by its weights, and weights that fit none are refused."""
 
 from pathlib import Path
 
