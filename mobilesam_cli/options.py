@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Weights = Annotated[
-    str, typer.Option(help="demo, official (downloaded once) or the path of a checkpoint.")
+    str,
+    typer.Option(
+        help="demo; official or sam_vit_b, sam_vit_l, sam_vit_h (downloaded once); or the path of a "
+        "checkpoint."
+    ),
 ]
 
 

@@ -247,7 +247,7 @@ def _table(found: Expected, name: str, side: int, last: str) -> str:
     assert isinstance(owner, WithTables)
     values = owner.laid_out(own, side).detach().cpu().numpy().astype(np.float64)
     found.add([found.copied(name, values)])
-    return found.follow(path, last)
+    return last if last == path else found.follow(path, last)
 
 
 def _prompt_encoder(found: Expected, module: PromptEncoder) -> str:
