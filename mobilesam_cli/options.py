@@ -13,6 +13,7 @@ import typer
 from mobilesam.errors import InputError
 from mobilesam.files import written_whole
 from mobilesam.weights.demo import DEMO_NOTE
+from mobilesam.weights.published import PUBLISHED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,10 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for ma
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Weights = Annotated[
     str,
-    typer.Option(
-        help="demo; official or sam_vit_b, sam_vit_l, sam_vit_h (downloaded once); or the path of a "
-        "checkpoint."
-    ),
+    typer.Option(help=f"demo; {', '.join(PUBLISHED)} (downloaded once); or a checkpoint's path."),
 ]
 
 

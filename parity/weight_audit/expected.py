@@ -220,7 +220,7 @@ def _encoder(found: Expected, path: str, side: int) -> None:
     for name, module in layers:
         for table, after in list(tables.items()):
             if _is_within(before, after) and not _is_within(name, after):
-                last = _table(found, table, side, last)
+                last = _table(found, table, side, before, last)
                 del tables[table]
         if isinstance(module, ConvNorm):
             last = found.conv_norm(name, last)
@@ -240,13 +240,25 @@ def _is_within(name: str, module: str) -> bool:
     return f"{name}.".startswith(f"{module}.")
 
 
-def _table(found: Expected, name: str, side: int, last: str) -> str:
-    """A table of positions, laid out; returns the module that reads it."""
+def _table(found: Expected, name: str, side: int, before: str, last: str) -> str:
+    """A table of positions, laid out; returns the module that reads it.
+
+    Where it is added to what a convolution gives, a converter may add the bias to it beforehand.
+    """
     path, _, own = name.rpartition(".")
-    owner = found.model.get_submodule(path)
+    owner, layer = found.model.get_submodule(path), found.model.get_submodule(before)
     assert isinstance(owner, WithTables)
     values = owner.laid_out(own, side).detach().cpu().numpy().astype(np.float64)
-    found.add([found.copied(name, values)])
+    table = found.copied(name, values)
+    if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+        weight, bias = found.copied(f"{before}.weight"), found.copied(f"{before}.bias")
+        size = np.abs(values) + np.abs(bias.values)
+        both = (name, f"{before}.bias")
+        moved = Part(f"{name} + bias", both, values + bias.values, FOLDING * size, 0, path)
+        del found.units[-1]  # the convolution's alone
+        found.add([weight, bias, table], [weight, moved])
+    else:
+        found.add([table])
     return last if last == path else found.follow(path, last)
 
 

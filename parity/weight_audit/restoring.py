@@ -41,8 +41,10 @@ def restored(model: MobileSAM, found: Iterable[Found]) -> MobileSAM:
 def _put(made: MobileSAM, name: str, parameters: tuple[str, ...], values: np.ndarray) -> None:
     """Write one tensor, by the names that ``parity.weight_audit.expected`` gives them."""
     first = parameters[0]
-    if (owner := _owner_of_table(made, name)) is not None:
-        setattr(owner, f"baked_{name.rpartition('.')[2]}", torch.from_numpy(values).float())
+    if (owner := _owner_of_table(made, first)) is not None:
+        if name.endswith(" + bias"):
+            values = values - _get(made, parameters[1])
+        setattr(owner, f"baked_{first.rpartition('.')[2]}", torch.from_numpy(values).float())
     elif name.endswith(" × bn"):
         factor = _factor(_norm(made, first.removesuffix("c.weight")))
         _set(made, first, _divided(values, factor.reshape(-1, 1, 1, 1)))
