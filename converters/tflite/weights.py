@@ -76,7 +76,7 @@ def _kind(layer: nn.Module) -> str:
 
 
 def _norm(encoder: nn.Module, name: str) -> str:
-    """The norm that litert-torch folds into a layer: none before an MLP, or before windows are cut."""
+    """The norm that litert-torch folds into a layer: none before an MLP or windows are cut."""
     around, _, last = name.rpartition(".")
     parent = encoder.get_submodule(around)
     if isinstance(parent, ConvNorm):
