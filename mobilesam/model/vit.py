@@ -91,7 +91,7 @@ class ViTAttention(WithTables):
 
         ``[i, :, j]`` is what a query at place i is multiplied with for a key at place j.
         """
-        table = self.get_parameter(name)
+        table: Tensor = self.get_parameter(name)
         side = self.window or side
         if len(table) != 2 * side - 1:
             table = F.interpolate(table.t().unsqueeze(0), size=2 * side - 1, mode="linear")[0].t()
@@ -101,13 +101,13 @@ class ViTAttention(WithTables):
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         maps, tokens, channels = x.shape
         query, key, value = (self._heads(part) for part in self.qkv(x).split(channels, dim=2))
-        scores = query * self.scale @ key.transpose(1, 2)
+        scores = torch.bmm(query * self.scale, key.transpose(1, 2))
         heads = len(scores)
         scores = scores.reshape(heads, tokens, height, width)
         scores = scores + self._by_rows(query, height, width).unsqueeze(3)
         scores = scores + self._by_columns(query, height, width).unsqueeze(2)
         weights = scores.reshape(heads, tokens, tokens).softmax(dim=-1)
-        mixed = (weights @ value).reshape(maps, self.num_heads, tokens, -1).transpose(1, 2)
+        mixed = torch.bmm(weights, value).reshape(maps, self.num_heads, tokens, -1).transpose(1, 2)
         return self.proj(mixed.reshape(maps, tokens, channels))
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class ViTAttention(WithTables):
         # The place comes first: one product for each, of all queries there with its own matrix.
         placed = query.reshape(count, height, width, channels).transpose(0, 1)
         placed = placed.reshape(height, count * width, channels)
-        added = placed @ self.table("rel_pos_h", height)
+        added = torch.bmm(placed, self.table("rel_pos_h", height))
         added = added.reshape(height, count, width, height).transpose(0, 1)
         return added.reshape(count, tokens, height)
 
@@ -130,7 +130,7 @@ class ViTAttention(WithTables):
         """What distances in columns add, [M * heads]xNxwidth."""
         count, tokens, channels = query.shape
         placed = query.reshape(count * height, width, channels).transpose(0, 1)
-        added = placed @ self.table("rel_pos_w", width)
+        added = torch.bmm(placed, self.table("rel_pos_w", width))
         return added.transpose(0, 1).reshape(count, tokens, width)
 
 

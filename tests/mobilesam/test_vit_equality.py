@@ -75,8 +75,8 @@ def model(upstream_vit: nn.Module) -> MobileSAM:
 def test_names_shapes_and_counts_are_upstream_s(variant: str, parameters: int) -> None:
     import_upstream()
     with torch.device("meta"):
-        theirs = import_upstream().sam_model_registry[variant]()
-        ours = build(variant)
+        theirs: Any = import_upstream().sam_model_registry[variant]()
+        ours: Any = build(variant)
     shapes = {name: value.shape for name, value in ours.state_dict().items()}
     assert shapes == {name: value.shape for name, value in theirs.state_dict().items()}
     assert count(ours.image_encoder) == count(theirs.image_encoder) == parameters
@@ -144,7 +144,7 @@ def test_a_batch_is_its_images(model: MobileSAM) -> None:
 def test_sides_that_differ(model: MobileSAM) -> None:
     """Rows are rows and columns columns: what lies in one is not taken for the other."""
     image = random_image(256)
-    turned = ViT(SMALL)
+    turned: Any = ViT(SMALL)
     turned.load_state_dict(model.image_encoder.state_dict())
     for block in turned.blocks:
         attention = block.attn
