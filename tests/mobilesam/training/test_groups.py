@@ -94,8 +94,8 @@ def test_images_without_a_mask_to_score_are_told(tmp_path: Path) -> None:
         examples_of(tmp_path, 64, 1)
 
 
-def test_command(objects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(model: MobileSAM, objects: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main("demo", objects, None, 1, 64)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(GROUPS)
+    assert len(lines) == 2 + len(groups_of(model))
     assert all(line.count("|") == 6 for line in lines)
