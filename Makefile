@@ -6,12 +6,17 @@ SHELL      := /bin/bash
 VENV       := .venv
 PY         := $(VENV)/bin/python
 STAMP      := $(VENV)/.setup-stamp
+comma      := ,
+# Extras that 'all' leaves out, because not every machine can have them.
+BESIDE_ALL := coreai,qualcomm
 IMAGES     := ../shared/data/masked
 OUT        := exports
 ROOMS      := coreml_evaluator mobilesam converters parity mobilesam_cli
 # e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for the CPU build of
 # torch on a Linux machine whose default index serves the CUDA build.
 PIP_ARGS   ?=
+# What `make phones` passes on, e.g. PHONES_ARGS="--image-size 256 --only gpu".
+PHONES_ARGS ?=
 # Two processes: most of the time goes into converters that use one core.
 PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -47,12 +52,12 @@ demo: setup ## export everything with the demo weights, check it, write the repo
 	@$(VENV)/bin/mobilesam demo
 
 phones: setup ## the files on what stands in for a phone's GPU, ARM cores and NPU: hours at first
-	@for extra in coreai qualcomm; do \
+	@for extra in $(subst $(comma), ,$(BESIDE_ALL)); do \
 	  $(PY) -m pip install -qq --disable-pip-version-check --no-input $(PIP_ARGS) \
 	    -c constraints.txt -e ".[$$extra]" \
 	  || echo "make phones: goes on without the extra '$$extra', which cannot be installed here" >&2; \
 	done
-	@$(VENV)/bin/mobilesam phones
+	@$(VENV)/bin/mobilesam phones $(PHONES_ARGS)
 
 lint: setup ## ruff, mypy and the import contracts
 	@$(VENV)/bin/ruff check .
@@ -78,7 +83,9 @@ parity: setup ## every target in every scheme, judged also on the photos of ../s
 	@$(VENV)/bin/mobilesam parity $(OUT) --report reports \
 	  $$(if [ -d $(IMAGES) ]; then echo --images $(IMAGES); fi)
 
-lock: setup ## rewrite constraints.txt from what .venv holds now
+lock: setup ## rewrite constraints.txt from what .venv holds now, every extra included
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-input $(PIP_ARGS) \
+	  -e ".[all,dev,$(BESIDE_ALL)]"
 	@{ sed -n '/^#/p' constraints.txt; \
 	   $(PY) -m pip freeze -qq --all --exclude-editable | grep -vE '^(pip|wheel)==' \
 	   | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > constraints.txt.tmp

@@ -103,12 +103,13 @@ def export(
     schemes = [schemes] if isinstance(schemes, str) else schemes
     named, plan = planned(targets, schemes)
     chosen = [(plan[1].target, MIXED)] if plan else []
+    backends = {target: given.lowered_to() for target, given in options.items()}
     if plan is None or named:
-        chosen += resolve(targets, named)
+        chosen += resolve(targets, named, backends)
     asked = options_of((target for target, _ in chosen), options)
     chosen = offered(chosen, named, asked)
     for target in dict.fromkeys(target for target, _ in chosen):
-        require(target)
+        require(target, asked[target].lowered_to())
     for target, wanted in asked.items():
         wanted.check([s for t, s in chosen if t == target], variant)
     plans = {MIXED: plan[1]} if plan else {}

@@ -8,6 +8,18 @@ from converters.plan import Plan
 from converters.schemes import ALL, MIXED, TARGETS, Target
 from mobilesam.errors import InputError, MissingDependencyError
 
+NO_BACKENDS: Mapping[str, str] = {}
+
+
+def row_of(target: str, backend: str = "") -> Target:
+    """The row of a target as it is with a backend; its own where the name is none of others.
+
+    Raises:
+        InputError: unknown target.
+    """
+    row = known_target(target)
+    return row.backends.get(backend, row)
+
 
 def schemes_of(target: str) -> tuple[str, ...]:
     """Names of a target's schemes.
@@ -18,13 +30,23 @@ def schemes_of(target: str) -> tuple[str, ...]:
     return tuple(known_target(target).schemes)
 
 
-def combinations() -> tuple[tuple[str, str], ...]:
-    """Every (target, scheme) there is."""
-    return tuple((target, scheme) for target, row in TARGETS.items() for scheme in row.schemes)
+def combinations(backends: Mapping[str, str] = NO_BACKENDS) -> tuple[tuple[str, str], ...]:
+    """Every (target, scheme) there is.
+
+    Args:
+        backends: name of a target to that of its backend, where it is not the usual one.
+    """
+    return tuple(
+        (target, scheme)
+        for target in TARGETS
+        for scheme in row_of(target, backends.get(target, "")).schemes
+    )
 
 
 def resolve(
-    wanted: Sequence[str] = (ALL,), schemes: Sequence[str] | None = None
+    wanted: Sequence[str] = (ALL,),
+    schemes: Sequence[str] | None = None,
+    backends: Mapping[str, str] = NO_BACKENDS,
 ) -> list[tuple[str, str]]:
     """The combinations a user asked for, each once, in the table's order.
 
@@ -33,6 +55,7 @@ def resolve(
             are installed.
         schemes: scheme names; None or ``all`` stands for every scheme of each target. A scheme
             that a target *named by the user* lacks is refused; ``all`` takes what there is.
+        backends: as of :func:`combinations`.
 
     Raises:
         InputError: unknown target or scheme, or a combination that does not exist.
@@ -50,12 +73,12 @@ def resolve(
     every_scheme = schemes is None or ALL in schemes
     for target in named:
         for scheme in asked:
-            if scheme not in TARGETS[target].schemes:
-                raise InputError(_no_such_combination(target, scheme))
+            if scheme not in row_of(target, backends.get(target, "")).schemes:
+                raise InputError(_no_such_combination(target, scheme, backends.get(target, "")))
     meant = {*named, *(targets_of_all() if ALL in wanted else ())}
     chosen = [
         (target, scheme)
-        for target, scheme in combinations()
+        for target, scheme in combinations(backends)
         if target in meant and (every_scheme or scheme in asked)
     ]
     if not chosen:
@@ -68,15 +91,15 @@ def targets_of_all() -> tuple[str, ...]:
     return tuple(n for n, row in TARGETS.items() if not row.beta or missing_package(n) is None)
 
 
-def meaning_of(target: str, scheme: str) -> str:
+def meaning_of(target: str, scheme: str, backend: str = "") -> str:
     """What a scheme means for a target, in words."""
-    row = known_target(target)
+    row = row_of(target, backend)
     return row.by_plan if scheme == MIXED else row.schemes[scheme]
 
 
-def least_tested(target: str, scheme: str) -> dict[str, str]:
+def least_tested(target: str, scheme: str, backend: str = "") -> dict[str, str]:
     """The oldest version of each runtime on which a scheme's files gave right masks."""
-    return {a.runtime: a.least_tested[scheme] for a in known_target(target).artefacts}
+    return {a.runtime: a.least_tested[scheme] for a in row_of(target, backend).artefacts}
 
 
 def is_calibrated(target: str, scheme: str, plan: Plan | None = None) -> bool:
@@ -101,23 +124,24 @@ def require_plan(target: str) -> None:
         raise InputError(f"target '{target}' takes no scheme file; {able} does")
 
 
-def missing_package(target: str) -> str | None:
+def missing_package(target: str, backend: str = "") -> str | None:
     """The first package that converts to a target and is not installed."""
-    absent = (p for p in known_target(target).packages if find_spec(p.replace("-", "_")) is None)
+    packages = row_of(target, backend).packages
+    absent = (package for package in packages if find_spec(package.replace("-", "_")) is None)
     return next(absent, None)
 
 
-def require(target: str) -> None:
+def require(target: str, backend: str = "") -> None:
     """Check that the packages which convert to a target are installed.
 
     Raises:
         MissingDependencyError: names the first that is missing and the extra that brings it.
     """
-    package = missing_package(target)
+    package = missing_package(target, backend)
     if package is not None:
         raise MissingDependencyError(
             f"target '{target}' needs {package}, which is not installed: "
-            f'pip install "mobilesam-export[{known_target(target).extra}]"'
+            f'pip install "mobilesam-export[{row_of(target, backend).extra}]"'
         )
 
 
@@ -193,10 +217,14 @@ def _known(
     raise InputError(f"unknown {kind} '{name}', known: {', '.join(shown or known)}{hint}")
 
 
-def _no_such_combination(target: str, scheme: str) -> str:
-    reason = TARGETS[target].refused.get(scheme)
+def _no_such_combination(target: str, scheme: str, backend: str) -> str:
+    row = row_of(target, backend)
+    reason = row.refused.get(scheme)
     because = f" ({reason})" if reason else ""
-    return f"{target} has no scheme '{scheme}'{because}; there are {_listing()}"
+    if row is TARGETS[target]:
+        return f"{target} has no scheme '{scheme}'{because}; there are {_listing()}"
+    there = ", ".join(row.schemes)
+    return f"{target} on {backend} has no scheme '{scheme}'{because}; there are {there}"
 
 
 def _listing() -> str:

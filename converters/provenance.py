@@ -12,7 +12,7 @@ from converters.activation_ranges import Ranges
 from converters.base import LICENCE, Conversion, converter_of
 from converters.calibration import calibration_record
 from converters.lookup import least_tested, meaning_of
-from converters.schemes import TARGETS
+from converters.schemes import Target
 from converters.spec import ExportSpec
 from mobilesam import __version__
 from mobilesam.bundle.contract import CONTRACT_VERSION, Component
@@ -45,9 +45,9 @@ def weights_record(model: MobileSAM) -> WeightsRecord:
     )
 
 
-def tools(target: str) -> dict[str, str]:
+def tools(row: Target) -> dict[str, str]:
     """Version of everything that took part in an export."""
-    packages = dict.fromkeys(("torch", "numpy", *TARGETS[target].packages))
+    packages = dict.fromkeys(("torch", "numpy", *row.packages))
     return {
         "mobilesam-export": __version__,
         "python": platform.python_version(),
@@ -63,11 +63,11 @@ def export_key(spec: ExportSpec) -> str:
             "weights": spec.weights.model_dump(),
             "contract": [CONTRACT_VERSION, asdict(spec.contract)],
             "target": spec.target,
-            "scheme": [spec.scheme, meaning_of(spec.target, spec.scheme)],
-            "least_tested": least_tested(spec.target, spec.scheme),
+            "scheme": [spec.scheme, _meaning(spec)],
+            "least_tested": _least_tested(spec),
             "options": settings(spec),
             "calibration": _calibration(spec),
-            "tools": tools(spec.target),
+            "tools": tools(spec.row),
             "source": source_digest(),
         }
     )
@@ -113,7 +113,7 @@ def source_digest(root: Path = Path(__file__).parent.parent) -> str:
 def file_records(job: Conversion) -> list[FileRecord]:
     """The files that were written for one component."""
     records = []
-    for artefact in TARGETS[job.spec.target].artefacts:
+    for artefact in job.spec.row.artefacts:
         path = job.path(artefact.suffix)
         record = FileRecord(
             path=path.name,
@@ -138,15 +138,15 @@ def build_manifest(
     return Manifest(
         **prescribed(spec.contract),
         target=spec.target,
-        scheme=SchemeRecord(name=spec.scheme, meaning=meaning_of(spec.target, spec.scheme)),
+        scheme=SchemeRecord(name=spec.scheme, meaning=_meaning(spec)),
         variant=spec.variant,
         files=tuple(files),
         weights=spec.weights,
         calibration=_calibration(spec),
         activation_ranges=dict(ranges or {}),
         options=settings(spec),
-        least_tested=least_tested(spec.target, spec.scheme),
-        tools=tools(spec.target),
+        least_tested=_least_tested(spec),
+        tools=tools(spec.row),
         export_key=export_key(spec),
         licence=LICENCE,
     )
@@ -159,6 +159,14 @@ def settings(spec: ExportSpec) -> dict[str, str]:
         **({"plan": spec.plan.toml()} if spec.plan else {}),
         **(spec.distilled.settings if spec.distilled else {}),
     }
+
+
+def _meaning(spec: ExportSpec) -> str:
+    return meaning_of(spec.target, spec.scheme, spec.options.lowered_to())
+
+
+def _least_tested(spec: ExportSpec) -> dict[str, str]:
+    return least_tested(spec.target, spec.scheme, spec.options.lowered_to())
 
 
 def _calibration(spec: ExportSpec) -> dict[str, str] | None:

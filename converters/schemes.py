@@ -14,6 +14,7 @@ MIXED = "mixed"
 
 COREML = "coreml"
 ONNX = "onnx"
+EXECUTORCH = "executorch"
 FP32 = "float32 weights, computed in float32"
 
 NO_DEVICE = "none: evaluated in PyTorch, not run on a device"
@@ -28,6 +29,11 @@ SMALL = 2048
 _TWO_GB = 2**31 - 1
 
 _KEPT = f"biases, norms and constants of at most {SMALL} elements"
+
+_COREML_FP16 = (
+    "float16 weights, computed in float16; coordinates, their positional encoding and the valid "
+    "size stay float32"
+)
 
 _NO_PALETTES = dict.fromkeys(
     ("p8", "p6", "p4"),
@@ -87,6 +93,7 @@ class Target:
         calibration_methods: how they may be found, the default first.
         by_plan: meaning of the scheme ``mixed``, which a scheme file defines; empty: there is none.
         refused: name of each scheme that was tried and is not offered to the reason.
+        backends: name of each other backend that its options can name to the row that it then is.
         beta: whether its extra lies beside ``all``, since its packages are not to be had for every
             machine; ``all`` targets then means it only where they are installed.
         seconds: rough time of one export, so that the longest can start first.
@@ -103,6 +110,7 @@ class Target:
     calibration_methods: tuple[str, ...] = ("min-max",)
     by_plan: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
+    backends: Mapping[str, "Target"] = field(default_factory=dict)
     beta: bool = False
     seconds: int
     limit: SizeLimit | None = None
@@ -162,8 +170,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             ),
             schemes={
                 "fp32": FP32,
-                "fp16": "float16 weights, computed in float16; coordinates, their positional "
-                "encoding and the valid size stay float32",
+                "fp16": _COREML_FP16,
                 "w8": "fp16 with int8 weights, symmetric, one float16 scale per output channel; "
                 f"{_KEPT} stay float16",
                 "w4": "as w8, but linear layers in int4, one scale per 32 input channels of an "
@@ -289,7 +296,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 halved=("fp16",),
             ),
         ),
-        "executorch": Target(
+        EXECUTORCH: Target(
             title="ExecuTorch",
             module="converters.executorch.convert",
             packages=("executorch", "torchao"),
@@ -324,6 +331,35 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 "a block of 32 of its inputs",
                 "w8a16": "XNNPACK has no kernels with 16-bit activations",
                 **_NO_PALETTES,
+            },
+            backends={
+                "coreml": Target(
+                    title="ExecuTorch (Core ML)",
+                    module="converters.executorch.convert",
+                    packages=("executorch", "torchao", "coremltools"),
+                    extra="executorch,coreml",
+                    artefacts=(
+                        Artefact(
+                            suffix=".pte",
+                            runtime="executorch_coreml",
+                            least_tested=dict.fromkeys(("fp32", "fp16"), NO_DEVICE),
+                            note="lowered to Core ML, for Apple's devices",
+                        ),
+                    ),
+                    schemes={"fp32": FP32, "fp16": _COREML_FP16},
+                    refused={
+                        **dict.fromkeys(
+                            ("w8d", "w8a8"), "its int8 layers are made for XNNPACK's kernels"
+                        ),
+                        **dict.fromkeys(
+                            ("w8", "w4", "p8", "p6", "p4"),
+                            "ExecuTorch's Core ML backend is given float programs; target coreml "
+                            "has it",
+                        ),
+                        "w8a16": "coremltools quantizes activations to 8 bits alone",
+                    },
+                    seconds=40,
+                )
             },
             seconds=80,
         ),

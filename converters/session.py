@@ -13,7 +13,7 @@ from filelock import Timeout
 from converters.process import Cancelled, ConversionError, convert_in_process
 from converters.progress import BundleProgress
 from converters.provenance import export_key
-from converters.schemes import MIXED, TARGETS
+from converters.schemes import MIXED
 from converters.spec import ExportSpec
 from converters.task import Task
 from converters.workspace import cannot_write, locked, replacing
@@ -146,5 +146,5 @@ def _is_unchanged(folder: Path, key: str) -> bool:
 
 def turn(spec: ExportSpec) -> tuple[int, int]:
     """Sort key: the longest first; a target's further schemes later, which use the first's work."""
-    row = TARGETS[spec.target]
+    row = spec.row
     return [*row.schemes, MIXED].index(spec.scheme), -row.seconds

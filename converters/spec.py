@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from converters.lookup import is_calibrated
+from converters.lookup import is_calibrated, row_of
 from converters.plan import Plan
+from converters.schemes import Target
 from mobilesam.bundle.contract import Contract, InputVariant
 from mobilesam.bundle.manifest import WeightsRecord
 
@@ -22,6 +23,10 @@ class TargetOptions(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def lowered_to(self) -> str:
+        """Which of its row's ``backends`` the target is exported to; empty: the usual one."""
+        return ""
 
     def offers(self, scheme: str) -> bool:
         """Whether the target has a scheme with these options."""
@@ -104,6 +109,11 @@ class ExportSpec:
     def name(self) -> str:
         """Target and scheme, as in ``coreml-fp16``."""
         return f"{self.target}-{self.scheme}"
+
+    @property
+    def row(self) -> Target:
+        """The target's, or that of the backend that its options name."""
+        return row_of(self.target, self.options.lowered_to())
 
     @property
     def calibrated(self) -> bool:

@@ -18,7 +18,6 @@ from converters.base import Conversion, check_io, converter_of, packager_of
 from converters.calibration import Calibration
 from converters.modules import build_module, example_inputs
 from converters.provenance import build_manifest, file_records
-from converters.schemes import TARGETS
 from converters.spec import ExportSpec
 from converters.task import Outcome, Task, read_task
 from converters.workspace import FULL_DISK
@@ -34,7 +33,7 @@ def convert_bundle(model: MobileSAM, spec: ExportSpec, folder: Path, shared: Pat
     Raises:
         ExportError: the model is in train mode, a conversion failed, or a file does not match.
     """
-    target, contract = TARGETS[spec.target], spec.contract
+    target, contract = spec.row, spec.contract
     converter = converter_of(spec.target)
     calibration = None
     if spec.calibrated:

@@ -11,6 +11,10 @@ ACTIVATIONS, DESCRIPTION = "activations", "description"
 KINDS = (RIGHT, GRAPH, WEIGHTS, ACTIVATIONS, DESCRIPTION)
 
 
+ON = " on "
+"""Between the bundle and the runtime, in the key of a verdict of another runtime than its own."""
+
+
 class Verdict(NamedTuple):
     """What became of it: PASS, FAIL or NOT BUILT, the first check that failed, and its reason."""
 
@@ -21,9 +25,12 @@ class Verdict(NamedTuple):
 
 def markdown(found: Mapping[str, Verdict]) -> str:
     """The page: how many files of each format fail, and a table for each kind of fault."""
-    parts = [HEAD, _summary(found)]
+    own = {key: verdict for key, verdict in found.items() if ON not in key}
+    parts = [HEAD, _summary(own)]
+    if len(own) < len(found):
+        parts.append(f"{OTHERS}\n\n{_other_runtimes(found)}")
     for kind in KINDS:
-        parts.append(f"## {kind[0].upper()}{kind[1:]}\n\n{_table(kind, found)}")
+        parts.append(f"## {kind[0].upper()}{kind[1:]}\n\n{_table(kind, own)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -41,6 +48,35 @@ refuses such outputs, "could not be run" that the runtime or our runner refused 
 that it could not be exported or opened. One
 fault passes: an epsilon of 1e-5 for 1e-6 in the neck moves the embedding by less than the limit of
 1e-4. The page is made by `python -m mobile_runtime_tests.fault_table`."""
+
+
+OTHERS = """## On other runtimes
+
+The float32 files of the small model that are faulty by what they compute, asked on a runtime that
+stands in for a phone's hardware (`--runtime NAME`)."""
+
+
+def _other_runtimes(found: Mapping[str, Verdict]) -> str:
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    passing: defaultdict[str, list[str]] = defaultdict(list)
+    for key, verdict in found.items():
+        bundle, on, runtime = key.partition(ON)
+        if not on:
+            continue
+        kind, name, _, _ = _split(bundle)
+        counts[runtime][f"right {verdict.verdict}" if kind == RIGHT else verdict.verdict] += 1
+        if kind != RIGHT and verdict.verdict == "PASS":
+            passing[runtime].append(name)
+    columns = ("FAIL", "PASS", "right PASS", "right FAIL")
+    lines = [
+        "| runtime | faulty files that FAIL | that PASS | right files that PASS | that FAIL | "
+        "faults that pass |",
+        "|---|---|---|---|---|---|",
+    ]
+    for runtime, count in counts.items():
+        cells = [str(count[column]) for column in columns] + ["; ".join(passing[runtime])]
+        lines.append(f"| {runtime} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _split(key: str) -> tuple[str, str, str, str]:

@@ -17,6 +17,7 @@ from mobile_runtime_tests.planted_faults import (
     right_file,
     weight_fault_of,
 )
+from tests.conftest import require_runtime
 
 MASKS, INSIDE = "decoder logits_relative_l2", "integrity weights_in_file"
 RANGES = "integrity activation_ranges"
@@ -75,9 +76,20 @@ def test_the_page_has_a_row_for_each_fault_and_counts_what_passes() -> None:
             "weights: one bias zeroed: onnx-w8": Verdict("FAIL", INSIDE, "why"),
             "weights: one bias zeroed: onnx-w8d": Verdict("FAIL", INSIDE, "why"),
             "weights: one bias zeroed: coreml-p4": Verdict("PASS", "", ""),
+            "right files: as exported: tflite-fp32 on litert_gpu": Verdict("PASS", "", ""),
+            "graph and inputs: half a pixel: tflite-fp32 on litert_gpu": Verdict("PASS", "", ""),
+            "graph and inputs: no mask: tflite-fp32 on litert_gpu": Verdict("FAIL", MASKS, "why"),
         }
     )
     assert "| one bias zeroed |" in page
     assert f"FAIL {INSIDE} (w8, w8d)" in page
     assert "| onnx | 2 | 0 | 0 | 1 | 0 |" in page
     assert "| coreml | 0 | 1 | 0 | 0 | 0 |" in page
+    assert "| tflite | 0 | 0 | 0 | 0 | 0 |" in page
+    assert "| litert_gpu | 1 | 1 | 1 | 0 | half a pixel |" in page
+
+
+def test_a_right_file_passes_on_another_runtime(judged: Judge, tmp_path: Path) -> None:
+    require_runtime("litert_gpu_fp32")
+    right = judged.verdict(right_file("tflite", "fp32"), tmp_path, "litert_gpu_fp32")
+    assert right == Verdict("PASS", "", "")

@@ -77,6 +77,10 @@ def export(
             "AnyLabeling, samexporter and CVAT."
         ),
     ] = "mobilesam",
+    executorch_backend: Annotated[
+        Literal["xnnpack", "coreml"],
+        typer.Option(help="ExecuTorch: XNNPACK for CPUs, or Core ML for Apple's devices."),
+    ] = "xnnpack",
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -106,8 +110,9 @@ def export(
     """Export encoder and decoder to bundles, one folder for each target and scheme."""
     from converters import export as run_export
     from converters.coreml.options import CoreMLOptions
+    from converters.executorch.options import ExecuTorchOptions
     from converters.onnx.options import ONNXOptions
-    from converters.schemes import COREML, ONNX
+    from converters.schemes import COREML, EXECUTORCH, ONNX
     from mobilesam.runtimes.bundle import Bundle
 
     require_writable_folder(out)
@@ -126,7 +131,11 @@ def export(
         image_size=image_size,
         input_variant=input_variant,
         slots=slots,
-        options={COREML: coreml, ONNX: ONNXOptions(opset=opset, interface=onnx_interface)},
+        options={
+            COREML: coreml,
+            ONNX: ONNXOptions(opset=opset, interface=onnx_interface),
+            EXECUTORCH: ExecuTorchOptions(backend=executorch_backend),
+        },
         calibration=calibration,
         calibration_method=calibration_method,
         distilled=distilled,

@@ -26,6 +26,12 @@ def phones(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports/phones"),
     report: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports/phones"),
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the frame in pixels, of all bundles.", show_default="each part's own"
+        ),
+    ] = None,
     images: Photos = None,
     weights: Weights = "demo",
     weights_key: WeightsKey = None,
@@ -34,7 +40,7 @@ def phones(
 ) -> None:
     """Set up stand-ins for GPU, ARM, NPU and Apple, and judge bundles on each; hours at first.
 
-    Parts that were judged before are not judged again.
+    Bundles that were judged before are not judged again.
     """
     require_inputs(images=images)
     require_writable_folder(out)
@@ -49,6 +55,7 @@ def phones(
         out,
         report,
         only=only,
+        image_size=image_size,
         images=images,
         weights=keyed(weights, weights_key),
         force=force,

@@ -69,7 +69,8 @@ def exported(
 
     Skips when the converter is not installed.
     """
-    for module in REQUIRED[target]:
+    more = REQUIRED.get(options.lowered_to(), ()) if options is not None else ()
+    for module in (*REQUIRED[target], *more):
         pytest.importorskip(module, reason=f"{module} is not installed")
     out = shared_folder(name)
     with in_this_process():

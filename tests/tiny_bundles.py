@@ -3,8 +3,9 @@
 from functools import cache
 
 from converters.coreml.options import minimum_ios
+from converters.executorch.options import ExecuTorchOptions
 from converters.lookup import schemes_of
-from converters.schemes import COREML
+from converters.schemes import COREML, EXECUTORCH
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
 from mobilesam.model.vit import ViT, ViTConfig
@@ -14,6 +15,8 @@ from tests.upstream.oracle import randomize
 
 SIZE = 128
 CHANNELS = 32
+EXECUTORCH_COREML = "executorch on coreml"
+"""Stands for target ``executorch`` with that backend."""
 SMALL_VIT = ViTConfig(
     channels=96,
     depth=3,
@@ -59,8 +62,14 @@ def vit_model() -> MobileSAM:
 def tiny_bundle(target: str, scheme: str = "fp32") -> Bundle:
     """The tiny model's bundle, exported on first use; to be read only.
 
+    Args:
+        target: its name, or :data:`EXECUTORCH_COREML`.
+
     Skips when the converter is not installed.
     """
+    if target == EXECUTORCH_COREML:
+        options = ExecuTorchOptions(backend="coreml")
+        return exported(tiny_model(), "tiny-coreml", EXECUTORCH, [scheme], options)[scheme]
     return _exported(tiny_model(), "tiny", target, scheme)
 
 

@@ -12,6 +12,7 @@ from converters.base import Conversion, TensorInfo
 from converters.coreml.compression import compress
 from converters.coreml.options import CoreMLOptions, coreml_options
 from converters.coreml.package import describe, merge, save
+from converters.coreml.precision import HalfSelector
 from converters.coreml.safe_norm import scale_norms
 from converters.layer_names import named
 from converters.spec import ExportSpec
@@ -21,12 +22,10 @@ from mobilesam.bundle.tensors import SLOT_AXIS
 
 if TYPE_CHECKING:
     from coremltools import PassPipeline
-    from coremltools.converters.mil.mil import Operation
     from coremltools.models import MLModel
 
-EXACT_INPUTS = frozenset({"point_coords", "valid_size"})
-"""Positions in pixels. What is computed from them alone stays float32 in an fp16 program:
-float16's eleven bits would move a point, and the phases of its positional encoding, visibly."""
+CAST = "common::add_fp16_cast"
+"""The pass that makes a program float16."""
 
 IMAGE = "image"
 """The input that can be a pixel buffer."""
@@ -91,7 +90,7 @@ def _converted(job: Conversion, system: int) -> "MLModel":
         inputs=_inputs(job),
         outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.signature.outputs],
         minimum_deployment_target=getattr(ct.target, f"iOS{system}"),
-        compute_precision=FP16ComputePrecision(op_selector=_HalfSelector())
+        compute_precision=FP16ComputePrecision(op_selector=HalfSelector())
         if computes_in_half(job.scheme)
         else ct.precision.FLOAT32,
         pass_pipeline=_pipeline(),
@@ -167,35 +166,16 @@ def _pipeline() -> "PassPipeline":
     from converters.coreml.passes import NAME_OPS
 
     pipeline = ct.PassPipeline.DEFAULT
-    pipeline.insert_pass(pipeline.passes.index("common::add_fp16_cast"), NAME_OPS)
+    pipeline.insert_pass(pipeline.passes.index(CAST), NAME_OPS)
     return pipeline
 
 
-class _HalfSelector:
-    """Decides for each operation whether it may compute in float16."""
+def half_pipeline() -> "PassPipeline":
+    """Passes that make a program float16 as this target does, for a converter that takes nothing
+    but their names; it has to be told float32.
+    """
+    from converters.coreml.passes import HALF
 
-    def __init__(self) -> None:
-        self._sources: dict[str, frozenset[str]] = {}
-
-    def __call__(self, operation: "Operation") -> bool:
-        sources = self._of(operation)
-        return not sources or not sources <= EXACT_INPUTS
-
-    def _of(self, operation: "Operation") -> frozenset[str]:
-        """Names of the program's inputs that an operation's values are computed from.
-
-        Asked in the program's order, so that its operands' sources are known already. What a
-        selection goes by is no part of its values.
-        """
-        if operation.name not in self._sources:
-            found: set[str] = set()
-            operands = dict(operation.inputs)
-            if operation.op_type == "select":
-                del operands["cond"]
-            for operand in operands.values():
-                for variable in operand if isinstance(operand, list | tuple) else [operand]:
-                    if variable is None:
-                        continue
-                    found |= {variable.name} if variable.op is None else self._of(variable.op)
-            self._sources[operation.name] = frozenset(found)
-        return self._sources[operation.name]
+    pipeline = _pipeline()
+    pipeline.passes = [HALF if name == CAST else name for name in pipeline.passes]
+    return pipeline

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Operation, Program, Var, types
+from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
 from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
 from coremltools.converters.mil.mil.passes.helper import block_context_manager
 from coremltools.converters.mil.mil.passes.pass_registry import register_pass
 
+from converters.coreml.precision import HalfSelector
+
 NAME_OPS = "mobilesam::name_ops_after_values"
+HALF = "mobilesam::half_but_coordinates"
 
 
 @register_pass(namespace="mobilesam")
@@ -27,6 +31,14 @@ class name_ops_after_values(AbstractGraphPass):  # noqa: N801 - the class's name
         for operation in function.operations:
             if len(operation.outputs) == 1 and operation.op_type != "const":
                 operation.name = operation.outputs[0].name
+
+
+@register_pass(namespace="mobilesam")
+class half_but_coordinates(FP16ComputePrecision):  # noqa: N801 - the class's name is the pass's
+    """Float16 where :class:`HalfSelector` allows it."""
+
+    def __init__(self) -> None:
+        super().__init__(op_selector=HalfSelector())
 
 
 QUANTIZED = ("conv", "linear")

@@ -1,1 +1,1 @@
-"""Target ``executorch``: ``.pte`` files lowered to XNNPACK."""
+"""Target ``executorch``: ``.pte`` files lowered to XNNPACK or to Core ML."""

@@ -1,4 +1,4 @@
-"""ExecuTorch: the exported program, lowered to XNNPACK, one named method a file."""
+"""ExecuTorch: the exported program, lowered to XNNPACK or Core ML, one named method a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,20 +7,23 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from converters.base import Conversion, TensorInfo
+from converters.executorch import coreml
+from converters.executorch.options import ExecuTorchOptions, executorch_options
 from converters.executorch.quantization import SCHEMES, quantize
-from converters.spec import ExportSpec, TargetOptions
+from converters.spec import ExportSpec
 from mobilesam.errors import ExportError
 
 _DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
 """ExecuTorch reports torch's ScalarType numbers."""
 
 
-Options = TargetOptions
+Options = ExecuTorchOptions
 
 
 def settings(spec: ExportSpec) -> dict[str, str]:
-    """The backend that runs what it can; the rest runs on portable kernels."""
-    return {"backend": "xnnpack"}
+    """The backend. XNNPACK runs what it can, and the rest runs on portable kernels."""
+    backend = executorch_options(spec).backend
+    return {"backend": backend, **(coreml.settings() if backend == "coreml" else {})}
 
 
 def convert(job: Conversion) -> None:
@@ -28,11 +31,15 @@ def convert(job: Conversion) -> None:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
+    on_coreml = executorch_options(job.spec).backend == "coreml"
+    if on_coreml:
+        coreml.prepared(job)
     program = quantize(job) if job.scheme in SCHEMES else job.program
     _refuse_strided_constants(program, job)
-    edge = to_edge_transform_and_lower(
-        {job.signature.name: program}, partitioner=[XnnpackPartitioner()]
-    )
+    partitioner = coreml.partitioner(job) if on_coreml else XnnpackPartitioner()
+    edge = to_edge_transform_and_lower({job.signature.name: program}, partitioner=[partitioner])
+    if on_coreml:
+        coreml.require_whole(edge, job)
     with job.path(".pte").open("wb") as file:
         edge.to_executorch().write_to_file(file)
 

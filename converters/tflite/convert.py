@@ -12,6 +12,7 @@ from converters.calibration import ROOM
 from converters.kept import bounded
 from converters.modules import DecoderModule
 from converters.spec import ExportSpec, TargetOptions
+from converters.tflite.broadcasting import align_constants
 from converters.tflite.constants import shrink_constants
 from converters.tflite.ranks import keep_ranks
 from converters.tflite.versions import stamped
@@ -118,7 +119,7 @@ def _float_file(job: Conversion) -> Path:
             ).convert()
             with written_whole(path) as partial:
                 model.export(str(partial))
-                partial.write_bytes(keep_ranks(partial.read_bytes()))
+                partial.write_bytes(align_constants(keep_ranks(partial.read_bytes())))
     return path
 
 

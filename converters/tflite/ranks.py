@@ -7,9 +7,7 @@ int8 weights between one of N and one of 1.
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from converters.tflite.file import read_model, write_model
+from converters.tflite.file import add_shape, read_model, write_model
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import OperatorT
@@ -61,7 +59,7 @@ class _Graph:
             return
         self._rise(index)
         shape = self._graph.tensors[index].shape
-        maker.inputs = [maker.inputs[0], self._constant(index)]
+        maker.inputs = [maker.inputs[0], add_shape(self.model, index)]
         if maker.builtinOptions is not None:
             maker.builtinOptions.newShape = shape
 
@@ -89,16 +87,3 @@ class _Graph:
         tensor = self._graph.tensors[index]
         tensor.shape = [1, *(int(side) for side in tensor.shape)]
         tensor.shapeSignature = None
-
-    def _constant(self, index: int) -> int:
-        """A new constant: the shape of a tensor."""
-        from ai_edge_litert.schema_py_generated import BufferT, TensorT, TensorType
-
-        named = self._graph.tensors[index]
-        buffer, tensor = BufferT(), TensorT()
-        buffer.data = np.array(named.shape, np.int32).view(np.uint8)
-        self.model.buffers.append(buffer)
-        tensor.name, tensor.shape = named.name + b"/shape", [len(named.shape)]
-        tensor.type, tensor.buffer = TensorType.INT32, len(self.model.buffers) - 1
-        self._graph.tensors.append(tensor)
-        return len(self._graph.tensors) - 1

@@ -18,7 +18,7 @@ from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes.base import Arrays
-from mobilesam.runtimes.checked import CheckedRunner, TensorType, torch_threads
+from mobilesam.runtimes.checked import CheckedRunner, TensorType, TensorTypes, torch_threads
 
 with quiet():
     import coremltools as ct
@@ -81,6 +81,14 @@ class CoreMLRunner(CheckedRunner):
         return f"Core ML evaluator in PyTorch ({rounding}), not a Mac"
 
     def open_file(self, component: Component, path: Path) -> object:
+        return self.open_package(component, path)
+
+    def open_package(self, component: Component, path: Path) -> object:
+        """Open a package that holds a component.
+
+        Raises:
+            BundleError: it cannot be read, or is not what the manifest says.
+        """
         function = self.bundle.record(component, self.name).function or None
         if self.on_device:
             units = getattr(ct.ComputeUnit, self.compute_units)
@@ -88,7 +96,7 @@ class CoreMLRunner(CheckedRunner):
         with bundle_errors():
             program = CoreMLProgram(path, function)
         specs = self.bundle.manifest.signatures[component].inputs
-        declared = _types(program.inputs)
+        declared, given = self.declared(component, program)
         # A flexible input is as the manifest says if it takes every shape that the manifest lists.
         flexible = {
             spec.name: TensorType(spec.shape, declared[spec.name].dtype)
@@ -99,8 +107,14 @@ class CoreMLRunner(CheckedRunner):
                 for shape in spec.shapes
             )
         }
-        self.check_declared(component, path, declared | flexible, _types(program.outputs))
+        self.check_declared(component, path, {**declared, **flexible}, given)
         return program
+
+    def declared(
+        self, component: Component, program: CoreMLProgram
+    ) -> tuple[TensorTypes, TensorTypes]:
+        """Inputs and outputs of a package, by the contract's names."""
+        return types_of_program(program)
 
     def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
         opened = self._opened[component]
@@ -140,6 +154,11 @@ class CoreMLRunner(CheckedRunner):
 
 _DTYPES = {"fp16": "float16", "fp32": "float32"}
 """Core ML's names of floats, as the contract has them; those of integers are the same."""
+
+
+def types_of_program(program: CoreMLProgram) -> tuple[TensorTypes, TensorTypes]:
+    """Inputs and outputs of a package, by its own names."""
+    return _types(program.inputs), _types(program.outputs)
 
 
 def _types(tensors: tuple[ProgramTensor, ...]) -> dict[str, TensorType]:

@@ -49,6 +49,9 @@ RUNNERS: dict[str, RunnerRow] = {
     ),
     "onnxruntime": RunnerRow("onnxruntime", "ONNXRuntimeRunner", "onnx"),
     "executorch": RunnerRow("executorch", "ExecuTorchRunner", "executorch"),
+    "executorch_coreml": RunnerRow(
+        "executorch_coreml", "ExecuTorchCoreMLRunner", "executorch,coreml", hardware=APPLE
+    ),
     "coreai": RunnerRow(
         "coreai", "CoreAIRunner", "coreai", photos=1, hardware=APPLE, slow=("fp16", "w8")
     ),

@@ -77,10 +77,24 @@ def refusal(op: Op) -> str:
     weights = op.inputs[0] if op.name == "DEQUANTIZE" else None
     if weights is not None and weights.constant and (weights.dtype, weights.rank) == ("INT8", 2):
         return "int8 weights of a linear layer that are made float32 when the file runs"
-    if op.name in ELEMENTWISE and all(value.rank == 1 for value in op.inputs):
-        one, other = sorted(op.inputs, key=lambda value: value.constant)
-        if one.single and not one.constant and other.constant and not other.single:
-            return "one number beside constants of one axis, of which it reads the first alone"
+    if op.name in ELEMENTWISE and _misread(op):
+        return "a constant with as many axes as what it meets, which it broadcasts wrongly"
     if any(value.blocks for value in op.inputs):
         return "blocks of weights with scales of their own, which crash it"
     return ""
+
+
+def _misread(op: Op) -> bool:
+    """Whether a constant reaches the axis that the accelerator takes for the batch.
+
+    It counts a constant's axes from the last, but the first of a computed tensor is the batch.
+    """
+    if len(op.inputs) != 2 or op.inputs[0].constant == op.inputs[1].constant:
+        return False
+    computed, constant = sorted(op.inputs, key=lambda value: value.constant)
+    sides = len(constant.shape) - next(
+        (place for place, side in enumerate(constant.shape) if side != 1), len(constant.shape)
+    )
+    if computed.rank == MOST_AXES:
+        return sides == MOST_AXES and constant.shape[0] != computed.shape[0]
+    return sides > 0 and sides >= computed.rank

@@ -10,17 +10,20 @@ class Value(NamedTuple):
 
     Attributes:
         dtype: as TFLite names it, such as ``FLOAT32``.
-        rank: number of axes.
+        shape: length of each axis.
         constant: whether its values are in the file.
         blocks: whether blocks of them have scales of their own.
-        single: whether it is one number.
     """
 
     dtype: str
-    rank: int
+    shape: tuple[int, ...]
     constant: bool
     blocks: bool = False
-    single: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
 
 
 class Op(NamedTuple):
@@ -53,9 +56,8 @@ def read_ops(path: Path) -> list[Op]:
         about = tensor.Quantization()
         details = schema.QuantizationDetails.BlockwiseQuantization
         blocks = about is not None and about.DetailsType() == details
-        rank = tensor.ShapeLength()
-        single = all(tensor.Shape(axis) == 1 for axis in range(rank))
-        return Value(dtypes.get(tensor.Type(), "?"), rank, constant, blocks, single)
+        shape = tuple(tensor.Shape(axis) for axis in range(tensor.ShapeLength()))
+        return Value(dtypes.get(tensor.Type(), "?"), shape, constant, blocks)
 
     found = []
     for place in range(graph.OperatorsLength()):

@@ -26,6 +26,7 @@ READERS = {
     "litert": "tflite",
     "onnxruntime": "onnx",
     "executorch": "executorch",
+    "executorch_coreml": "executorch_coreml",
     "coreai": "coreai",
 }
 """The module here that reads the files of each runtime."""

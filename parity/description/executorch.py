@@ -8,7 +8,7 @@ from mobilesam.runtimes.executorch import SCALAR_TYPES
 from parity.description.records import Description, Function, Tensor, UnreadableError
 from parity.flatbuffer import FlatTable, root_of
 
-BACKENDS = {"xnnpack": "XnnpackBackend"}
+BACKENDS = {"xnnpack": "XnnpackBackend", "coreml": "CoreMLBackend"}
 
 _IDENTIFIER = b"ET12"
 _TENSOR = 5

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from converters.base import LICENCE
-from converters.lookup import is_calibrated, known_target, meaning_of
-from converters.schemes import COREML, MIXED
+from converters.lookup import is_calibrated, meaning_of, row_of
+from converters.schemes import COREML, MIXED, Target
 from mobilesam.bundle.contract import CONTRACT_VERSION
 from mobilesam.bundle.manifest import Manifest, SignatureRecord, size_on_disk
 from mobilesam.bundle.paths import require_inside
@@ -71,10 +71,19 @@ def _of_contract(manifest: Manifest) -> Iterator[str]:
 
 
 def _of_runtimes(manifest: Manifest) -> Iterator[str]:
-    known = [artefact.runtime for artefact in known_target(manifest.target).artefacts]
+    known = [artefact.runtime for artefact in _row(manifest).artefacts]
     for runtime in manifest.least_tested:
         if runtime not in known:
             yield f"least_tested names {runtime}, target '{manifest.target}' has {', '.join(known)}"
+
+
+def _row(manifest: Manifest) -> Target:
+    """The target's, or that of the backend that the manifest names."""
+    return row_of(manifest.target, _backend(manifest))
+
+
+def _backend(manifest: Manifest) -> str:
+    return manifest.options.get("backend", "")
 
 
 def _plain(value: Any) -> Any:
@@ -123,7 +132,7 @@ def _short(value: Any) -> str:
 def _of_scheme(manifest: Manifest) -> Iterator[str]:
     target, scheme = manifest.target, manifest.scheme
     try:
-        meaning = meaning_of(target, scheme.name)
+        meaning = meaning_of(target, scheme.name, _backend(manifest))
     except (InputError, KeyError):
         yield f"scheme '{scheme.name}' of target '{target}' is none that there is"
         return
@@ -148,7 +157,7 @@ def _terms(text: str) -> set[str]:
 
 def _of_files(bundle: Bundle, runtime: str, altered: Collection[str]) -> Iterator[str]:
     manifest = bundle.manifest
-    artefacts = {a.runtime: a for a in known_target(manifest.target).artefacts}
+    artefacts = {a.runtime: a for a in _row(manifest).artefacts}
     records = [record for record in manifest.files if record.runtime == runtime]
     for component, count in Counter(record.component for record in records).items():
         if count > 1:

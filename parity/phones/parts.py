@@ -1,9 +1,13 @@
 """The table of what a release is judged on: a row for each kind of hardware."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
+from converters.executorch.options import ExecuTorchOptions
+from converters.schemes import EXECUTORCH
+from converters.spec import TargetOptions
 from mobilesam.runtimes.table import APPLE, ARM, GPU, NPU, X86
 from parity.comparison import compare
 from parity.replay.emulated import judge_on_arm64
@@ -42,6 +46,8 @@ class Part(NamedTuple):
         judge: makes the verdicts.
         runtimes: that must be installed beside the targets' own.
         emulator: of :data:`mobilesam.emulators.EMULATORS`, which it is set up by; None: pip alone.
+        options: of a target's export, where they are not the usual ones; the part's bundles then
+            lie in a folder of their own.
     """
 
     hardware: str
@@ -50,6 +56,7 @@ class Part(NamedTuple):
     judge: Judge
     runtimes: tuple[str, ...] = ()
     emulator: str | None = None
+    options: Mapping[str, TargetOptions] = MappingProxyType({})
 
 
 PARTS: dict[str, Part] = {
@@ -73,5 +80,13 @@ PARTS: dict[str, Part] = {
     ),
     "coreai": Part(APPLE, SMALL, {"coreai": None}, _on(), runtimes=("coreai",)),
     "coreml": Part(APPLE, FULL, {"coreml": ("fp32", "fp16", "w8", "w8a8", "w4")}, _on()),
+    "executorch-coreml": Part(
+        APPLE,
+        FULL,
+        {EXECUTORCH: None},
+        _on(),
+        runtimes=("executorch_coreml",),
+        options={EXECUTORCH: ExecuTorchOptions(backend="coreml")},
+    ),
 }
 """By the name that ``mobilesam phones --only`` takes."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from converters.exporting import export
 from mobilesam.bundle.manifest import MANIFEST_NAME
@@ -26,6 +26,7 @@ def check_phones(
     report: Path,
     *,
     only: Sequence[str] | None = None,
+    image_size: int | None = None,
     weights: str = "demo",
     images: Path | None = None,
     force: bool = False,
@@ -36,14 +37,15 @@ def check_phones(
     """Judge the bundles of :data:`parity.phones.parts.PARTS`, each on its hardware.
 
     What stands in for hardware is set up first, where this machine lacks it and can have it; a part
-    that cannot be set up is left out, and the report says why. Parts are judged one by one and the
-    report is written anew after each, so that a run that was stopped goes on where it was: a part
-    that was judged before, on the same bundles and photos by the same limits, is not judged again.
+    that cannot be set up is left out, and the report says why. Bundles are judged one by one, and
+    the report is written anew after each part, so that a run that was stopped goes on where it was:
+    a bundle that was judged before, on the same photos by the same limits, is not judged again.
 
     Args:
         out: folder for the bundles, in a folder for each image size.
-        report: folder for the report; what was judged of each part lies in its ``parts``.
+        report: folder for the report; what was judged of each bundle lies in its ``parts``.
         only: keys of ``PARTS``; None: all.
+        image_size: of all bundles, in pixels; None: each part's own.
         weights: as :func:`mobilesam.load_model` takes them.
         images: folder of photos instead of the built-in ones.
         force: judge again what was judged.
@@ -64,8 +66,11 @@ def check_phones(
     left_out: dict[str, str] = {}
     for name in only or PARTS:
         part = PARTS[name]
+        if image_size is not None:
+            part = part._replace(image_size=image_size)
+        kept = report / "parts" / name
         try:
-            judged = _judged(part, name, out, report, weights, images, force, progress)
+            judged = _judged(part, name, out, kept, weights, images, force, progress)
         except MissingDependencyError as error:
             left_out[f"{name}, not judged"] = str(error)
             say(f"{name} was left out: {error}")
@@ -88,38 +93,53 @@ def _whole(made: Sequence[Report], left_out: dict[str, str], command: str) -> Re
     return whole
 
 
+class _Kept(BaseModel):
+    """What was judged of one bundle: of what it depends on, how long it took, and the verdict."""
+
+    key: str
+    seconds: float
+    report: Report
+
+
 def _judged(
     part: Part,
     name: str,
     out: Path,
-    report: Path,
+    kept: Path,
     weights: str,
     images: Path | None,
     force: bool,
     progress: bool,
 ) -> Report:
-    """A part's report: the one that is there, or a new one.
+    """A part's report, of verdicts that are there and new ones, which are kept one by one.
 
     Raises:
         MissingDependencyError: the part cannot be set up here.
     """
     begun = time.monotonic()
     _set_up(part)
-    bundles = _export(part, out, weights, progress)
-    kept = report / "parts" / f"{name}.json"
-    key = _key(part, bundles, images)
-    judged = None if force else _read(kept, key)
-    if judged is None:
-        judged = part.judge(bundles, images, progress)
-        minutes = (time.monotonic() - begun) / 60
-        judged.machine = {
-            **judged.machine,
-            f"{name}, time": f"{minutes:.1f} min, export included",
-            f"{name}, key": key,
-        }
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, judged.model_dump_json(indent=2) + "\n")
-    return judged
+    size = str(part.image_size)
+    folder = out / (f"{size}-{name}" if part.options else size)
+    bundles = _export(part, folder, weights, progress)
+    ready = time.monotonic()
+    found: list[_Kept] = []
+    for bundle in bundles:
+        place = kept / f"{bundle.name}.json"
+        key = _key(part, bundle, images)
+        verdict = None if force else _read(place, key)
+        if verdict is None:
+            started = time.monotonic()
+            report = part.judge([bundle], images, progress)
+            verdict = _Kept(key=key, seconds=time.monotonic() - started, report=report)
+            kept.mkdir(parents=True, exist_ok=True)
+            write_whole(place, verdict.model_dump_json(indent=2) + "\n")
+        found.append(verdict)
+    whole = joined([each.report for each in found])
+    judging = sum(each.seconds for each in found) / 60
+    whole.machine[f"{name}, time"] = (
+        f"{judging:.1f} min to judge, {(ready - begun) / 60:.1f} min to set up and export"
+    )
+    return whole
 
 
 def _set_up(part: Part) -> None:
@@ -141,28 +161,28 @@ def _export(part: Part, out: Path, weights: str, progress: bool) -> list[Path]:
             weights,
             targets=target,
             schemes=schemes,
-            out=out / str(part.image_size),
+            out=out,
             image_size=part.image_size,
+            options=part.options,
             progress=progress,
         )
     ]
 
 
-def _key(part: Part, bundles: Sequence[Path], images: Path | None) -> str:
-    """Of what a part's verdicts depend on."""
+def _key(part: Part, bundle: Path, images: Path | None) -> str:
+    """Of what a bundle's verdict depends on."""
     digest = hashlib.sha256(repr((part.hardware, part.runtimes)).encode())
-    for bundle in bundles:
-        digest.update((bundle / MANIFEST_NAME).read_bytes())
+    digest.update((bundle / MANIFEST_NAME).read_bytes())
     digest.update(DEFAULT_FILE.read_bytes())
     for photo in sorted(images.iterdir()) if images is not None else ():
         digest.update(f"{photo.name} {photo.stat().st_size}".encode())
     return digest.hexdigest()[:16]
 
 
-def _read(path: Path, key: str) -> Report | None:
-    """A part's report, if it is one of the same bundles, photos and limits."""
+def _read(path: Path, key: str) -> _Kept | None:
+    """A bundle's verdict, if it is one on the same photos by the same limits."""
     try:
-        found = Report.model_validate_json(path.read_text("utf-8"))
+        found = _Kept.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValidationError):
         return None
-    return found if key in found.machine.values() else None
+    return found if found.key == key else None

@@ -21,6 +21,7 @@ READERS = {
     "litert": "tflite",
     "onnxruntime": "onnx",
     "executorch": "executorch",
+    "executorch_coreml": "executorch_coreml",
     "coreai": "coreai",
 }
 """Module of this package that reads the files of a runtime."""

@@ -98,10 +98,15 @@ def test_float32_leaves_the_neural_engine(tiny_bundle: GetBundle) -> None:
 
 
 def value(dtype: str = "FLOAT32", rank: int = 4, constant: bool = False) -> Value:
-    return Value(dtype, rank, constant)
+    return Value(dtype, (8, 7, 6, 5, 4)[:rank], constant)
 
 
-ONE = Value("FLOAT32", 1, False, single=True)
+def meeting(computed: tuple[int, ...], constant: tuple[int, ...]) -> Op:
+    one, other = Value("FLOAT32", computed, False), Value("FLOAT32", constant, True)
+    return Op("ADD", (one, other), (value(),))
+
+
+MISREAD = "broadcasts wrongly"
 
 
 @pytest.mark.parametrize(
@@ -118,18 +123,34 @@ ONE = Value("FLOAT32", 1, False, single=True)
         (Op("GATHER", (value(), value("INT32", 1, True)), (value(),)), ""),
         (Op("GATHER", (value(), value("INT32", 2)), (value(),)), "indices of 2 axes"),
         (Op("GATHER", (value(constant=True), value("INT32", 1, True)), (value(),)), "a constant"),
-        (Op("SUB", (ONE, value(rank=1, constant=True)), (value(rank=1),)), "reads the first alone"),
-        (Op("MUL", (value(rank=1, constant=True), ONE), (value(rank=1),)), "reads the first alone"),
-        (Op("SUB", (ONE, value(rank=1)), (value(rank=1),)), ""),
-        (Op("SUB", (value(rank=1), ONE._replace(constant=True)), (value(rank=1),)), ""),
-        (Op("SUB", (ONE._replace(rank=4), value(constant=True)), (value(),)), ""),
+        # What the accelerator answered for ADD, with the constant on either side.
+        (meeting((2, 8, 4), (1, 2, 8, 4)), MISREAD),
+        (meeting((2, 8, 4), (2, 8, 4)), MISREAD),
+        (meeting((1, 8, 4), (2, 8, 4)), MISREAD),
+        (meeting((2, 8, 4), (2, 1, 1)), MISREAD),
+        (meeting((8, 4), (1, 8, 4)), MISREAD),
+        (meeting((8, 4), (8, 1)), MISREAD),
+        (meeting((1, 4), (3, 2, 4)), MISREAD),
+        (meeting((8,), (8,)), MISREAD),
+        (meeting((1,), (8,)), MISREAD),
+        (meeting((1, 2, 8, 4), (3, 1, 1, 4)), MISREAD),
+        (meeting((3, 2, 8, 4), (3, 2, 8, 4)), ""),
+        (meeting((3, 2, 8, 4), (2, 8, 4)), ""),
+        (meeting((2, 8, 4), (1, 8, 4)), ""),
+        (meeting((2, 8, 4), (8, 1)), ""),
+        (meeting((2, 8, 4), (1, 1, 1)), ""),
+        (meeting((8, 4), (1, 4)), ""),
+        (meeting((8,), (1,)), ""),
+        (meeting((8,), ()), ""),
+        (Op("SUB", meeting((8,), (8,)).inputs[::-1], (value(rank=1),)), MISREAD),
+        (Op("SUB", (value(rank=1), value(rank=3)), (value(rank=3),)), ""),
         (Op("DEQUANTIZE", (value("INT8", 4, True),), (value(),)), ""),
         (Op("DEQUANTIZE", (value("INT8", 2, True),), (value(rank=2),)), "int8 weights of a linear"),
         (Op("DEQUANTIZE", (value("INT8", 2),), (value(rank=2),)), ""),
         (Op("DEQUANTIZE", (value("FLOAT16", 2, True),), (value(rank=2),)), ""),
         (Op("FULLY_CONNECTED", (value(), value("INT4", 2, True)), (value(),)), ""),
         (
-            Op("FULLY_CONNECTED", (value(), Value("INT4", 2, True, blocks=True)), (value(),)),
+            Op("FULLY_CONNECTED", (value(), Value("INT4", (8, 8), True, blocks=True)), (value(),)),
             "blocks of weights",
         ),
     ],

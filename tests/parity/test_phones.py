@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from converters.executorch.options import ExecuTorchOptions
+from converters.lookup import resolve
 from mobilesam.emulators import EMULATORS, emulator
 from mobilesam.errors import InputError, MissingDependencyError
 from mobilesam.runtimes.bundle import Bundle
@@ -59,7 +61,7 @@ def test_what_was_judged_is_not_judged_again(asked: list[str], tmp_path: Path) -
     assert asked == [X86, ARM]
     again(force=True)
     assert asked == [X86, ARM, X86, ARM]
-    kept = tmp_path / "report" / "parts" / "arm.json"
+    (kept,) = (tmp_path / "report" / "parts" / "arm").glob("*.json")
     kept.write_text(json.dumps({"half": "written"}))
     again()
     assert asked == [X86, ARM, X86, ARM, ARM]
@@ -88,6 +90,34 @@ def test_the_parts_fit_the_tables() -> None:
         assert part.hardware in HARDWARE
         assert part.emulator is None or part.emulator in EMULATORS
         assert set(part.runtimes) <= set(RUNNERS)
+        backends = {target: options.lowered_to() for target, options in part.options.items()}
+        for target, schemes in part.pairs.items():
+            assert resolve([target], schemes, backends)
+
+
+def test_bundles_of_other_options_lie_in_a_folder_of_their_own(
+    tiny_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folders: list[tuple[Path, Any]] = []
+
+    def export(weights: str, **given: Any) -> list[Bundle]:
+        folders.append((given["out"], given["options"]))
+        return [tiny_bundle("torchscript")]
+
+    def judge(bundles: Sequence[Path], images: Path | None, progress: bool) -> Report:
+        return report_samples.report(report_samples.bundle(hardware=X86, image_size=64))
+
+    options = {"executorch": ExecuTorchOptions(backend="coreml")}
+    parts = {
+        "usual": Part(X86, 64, {"executorch": None}, judge),
+        "other": Part(X86, 64, {"executorch": None}, judge, options=options),
+    }
+    monkeypatch.setattr(phones, "PARTS", parts)
+    monkeypatch.setattr(phones, "export", export)
+    phones.check_phones(tmp_path / "out", tmp_path / "report")
+    (usual, nothing), (other, given) = folders
+    assert usual == tmp_path / "out" / "64" and not nothing
+    assert other != usual and other.parent == tmp_path / "out" and given == options
 
 
 @pytest.mark.parametrize("name", EMULATORS)
