@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from converters.base import Conversion
 from converters.calibration import ROOM, Calibration
 from mobilesam.errors import ExportError
-from mobilesam.model.tiny_vit import ConvNorm
+from mobilesam.model.layers import ConvNorm
 
 Ranges = dict[str, tuple[float, float]]
 """Low and high by place: ``<module> input``, ``<module> output``, and for a layer norm

@@ -24,6 +24,7 @@ from mobilesam.bundle.contract import CONTRACT_VERSION, Component
 from mobilesam.bundle.manifest import FileRecord
 from mobilesam.bundle.tensors import SLOT_AXIS, Shape, Signature, TensorSpec, listed
 from mobilesam.errors import ExportError
+from mobilesam.model.build import VARIANTS
 
 AUTHOR = "mobilesam-export"
 LICENCE = "Apache-2.0"
@@ -131,7 +132,8 @@ class Conversion:
             "encoder": "image encoder",
             "decoder": "prompt encoder and mask decoder",
         }[self.component]
-        return f"MobileSAM {what} ({self.scheme}, {self.spec.weights.name} weights)"
+        model = VARIANTS[self.spec.variant].title if self.spec.variant in VARIANTS else "MobileSAM"
+        return f"{model} {what} ({self.scheme}, {self.spec.weights.name} weights)"
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -11,7 +11,14 @@ from converters.modules import refuse_train_mode
 from converters.progress import BundleProgress
 from converters.provenance import weights_record
 from converters.schemes import ALL, MIXED
-from converters.selection import check_method, offered, one_of, options_of, planned
+from converters.selection import (
+    check_method,
+    offered,
+    one_of,
+    options_of,
+    planned,
+    within_limits,
+)
 from converters.session import ExportResult, Session, hand_over, run_all
 from converters.spec import MIN_MAX, CalibrationOptions, ExportSpec, TargetOptions
 from converters.tflite.distilled import read_distilled
@@ -78,7 +85,8 @@ def export(
         One result a bundle, in the table's order.
 
     Raises:
-        InputError: an argument has no such value; nothing was written.
+        InputError: an argument has no such value, or a format that was asked for by name cannot
+            hold the model; nothing was written.
         CheckpointError: the weights cannot be loaded; nothing was written.
         MissingDependencyError: a converter is not installed; nothing was written.
         ExportError: the model is in train mode, and nothing was written; or a conversion failed.
@@ -117,6 +125,7 @@ def export(
         size = weights.image_size if isinstance(weights, MobileSAM) else image_size or DEFAULT_SIZE
         names = usable_names(photos, size)
     model = _model(weights, image_size)
+    chosen = within_limits(chosen, targets, model)
     record = weights_record(model)
     contract = Contract.of(model, input_variant=variant, slots=slots)
     specs = {

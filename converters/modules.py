@@ -9,6 +9,7 @@ from converters.kept import Keep, selected
 from mobilesam.bundle.contract import Component, Contract
 from mobilesam.errors import ExportError
 from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.model.layers import bake
 from mobilesam.model.point_labels import PADDING_POINT
 from mobilesam.model.sam import MobileSAM
 
@@ -29,9 +30,7 @@ class EncoderModule(nn.Module):
         super().__init__()
         self.normalizes = contract.input_variant == "pixels"
         self.image_encoder = copy.deepcopy(model.image_encoder)
-        bake = getattr(self.image_encoder, "bake", None)
-        if bake is not None:
-            bake()
+        bake(self.image_encoder, contract.image_size // contract.stride)
         if self.normalizes:
             self.register_buffer("mean", torch.tensor(PIXEL_MEAN).reshape(1, 3, 1, 1))
             self.register_buffer("std", torch.tensor(PIXEL_STD).reshape(1, 3, 1, 1))

@@ -26,6 +26,8 @@ SMALL = 2048
 """Constants of at most so many elements are never quantized: together they are 1 to 2 % of a file.
 """
 
+_TWO_GB = 2**31 - 1
+
 _KEPT = f"biases, norms and constants of at most {SMALL} elements"
 
 _COREML_FP16 = (
@@ -56,6 +58,26 @@ class Artefact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SizeLimit:
+    """How much a file of a format can hold.
+
+    Attributes:
+        size_bytes: at most.
+        reason: what sets it, in words.
+        halved: schemes whose weights become float16 before there is a file. Those of all others go
+            through one of float32.
+    """
+
+    size_bytes: int
+    reason: str
+    halved: tuple[str, ...] = ()
+
+    def bytes_per_weight(self, scheme: str) -> int:
+        """Of the largest file on the way to a scheme's."""
+        return 2 if scheme in self.halved else 4
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """One row of the table.
 
@@ -75,6 +97,7 @@ class Target:
         beta: whether its extra lies beside ``all``, since its packages are not to be had for every
             machine; ``all`` targets then means it only where they are installed.
         seconds: rough time of one export, so that the longest can start first.
+        limit: how much a file can hold; None: any model there is.
     """
 
     title: str
@@ -90,6 +113,7 @@ class Target:
     backends: Mapping[str, "Target"] = field(default_factory=dict)
     beta: bool = False
     seconds: int
+    limit: SizeLimit | None = None
 
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
@@ -224,6 +248,9 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             by_plan="each group of layers in a precision of its own, as the scheme file says",
             refused=_NO_PALETTES,
             seconds=50,
+            limit=SizeLimit(
+                size_bytes=_TWO_GB, reason="a TFLite file is a flatbuffer, which ends at 2 GB"
+            ),
         ),
         ONNX: Target(
             title="ONNX",
@@ -263,6 +290,11 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
                 **_NO_PALETTES,
             },
             seconds=30,
+            limit=SizeLimit(
+                size_bytes=_TWO_GB,
+                reason="an ONNX file is a protobuf message, which ends at 2 GB",
+                halved=("fp16",),
+            ),
         ),
         EXECUTORCH: Target(
             title="ExecuTorch",

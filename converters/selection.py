@@ -1,6 +1,7 @@
 """Which bundles an export is asked for, and whether its options fit them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,8 +11,10 @@ from converters.plan import Plan, read_plan
 from converters.schemes import ALL, TARGETS
 from converters.spec import TargetOptions
 from mobilesam.errors import InputError
+from mobilesam.model.sam import MobileSAM
 
 _T = TypeVar("_T")
+_LOG = logging.getLogger(__name__)
 
 
 def planned(
@@ -65,6 +68,52 @@ def offered(
         for target, scheme in chosen
         if scheme in (named or ()) or options[target].offers(scheme)
     ]
+
+
+def within_limits(
+    chosen: Iterable[tuple[str, str]], named: Container[str], model: MobileSAM
+) -> list[tuple[str, str]]:
+    """Leave out what a format cannot hold of a model, unless its target was asked for by name.
+
+    Args:
+        chosen: every (target, scheme).
+        named: targets that were asked for by name.
+        model: to be exported.
+
+    Raises:
+        InputError: its target was, or nothing is left; says why, and what can hold it.
+    """
+    found, refused = [], []
+    for target, scheme in chosen:
+        if reason := _too_large(target, scheme, model):
+            if target in named:
+                raise InputError(reason)
+            refused.append(reason)
+        else:
+            found.append((target, scheme))
+    if not found:
+        raise InputError(refused[0])
+    for reason in refused:
+        _LOG.warning("left out: %s", reason)
+    return found
+
+
+def _too_large(target: str, scheme: str, model: MobileSAM) -> str:
+    """Why a format cannot hold the image encoder, the larger component; empty where it can."""
+    limit = TARGETS[target].limit
+    if limit is None:
+        return ""
+    weights = sum(parameter.numel() for parameter in model.image_encoder.parameters())
+    size = weights * limit.bytes_per_weight(scheme)
+    if size <= limit.size_bytes:
+        return ""
+    others = [name for name, row in TARGETS.items() if row.limit is None]
+    others += [f"{target} in {each}" for each in limit.halved if 2 * weights <= limit.size_bytes]
+    return (
+        f"target '{target}' cannot be exported in {scheme} from variant '{model.variant}', whose "
+        f"image encoder takes {size / 1e9:.1f} GB on the way: {limit.reason}; "
+        f"{', '.join(others)} can hold it"
+    )
 
 
 def check_method(targets: Iterable[str], method: str) -> None:

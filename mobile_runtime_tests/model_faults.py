@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import converters.modules
 from converters.modules import build_module
 from mobilesam.bundle.contract import Component, Contract
-from mobilesam.model.layers import LayerNorm2d
+from mobilesam.model.layers import LayerNorm2d, bake
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import WindowAttention
 from mobilesam.model.transformer import Attention
@@ -108,8 +108,8 @@ def _biases_turned(module: nn.Module) -> None:
             table = each.attention_biases.reshape(-1, each.window, each.window)
             turned = copy.deepcopy(each)
             turned.attention_biases.data = table.transpose(1, 2).flatten(1).contiguous()
-            turned.bake()
-            each.baked_bias = turned.baked_bias
+            bake(turned, 0)  # for a grid of any size
+            each.baked_attention_biases = turned.baked_attention_biases
 
 
 def _position(change: Callable[[Tensor], Tensor]) -> Change:

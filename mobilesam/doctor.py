@@ -15,6 +15,7 @@ from mobilesam.cores import available_cores
 from mobilesam.emulators import EMULATORS, emulator
 from mobilesam.errors import MissingDependencyError
 from mobilesam.weights.download import cache_folder
+from mobilesam.weights.published import OFFICIAL, PUBLISHED
 
 DISTRIBUTION = "mobilesam-export"
 
@@ -116,7 +117,7 @@ def examine() -> Environment:
         ) from None
     requirements = [Requirement(text) for text in own.requires or ()]
     extras = [e for e in own.metadata.get_all("Provides-Extra") or () if e not in _NOT_FEATURES]
-    weights = cache_folder() / "mobile_sam.pt"
+    weights = cache_folder() / PUBLISHED[OFFICIAL].file_name
     return Environment(
         version=own.version,
         python=platform.python_version(),

@@ -13,6 +13,7 @@ import typer
 from mobilesam.errors import InputError
 from mobilesam.files import written_whole
 from mobilesam.weights.demo import DEMO_NOTE
+from mobilesam.weights.published import PUBLISHED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Weights = Annotated[
-    str, typer.Option(help="demo, official (downloaded once) or the path of a checkpoint.")
+    str,
+    typer.Option(help=f"demo; {', '.join(PUBLISHED)} (downloaded once); or a checkpoint's path."),
 ]
 
 

@@ -28,6 +28,7 @@ from mobilesam.inference.transforms import (
     pixels_input,
     upscale_logits,
 )
+from mobilesam.model.build import variants_table
 from mobilesam_cli import app
 
 CONTRACT = Contract(1024, 16, 256, "pixels", 8)
@@ -46,6 +47,7 @@ def python_snippets(path: Path) -> list[str]:
         ("README.md", "least tested", least_tested_table),
         ("docs/targets.md", "schemes", markdown_table),
         ("docs/quantization.md", "refused", refused_table),
+        ("docs/models.md", "variants", variants_table),
     ],
 )
 def test_tables_are_the_code_s(

@@ -8,6 +8,7 @@ from converters.lookup import schemes_of
 from converters.schemes import COREML, EXECUTORCH
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
+from mobilesam.model.vit import ViT, ViTConfig
 from mobilesam.runtimes.bundle import Bundle
 from tests.shared_bundles import exported
 from tests.upstream.oracle import randomize
@@ -16,6 +17,17 @@ SIZE = 128
 CHANNELS = 32
 EXECUTORCH_COREML = "executorch on coreml"
 """Stands for target ``executorch`` with that backend."""
+SMALL_VIT = ViTConfig(
+    channels=96,
+    depth=3,
+    num_heads=2,
+    global_blocks=(1,),
+    grid_size=12,
+    window=7,
+    mlp_ratio=2.0,
+    out_channels=CHANNELS,
+)
+"""Its tables are for another size than ``SIZE``, and large enough to be compressed."""
 
 
 def make_tiny_model() -> MobileSAM:
@@ -38,6 +50,15 @@ def tiny_model() -> MobileSAM:
 
 
 @cache
+def vit_model() -> MobileSAM:
+    """A small one with SAM's own image encoder; not to be changed."""
+    encoder = ViT(SMALL_VIT)
+    model = MobileSAM(encoder, variant="tiny_plain", image_size=SIZE, channels=CHANNELS)
+    randomize(model, seed=0)
+    return model.requires_grad_(False)
+
+
+@cache
 def tiny_bundle(target: str, scheme: str = "fp32") -> Bundle:
     """The tiny model's bundle, exported on first use; to be read only.
 
@@ -49,9 +70,19 @@ def tiny_bundle(target: str, scheme: str = "fp32") -> Bundle:
     if target == EXECUTORCH_COREML:
         options = ExecuTorchOptions(backend="coreml")
         return exported(tiny_model(), "tiny-coreml", EXECUTORCH, [scheme], options)[scheme]
+    return _exported(tiny_model(), "tiny", target, scheme)
+
+
+@cache
+def vit_bundle(target: str, scheme: str = "fp32") -> Bundle:
+    """The same of :func:`vit_model`."""
+    return _exported(vit_model(), "tiny_plain", target, scheme)
+
+
+def _exported(model: MobileSAM, name: str, target: str, scheme: str) -> Bundle:
     # Several schemes at once: what one leaves, the next can use.
     together = [s for s in schemes_of(target) if _group(target, s) == _group(target, scheme)]
-    return exported(tiny_model(), "tiny", target, together)[scheme]
+    return exported(model, name, target, together)[scheme]
 
 
 def _group(target: str, scheme: str) -> tuple[bool | str, int]:

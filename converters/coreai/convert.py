@@ -14,7 +14,7 @@ from converters.coreai.compression import to_int8
 from converters.coreai.products import turned
 from converters.half import to_half
 from converters.spec import ExportSpec, TargetOptions
-from mobilesam.model.tiny_vit import ConvNorm
+from mobilesam.model.layers import ConvNorm
 
 if TYPE_CHECKING:
     from coreai.authoring import AIProgram

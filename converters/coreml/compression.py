@@ -1,9 +1,10 @@
 """Core ML schemes that compress the float16 program: what each needs and does.
 
 Every constant of more than ``SMALL`` elements and more than one dimension is compressed: the
-weights of ``linear``, ``conv`` and ``conv_transpose``, and the *tables* that are added or selected
-(relative position biases, the image's positional encoding, the embedding of "no mask"). Biases,
-norms and what is small stay as they are, and so the positional encoding's float32 matrix.
+weights of ``linear``, ``conv`` and ``conv_transpose``, and the *tables* that are added, selected or
+multiplied with (positions, relative position biases, the image's positional encoding, the embedding
+of "no mask"). Biases, norms and what is small stay as they are, and so the positional encoding's
+float32 matrix.
 
 Below 8 bits, convolutions and :data:`SENSITIVE` layers keep 8. They are a seventh of the weights
 and most of the error. Measured with the demo weights at 512: with 4-bit palettes everywhere the
@@ -33,7 +34,7 @@ GROUP = 8
 """Output channels that share a palette in ``p4`` from iOS 18 on."""
 
 CONVOLUTIONS = ("conv", "conv_transpose")
-TABLES = ("add",)
+TABLES = ("add", "matmul")
 """Types of the ops that read convolution weights, and tables."""
 
 SENSITIVE = "cross_attn_image_to_token"
@@ -80,9 +81,8 @@ def _palettized(model: "MLModel", job: Conversion, bits: int, group: int = 0) ->
     if group and coreml_options(job.spec).deployment_target(job.scheme) >= 18:
         own = _palettes(bits, granularity="per_grouped_channel", group_size=group)
     eight = dict.fromkeys(_sensitive(model, ()), _palettes(8))
-    config = OptimizationConfig(
-        global_config=own, op_type_configs={"add": _palettes(bits)}, op_name_configs=eight
-    )
+    tables = dict.fromkeys(TABLES, _palettes(bits))
+    config = OptimizationConfig(global_config=own, op_type_configs=tables, op_name_configs=eight)
     return palettize_weights(model, config)
 
 

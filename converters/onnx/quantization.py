@@ -134,7 +134,10 @@ def _linear_layers(model: "ModelProto", *, of_concatenations: bool = True) -> li
             the first self-attention. OpenVINO 2026.4 moves a static quantization in front of it,
             with a zero point for each token, and then cannot compile the product.
     """
-    weights = {c.name for c in model.graph.initializer if np.prod(c.dims) > SMALL}
+    # A constant of three axes is a table of positions, for which the runtime has no such kernel.
+    weights = {
+        c.name for c in model.graph.initializer if np.prod(c.dims) > SMALL and len(c.dims) == 2
+    }
     joined = {name for n in model.graph.node if n.op_type == "Concat" for name in n.output}
     return [
         n.name

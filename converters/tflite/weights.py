@@ -11,7 +11,9 @@ from converters.plan import Plan
 from converters.tflite.names import group_at
 from converters.tflite.quantization import CONV, DEPTHWISE, LINEAR, PLANS, precision
 from mobilesam.errors import InputError
-from mobilesam.model.tiny_vit import ConvNorm, WindowAttention
+from mobilesam.model.layers import ConvNorm
+from mobilesam.model.tiny_vit import WindowAttention
+from mobilesam.model.vit import ViTAttention
 
 
 class WeightRounding(NamedTuple):
@@ -74,11 +76,13 @@ def _kind(layer: nn.Module) -> str:
 
 
 def _norm(encoder: nn.Module, name: str) -> str:
-    """The norm that litert-torch folds into a layer: of norms before an MLP it folds none."""
+    """The norm that litert-torch folds into a layer: none before an MLP or windows are cut."""
     around, _, last = name.rpartition(".")
     parent = encoder.get_submodule(around)
     if isinstance(parent, ConvNorm):
         return f"{around}.bn"
     if isinstance(parent, WindowAttention) and last == "qkv":
         return f"{around}.norm"
+    if isinstance(parent, ViTAttention) and last == "qkv" and not parent.window:
+        return f"{around.removesuffix('attn')}norm1"
     return ""

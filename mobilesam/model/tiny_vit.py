@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mobilesam.model.layers import LayerNorm2d
+from mobilesam.model.layers import ConvNorm, LayerNorm2d, WithTables, from_windows, into_windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,34 +37,6 @@ class TinyViTConfig:
         for stride in self.downsample_strides:
             total *= stride
         return total
-
-
-class ConvNorm(nn.Module):
-    """Convolution without bias, then batch norm. BxC_inxHxW to BxC_outxH'xW'."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        kernel: int = 1,
-        stride: int = 1,
-        groups: int = 1,
-    ) -> None:
-        super().__init__()
-        self.c = nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel,
-            stride=stride,
-            padding=kernel // 2,
-            groups=groups,
-            bias=False,
-        )
-        self.bn = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.c(x))
 
 
 class PatchEmbed(nn.Module):
@@ -130,14 +102,14 @@ class ConvStage(nn.Module):
         return self.downsample(x)
 
 
-class WindowAttention(nn.Module):
+class WindowAttention(WithTables):
     """Self-attention among the N = window² tokens of each window, WxNxC to WxNxC.
 
     A learned bias per head depends on |dy|, |dx| between two tokens; ``attention_biases`` has one
     entry for each of the N possible distances, in row-major order of (|dy|, |dx|).
     """
 
-    baked_bias: Tensor | None
+    TABLES = {"attention_biases": "qkv"}
 
     def __init__(self, channels: int, *, num_heads: int, window: int) -> None:
         super().__init__()
@@ -148,26 +120,21 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, window * window))
-        self.register_buffer("baked_bias", None, persistent=False)
 
-    def relative_bias(self) -> Tensor:
-        """The biases laid out for the softmax, heads x N x N."""
+    def laid_out(self, name: str, side: int) -> Tensor:
+        """The biases laid out for the softmax, heads x N x N, for a grid of any size."""
         position = torch.arange(self.window, device=self.attention_biases.device)
         distance = (position[:, None] - position[None, :]).abs()
         rows = distance.repeat_interleave(self.window, 0).repeat_interleave(self.window, 1)
         columns = distance.repeat(self.window, self.window)
         return self.attention_biases[:, rows * self.window + columns]
 
-    def bake(self) -> None:
-        """Fix the expanded bias as a constant, for export. Weights loaded later do not reach it."""
-        self.baked_bias = self.relative_bias().detach().clone()
-
     def forward(self, x: Tensor) -> Tensor:
         windows, tokens, channels = x.shape
         heads, width = self.num_heads, channels // self.num_heads
         qkv = self.qkv(self.norm(x)).view(windows, tokens, heads, 3 * width).transpose(1, 2)
         query, key, value = qkv.split(width, dim=3)
-        bias = self.relative_bias() if self.baked_bias is None else self.baked_bias
+        bias = self.table("attention_biases", self.window)
         scores = query @ key.transpose(2, 3) * self.scale + bias
         mixed = scores.softmax(dim=-1) @ value
         return self.proj(mixed.transpose(1, 2).reshape(windows, tokens, channels))
@@ -200,18 +167,9 @@ class TinyViTBlock(nn.Module):
 
     def attend(self, x: Tensor) -> Tensor:
         """Attention within windows. The zero padding of the last windows takes part, as trained."""
-        batch, height, width, channels = x.shape
-        w = self.window
-        pad_h, pad_w = -height % w, -width % w
-        if pad_h or pad_w:
-            x = F.pad(x, (0, 0, 0, pad_w, 0, pad_h))
-        rows, columns = (height + pad_h) // w, (width + pad_w) // w
-        # Channels and a window's columns stay fused so that the permutation has four dimensions.
-        x = x.reshape(batch * rows, w, columns, w * channels).transpose(1, 2)
-        x = self.attn(x.reshape(batch * rows * columns, w * w, channels))
-        x = x.reshape(batch * rows, columns, w, w * channels).transpose(1, 2)
-        x = x.reshape(batch, rows * w, columns * w, channels)
-        return x[:, :height, :width] if pad_h or pad_w else x
+        _, height, width, _ = x.shape
+        windows = self.attn(into_windows(x, self.window))
+        return from_windows(windows, self.window, height, width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attend(x)
@@ -299,12 +257,6 @@ class TinyViT(nn.Module):
             nn.Conv2d(out, out, 3, padding=1, bias=False),
             LayerNorm2d(out),
         )
-
-    def bake(self) -> None:
-        """Expand every relative position bias to a constant, for export."""
-        for module in self.modules():
-            if isinstance(module, WindowAttention):
-                module.bake()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x)

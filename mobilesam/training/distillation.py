@@ -74,7 +74,7 @@ def distill(
         "description": f"distilled from {teacher.name if teacher else 'unnamed weights'}",
         "licence": teacher.licence if teacher else "unknown",
         "steps": f"{distillation.learner.step} of {config.steps}",
-        "variant": config.variant,
+        "variant": config.variant if config.scheme is None else distillation.teacher.variant,
     }
     if config.scheme is not None and teacher is not None:
         about |= {"scheme": config.scheme, "teacher_sha256": teacher.sha256}

@@ -58,21 +58,22 @@ class Group:
         return [p.data if self.row is None else p.data[self.row] for p in found]
 
 
-_BLOCKS = r"image_encoder\.layers\.[1-9]\d*\.blocks\.\d+\."
+_BLOCKS = r"image_encoder\.(layers\.[1-9]\d*\.)?blocks\.\d+\."
 _DECODER = r"mask_decoder\."
 _TRANSFORMER = r"mask_decoder\.transformer\."
 _CORNERS = ("background click", "foreground click", "box corner 1", "box corner 2")
 
 GROUPS = (
-    Group("patch embedding", r"image_encoder\.patch_embed\..*\.c\."),
+    Group("patch embedding", r"image_encoder\.patch_embed\.(.*\.c|proj)\."),
+    Group("position embedding", r"image_encoder\.pos_embed"),
     Group("MBConv branches", r"image_encoder\.layers\.0\.blocks\..*\.c\."),
     Group("downsampling", r"image_encoder\.layers\.\d+\.downsample\..*\.c\."),
-    Group("attention biases", _BLOCKS + r"attn\.attention_biases"),
+    Group("attention biases", _BLOCKS + r"attn\.(attention_biases|rel_pos_[hw])"),
     Group("attention, queries to values", _BLOCKS + r"attn\.qkv\."),
     Group("attention, output", _BLOCKS + r"attn\.proj\."),
     Group("local convolutions", _BLOCKS + r"local_conv\.c\."),
-    Group("encoder MLPs", _BLOCKS + r"mlp\.fc"),
-    Group("encoder layer norms", _BLOCKS + r".*\.norm\."),
+    Group("encoder MLPs", _BLOCKS + r"mlp\.(fc|lin)"),
+    Group("encoder layer norms", _BLOCKS + r"(.*\.norm|norm[12])\."),
     Group("batch norms, scale", r"image_encoder\..*\.bn\.weight"),
     Group("batch norms, shift", r"image_encoder\..*\.bn\.bias"),
     Group("neck", r"image_encoder\.neck\.[02]\."),
@@ -98,7 +99,12 @@ GROUPS = (
     ),
     Group("IoU head", _DECODER + r"iou_prediction_head\."),
 )
-"""Groups that together hold every parameter of a model."""
+"""Groups that together hold every parameter of a model, whichever its image encoder is."""
+
+
+def groups_of(model: MobileSAM) -> list[Group]:
+    """The groups that hold any parameters of a model."""
+    return [group for group in GROUPS if group.parameters(model)]
 
 
 class Example(NamedTuple):
@@ -152,7 +158,7 @@ class _Output(NamedTuple):
 def audit(
     model: MobileSAM,
     examples: Sequence[Example],
-    groups: Sequence[Group] = GROUPS,
+    groups: Sequence[Group] | None = None,
     track: Callable[[Sequence[Group], str], Iterable[Group]] = lambda groups, what: groups,
 ) -> list[Moved]:
     """Set each group of parameters to zero, look what moves, and put it back.
@@ -160,12 +166,12 @@ def audit(
     Args:
         model: in eval mode.
         examples: to look at.
-        groups: which to look at.
+        groups: which to look at; None: all that the model has.
         track: wraps the groups to show progress.
     """
     before = [_run(model, example, None) for example in examples]
     moved = []
-    for group in track(groups, "parameter groups"):
+    for group in track(groups_of(model) if groups is None else groups, "parameter groups"):
         parameters = group.parameters(model)
         in_encoder = group.pattern.startswith("image_encoder")
         with _zero(parameters):

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from mobilesam.model.build import build, load_weights
-from mobilesam.model.layers import LayerNorm2d
+from mobilesam.model.layers import LayerNorm2d, WithTables
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViTBlock, WindowAttention
 from mobilesam.model.transformer import Attention
 from mobilesam.training.config import FRESH
 
-_SPREAD = 0.02  # of linear layers, as is usual for vision transformers
+_SPREAD = 0.02  # of linear layers and tables of positions, as is usual for vision transformers
 _LOOK = 1.5  # sharpness of the decoder's first look around a prompt
 _EMBEDDING = 0.4  # scale of the embedding that a fresh decoder meets
 _FREQUENCIES = (0.5, 0.5, 0.5, 1.5)  # spread of the Fourier features, a quarter of them each
@@ -58,8 +58,8 @@ def initialise(module: nn.Module, seed: int) -> None:
     from the first step on a click attends to the place it was made at: scores are a kernel of the
     distance between two positions. Attention biases fall with distance, steeply in the first head
     of a layer and hardly in its last, with noise on top: biases that start at zero stay near it.
-    Linear layers of the encoder's blocks keep the size of what they are given, so that attention
-    is heard beside what it is added to.
+    Linear layers of TinyViT's blocks keep the size of what they are given, so that attention is
+    heard beside what it is added to. A plain ViT's tables of positions start as its linear layers.
     """
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
@@ -98,6 +98,9 @@ def initialise(module: nn.Module, seed: int) -> None:
             noise = torch.empty_like(part.attention_biases.data)
             noise.normal_(0, _BIAS_SPREAD, generator=generator)
             part.attention_biases.data.copy_(_slopes(part.num_heads, part.window) + noise)
+        elif isinstance(part, WithTables):
+            for name in part.TABLES:
+                part.get_parameter(name).data.normal_(0, _SPREAD, generator=generator)
     _quieten(module)
 
 

@@ -9,14 +9,16 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mobilesam.model.layers import WithTables
+
 _BETAS = (0.9, 0.98)
 
 
 class Optimizers:
     """AdamW, or Muon for matrices and AdamW for the rest, behind one face.
 
-    Weight decay applies to matrices and kernels, not to norms, biases, embeddings and attention
-    biases. Muon: Jordan et al. 2024, as :class:`torch.optim.Muon` has it, its step scaled to the
+    Weight decay applies to matrices and kernels, not to norms, biases, embeddings and tables of
+    positions. Muon: Jordan et al. 2024, as :class:`torch.optim.Muon` has it, its step scaled to the
     size of AdamW's so that one learning rate serves both.
 
     Args:
@@ -29,13 +31,14 @@ class Optimizers:
         matrices: list[Tensor] = []
         kernels: list[Tensor] = []
         others: list[Tensor] = []
-        embeddings = {
-            id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)
-        }
-        for name, parameter in module.named_parameters():
+        undecayed = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
+        for part in module.modules():
+            if isinstance(part, WithTables):
+                undecayed |= {id(part.get_parameter(name)) for name in part.TABLES}
+        for parameter in module.parameters():
             if not parameter.requires_grad:
                 continue
-            if parameter.ndim < 2 or id(parameter) in embeddings or "attention_biases" in name:
+            if parameter.ndim < 2 or id(parameter) in undecayed:
                 others.append(parameter)
             elif parameter.ndim == 2:
                 matrices.append(parameter)

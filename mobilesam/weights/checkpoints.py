@@ -8,8 +8,7 @@ to a model.
 import difflib
 import hashlib
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,10 +20,11 @@ from torch import nn
 
 from mobilesam.errors import CheckpointError
 from mobilesam.weights.demo import DEMO, DEMO_FILE
-from mobilesam.weights.download import URL_VARIABLE, cache_folder, fetch
+from mobilesam.weights.download import cache_folder, fetch
 from mobilesam.weights.families import guess_family
 from mobilesam.weights.files import NEEDED, few, read_checkpoint, read_metadata
 from mobilesam.weights.kinds import kind_of_folder
+from mobilesam.weights.published import PUBLISHED
 from mobilesam.weights.selection import (
     UNUSED_HEAD,
     choose,
@@ -35,13 +35,7 @@ from mobilesam.weights.selection import (
 )
 from mobilesam.weights.tree import as_float32, flattened, require_tensors, tree_of
 
-OFFICIAL_URL = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt"
-"""Where upstream keeps its checkpoint; the environment variable MOBILESAM_URL overrides it."""
-
-OFFICIAL_SHA256 = "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f"
-"""SHA-256 of upstream's checkpoint file (40.7 MB), wherever it is downloaded from."""
-
-KNOWN_NAMES = (DEMO, "official")
+KNOWN_NAMES = (DEMO, *PUBLISHED)
 """The weights that have a name; anything else is a path."""
 
 KEY_MARK = "#"
@@ -54,7 +48,7 @@ _LOG = logging.getLogger(__name__)
 class WeightsInfo:
     """Where weights came from. It travels into every manifest, report and page.
 
-    `name` is "demo", "official" or the file's name; `source` the path or address it was read
+    `name` is one of `KNOWN_NAMES` or the file's; `source` the path or address it was read
     from; `sha256` the digest of the tensors (see `tensors_sha256`); `key` where in the file they
     lie, if it holds several complete sets.
     """
@@ -70,14 +64,15 @@ class WeightsInfo:
 def resolve(weights: str | Path, *, cache_dir: Path | None = None, url: str | None = None) -> Path:
     """Turn a name or path into the path of an existing file.
 
-    "official" is downloaded unless cached: from `url`, else MOBILESAM_URL, else `OFFICIAL_URL`,
-    into `cache_dir`, else `download.cache_folder()`. Raises `CheckpointError` (`DownloadError`).
+    What is `PUBLISHED` is downloaded unless cached: from `url`, else MOBILESAM_URL, else where its
+    authors keep it, into `cache_dir`, else `download.cache_folder()`. Raises `CheckpointError`
+    (`DownloadError`).
     """
     if weights == DEMO:
         return DEMO_FILE
-    if weights == "official":
-        folder = cache_dir or cache_folder()
-        return fetch(official_url(url), OFFICIAL_SHA256, folder / "mobile_sam.pt")
+    if (published := PUBLISHED.get(str(weights))) is not None:
+        place = (cache_dir or cache_folder()) / published.file_name
+        return fetch(published.address(url), published.sha256, place)
     path = Path(weights).expanduser()
     if path.is_dir():
         raise CheckpointError(f"'{path}' is {kind_of_folder(path)}, not a checkpoint; {NEEDED}.")
@@ -86,7 +81,7 @@ def resolve(weights: str | Path, *, cache_dir: Path | None = None, url: str | No
         hint = f"; did you mean '{near[0]}'?" if near else "."
         raise CheckpointError(
             f"There is no checkpoint file at '{weights}', and the weights known by name are "
-            f"'demo' and 'official'{hint}"
+            f"{_names(KNOWN_NAMES)}{hint}"
         )
     return path
 
@@ -100,9 +95,62 @@ def split_key(weights: str | Path) -> tuple[str, str | None]:
     return (str(weights), None) if not mark or Path(weights).exists() else (name, key)
 
 
-def official_url(url: str | None = None) -> str:
-    """The address that "official" is downloaded from: `url`, else MOBILESAM_URL, else upstream."""
-    return url or os.environ.get(URL_VARIABLE) or OFFICIAL_URL
+class OpenedWeights:
+    """What the file of some weights holds, read once.
+
+    `weights`, `cache_dir` and `url` are as in `load_state_dict`, which says what it raises.
+    """
+
+    def __init__(
+        self, weights: str | Path, *, cache_dir: Path | None = None, url: str | None = None
+    ) -> None:
+        self.name, self.key = split_key(weights)
+        self.path = resolve(self.name, cache_dir=cache_dir, url=url)
+        self._content = read_checkpoint(self.path)
+        self._url = url
+
+    def fitting(self, models: Iterable[tuple[str, Mapping[str, torch.Tensor]]]) -> str:
+        """Which model the weights are of, by name.
+
+        `models` are their names and state dicts. The first is taken whose weights the file holds
+        all of, at the key if there is one; where there is none, the one most of whose entries are
+        there, the first among equals.
+        """
+        tree = tree_of(self._content)
+        found: dict[str, int] = {}
+        for name, wanted in models:
+            if any(self.key is None or each.is_at(self.key) for each in weight_sets(tree, wanted)):
+                return name
+            near = nearest(tree, wanted)
+            found[name] = sum(
+                entry in near and near[entry].shape == own.shape for entry, own in wanted.items()
+            )
+        return max(found, key=lambda name: found[name])
+
+    def state_dict(
+        self,
+        wanted: Mapping[str, torch.Tensor] | None = None,
+        sha256: str = "",
+        constants: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    ) -> tuple[dict[str, torch.Tensor], WeightsInfo]:
+        """As `load_state_dict`."""
+        found, weights = self.path, self.name
+        state_dict, place = (
+            (flattened(self._content, found), "")
+            if wanted is None
+            else _selected(self._content, found, wanted, self.key, sha256, constants)
+        )
+        about = read_metadata(found)
+        name, source = found.name, str(found)
+        licence = about.get("licence", "unknown")
+        description = about.get("description", "checkpoint file given by path")
+        if weights == DEMO:
+            name, source = DEMO, "comes with mobilesam-export"
+        elif (published := PUBLISHED.get(weights)) is not None:
+            name, source, licence = weights, published.address(self._url), published.licence
+            description = published.description
+        digest = tensors_sha256(state_dict)
+        return state_dict, WeightsInfo(name, source, digest, licence, description, place)
 
 
 def load_state_dict(
@@ -114,7 +162,7 @@ def load_state_dict(
     cache_dir: Path | None = None,
     url: str | None = None,
 ) -> tuple[dict[str, torch.Tensor], WeightsInfo]:
-    """Read weights by name ("demo", "official") or path: a flat dict on the CPU, and its origin.
+    """Read weights by name or path: a flat dict on the CPU, and its origin.
 
     Floating-point entries come as float32, whatever they were stored as. With `wanted`, a model's
     own state dict, its entries are found wherever they lie in the file (`selection`), and what was
@@ -131,25 +179,8 @@ def load_state_dict(
     execute code when unpickled, when it holds several sets and which is meant cannot be told, or
     when its weights are for other constants; `DownloadError` when it cannot be downloaded.
     """
-    weights, key = split_key(weights)
-    found = resolve(weights, cache_dir=cache_dir, url=url)
-    content = read_checkpoint(found)
-    state_dict, place = (
-        (flattened(content, found), "")
-        if wanted is None
-        else _selected(content, found, wanted, key, sha256, constants)
-    )
-    about = read_metadata(found)
-    name, source = found.name, str(found)
-    licence = about.get("licence", "unknown")
-    description = about.get("description", "checkpoint file given by path")
-    if weights == DEMO:
-        name, source = DEMO, "comes with mobilesam-export"
-    elif weights == "official":
-        name, source, licence = "official", official_url(url), "Apache-2.0"
-        description = "MobileSAM as published by its authors"
-    digest = tensors_sha256(state_dict)
-    return state_dict, WeightsInfo(name, source, digest, licence, description, place)
+    opened = OpenedWeights(weights, cache_dir=cache_dir, url=url)
+    return opened.state_dict(wanted, sha256, constants)
 
 
 def _selected(
@@ -212,10 +243,10 @@ def fit_state_dict(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> 
         if name in given and given[name].shape != tensor.shape
     ]
     if missing or unexpected or wrong_shape:
-        family = guess_family(given) if missing else None
-        if family:
+        own, family = guess_family(wanted), guess_family(given) if missing else None
+        if family and family != own:
             raise CheckpointError(
-                f"The checkpoint is another model's: it looks like {family}, not MobileSAM "
+                f"The checkpoint is another model's: it looks like {family}, not {own} "
                 f"({len(missing)} of {len(wanted)} entries are missing, "
                 f"the first is {missing[0]})."
             )
@@ -240,6 +271,11 @@ def fit_state_dict(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> 
             f"{few(broken)}; it must hold finite weights only."
         )
     model.load_state_dict(given, strict=True)
+
+
+def _names(names: Sequence[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def _shape(tensor: torch.Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Recognising another model's checkpoint by its entries, so that an error can name it."""
+"""Recognising whose checkpoint it is by its entries, so that an error can name the model."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -28,12 +28,12 @@ _TINY_VIT = "image_encoder.patch_embed.seq.0.c.weight"
 
 
 def guess_family(state_dict: Mapping[str, torch.Tensor]) -> str | None:
-    """The family another model's entries look like ("SAM ViT-B", "a ResNet"), if it is obvious.
+    """The model whose entries these look like ("MobileSAM", "a ResNet"), if it is obvious.
 
-    None for entries that look like MobileSAM's own, or like nothing known.
+    None for entries that look like nothing known.
     """
     if _TINY_VIT in state_dict:
-        return None
+        return "MobileSAM"
     position = state_dict.get("image_encoder.pos_embed")
     if position is not None and position.ndim == 4 and position.shape[-1] in _SAM_VIT_WIDTHS:
         return _SAM_VIT_WIDTHS[position.shape[-1]]

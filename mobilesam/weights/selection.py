@@ -54,6 +54,10 @@ class WeightSet:
         words = re.split(r"[^a-z0-9]+", self.key.lower())
         return any(word.startswith("ema") or word in _AVERAGES for word in words)
 
+    def is_at(self, key: str) -> bool:
+        """Whether it lies at a key, or below it."""
+        return self.key == key or self.key.startswith(f"{key}.")
+
     def same_as(self, other: "WeightSet") -> bool:
         """Whether it has the same values."""
         return all(torch.equal(tensor, other.tensors[n]) for n, tensor in self.tensors.items())
@@ -161,7 +165,7 @@ def choose(sets: Sequence[WeightSet], key: str | None, source: str) -> WeightSet
         CheckpointError: no set lies there, or which is meant cannot be told.
     """
     if key is not None:
-        below = [s for s in sets if s.key == key or s.key.startswith(f"{key}.")]
+        below = [s for s in sets if s.is_at(key)]
         sets_there = [s for s in below if s.key == key] or below
         if not sets_there:
             raise CheckpointError(

@@ -130,9 +130,11 @@ def _restored(
                 each.repeat(side // scales, axis) for each in (scale, offset, shift)
             )
     values = ((whole.astype(np.float32) - offset) * scale + shift).astype(np.float32)
-    # Half a step, more by what float16 makes of the quotient, and the weight's own rounding.
+    # Half a step, more by what float16 makes of the quotient, and the weight's own rounding: it may
+    # have been as much larger, where float16 is coarser.
     error = (0.5 + _QUOTIENT) * scale.astype(np.float32)
-    return _Known(values, error + (half_ulp(values) if scale.dtype == np.float16 else 0))
+    largest = np.abs(values) + error
+    return _Known(values, error + (half_ulp(largest) if scale.dtype == np.float16 else 0))
 
 
 def _stored(operation: Any, halves: bool) -> _Known | None:

@@ -118,8 +118,9 @@ class _Reader:
         for node in graph.nodes:
             self._place += 1
             given = [known[number] for number in node.inputs if number in known]
-            if (node.multiplies or node.reshapes) and len(given) == len(node.inputs):
-                made = _product(*given) if node.multiplies else given[0]
+            moves = node.multiplies or node.reshapes or bool(node.order)
+            if moves and len(given) == len(node.inputs):
+                made = _product(*given) if node.multiplies else _transposed(given[0], node.order)
                 known[node.output] = made
                 external = graph.tensors[node.output].external
                 if external >= 0:  # another call reads it
@@ -162,6 +163,14 @@ def _known(values: np.ndarray, scale: np.ndarray | None = None) -> Known:
         return Known((values * scale).astype(np.float32), scale / 2)
     error = 0.5 if values.dtype == np.int8 else 0.0
     return Known(values, np.full((1,) * values.ndim, error, np.float32))
+
+
+def _transposed(known: Known, order: tuple[int, ...]) -> Known:
+    """With the axes in another order; as it is without one, or if a reshape came before it."""
+    if len(order) != known.values.ndim:
+        return known
+    rounding = np.broadcast_to(known.rounding, known.values.shape)
+    return Known(known.values.transpose(order), rounding.transpose(order))
 
 
 def _product(left: Known, right: Known) -> Known:

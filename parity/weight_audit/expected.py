@@ -12,11 +12,10 @@ import numpy as np
 from torch import nn
 
 from mobilesam.bundle.contract import Component
-from mobilesam.model.layers import LayerNorm2d
+from mobilesam.model.layers import ConvNorm, LayerNorm2d, WithTables
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.prompt_encoder import PromptEncoder
 from mobilesam.model.sam import MobileSAM
-from mobilesam.model.tiny_vit import ConvNorm, PreNormMLP, WindowAttention
 from mobilesam.model.transformer import TwoWayTransformer
 from parity.weight_audit.constants import half_ulp
 
@@ -198,37 +197,69 @@ def expected(model: MobileSAM, component: Component) -> Expected:
     """
     found = Expected(model)
     if component == "encoder":
-        _encoder(found, "image_encoder")
+        _encoder(found, "image_encoder", model.grid_size)
     else:
         _mask_decoder(found, model.mask_decoder, _prompt_encoder(found, model.prompt_encoder))
     return found
 
 
-def _encoder(found: Expected, path: str) -> None:
-    """An image encoder made of the modules of :mod:`mobilesam.model.tiny_vit`.
+def _encoder(found: Expected, path: str, side: int) -> None:
+    """An image encoder of any variant, whose embedding grid is ``side`` cells wide.
 
-    They register their layers in the order in which they call them.
+    Encoders register their layers in the order in which they call them, and a layer norm before the
+    linear layer that alone reads it.
     """
-    inside: tuple[str, ...] = ()
-    last = ""
+    layers: list[tuple[str, nn.Module]] = []
+    tables: dict[str, str] = {}  # by the name of each: what is computed before it is read
     for name, module in found.model.get_submodule(path).named_modules(prefix=path):
-        if name.startswith(inside) and inside:
-            continue
+        if isinstance(module, WithTables):
+            tables |= {f"{name}.{own}": f"{name}.{after}" for own, after in module.TABLES.items()}
+        if isinstance(module, _LAYERS) and not (layers and _is_within(name, layers[-1][0])):
+            layers.append((name, module))
+    last = norm = before = ""
+    for name, module in layers:
+        for table, after in list(tables.items()):
+            if _is_within(before, after) and not _is_within(name, after):
+                last = _table(found, table, side, before, last)
+                del tables[table]
         if isinstance(module, ConvNorm):
             last = found.conv_norm(name, last)
-        elif isinstance(module, WindowAttention):
-            last = found.norm_and_linear(f"{name}.norm", f"{name}.qkv", last)
-            table = module.relative_bias().detach().cpu().numpy().astype(np.float64)
-            found.add([found.copied(f"{name}.attention_biases", table)])
-            last = found.layer(f"{name}.proj", found.follow(name, last))
-        elif isinstance(module, PreNormMLP):
-            last = found.norm_and_linear(f"{name}.norm", f"{name}.fc1", last)
-            last = found.layer(f"{name}.fc2", last)
-        elif isinstance(module, nn.Conv2d | LayerNorm2d):
-            last = found.layer(name, last)
+        elif isinstance(module, nn.LayerNorm):
+            norm = name
+        elif norm:
+            last, norm = found.norm_and_linear(norm, name, last), ""
         else:
-            continue
-        inside = (*inside, f"{name}.")
+            last = found.layer(name, last)
+        before = name
+
+
+_LAYERS = (ConvNorm, nn.LayerNorm, nn.Linear, nn.Conv2d, LayerNorm2d)
+
+
+def _is_within(name: str, module: str) -> bool:
+    return f"{name}.".startswith(f"{module}.")
+
+
+def _table(found: Expected, name: str, side: int, before: str, last: str) -> str:
+    """A table of positions, laid out; returns the module that reads it.
+
+    Where it is added to what a convolution gives, a converter may add the bias to it beforehand.
+    """
+    path, _, own = name.rpartition(".")
+    owner, layer = found.model.get_submodule(path), found.model.get_submodule(before)
+    assert isinstance(owner, WithTables)
+    values = owner.laid_out(own, side).detach().cpu().numpy().astype(np.float64)
+    table = found.copied(name, values)
+    if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+        weight, bias = found.copied(f"{before}.weight"), found.copied(f"{before}.bias")
+        size = np.abs(values) + np.abs(bias.values)
+        both = (name, f"{before}.bias")
+        moved = Part(f"{name} + bias", both, values + bias.values, FOLDING * size, 0, path)
+        del found.units[-1]  # the convolution's alone
+        found.add([weight, bias, table], [weight, moved])
+    else:
+        found.add([table])
+    return last if last == path else found.follow(path, last)
 
 
 def _prompt_encoder(found: Expected, module: PromptEncoder) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from mobilesam.model.layers import WithTables
 from mobilesam.model.sam import MobileSAM
-from mobilesam.model.tiny_vit import WindowAttention
 from parity.weight_audit.layouts import arranged
 from parity.weight_audit.matching import Found
 
@@ -41,10 +41,10 @@ def restored(model: MobileSAM, found: Iterable[Found]) -> MobileSAM:
 def _put(made: MobileSAM, name: str, parameters: tuple[str, ...], values: np.ndarray) -> None:
     """Write one tensor, by the names that ``parity.weight_audit.expected`` gives them."""
     first = parameters[0]
-    if name.endswith("attention_biases"):
-        attention = made.get_submodule(name.rpartition(".")[0])
-        assert isinstance(attention, WindowAttention)
-        attention.baked_bias = torch.from_numpy(values).float()
+    if (owner := _owner_of_table(made, first)) is not None:
+        if name.endswith(" + bias"):
+            values = values - _get(made, parameters[1])
+        setattr(owner, f"baked_{first.rpartition('.')[2]}", torch.from_numpy(values).float())
     elif name.endswith(" × bn"):
         factor = _factor(_norm(made, first.removesuffix("c.weight")))
         _set(made, first, _divided(values, factor.reshape(-1, 1, 1, 1)))
@@ -63,6 +63,14 @@ def _put(made: MobileSAM, name: str, parameters: tuple[str, ...], values: np.nda
         made.prompt_encoder.image_position = lambda: position  # type: ignore[method-assign]
     else:
         _put_rows(made, parameters, values)
+
+
+def _owner_of_table(made: MobileSAM, name: str) -> WithTables | None:
+    """The module whose table has that name; None for what is no table."""
+    for path, module in made.named_modules():
+        if isinstance(module, WithTables) and name in {f"{path}.{own}" for own in module.TABLES}:
+            return module
+    return None
 
 
 def _put_positions(made: MobileSAM, name: str, values: np.ndarray) -> None:

@@ -54,6 +54,7 @@ class Node(NamedTuple):
         reshapes: whether it gives what it reads another shape.
         keeps: whether it gives values that it reads, moved, rounded or made float again.
         clamped: whether it leaves nothing below zero.
+        order: of the input's axes in what it writes, where it transposes; empty elsewhere.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class Node(NamedTuple):
     reshapes: bool
     keeps: bool
     clamped: bool
+    order: tuple[int, ...]
 
 
 class XNNPACKGraph(NamedTuple):
@@ -160,4 +162,5 @@ def _node(node: FlatTable) -> Node:
         reshapes=kind == _RESHAPE,
         keeps=kind in (_RESHAPE, _TRANSPOSE, _SLICE, _CONVERT),
         clamped=node.has(_CLAMPED) and node.table(_CLAMPED).real(0) >= 0,
+        order=tuple(map(int, inside.numbers(1, "Uint32"))) if kind == _TRANSPOSE else (),
     )

@@ -34,7 +34,7 @@ from mobilesam.training.quantization import (
     run_quantized,
 )
 from mobilesam.weights.checkpoints import tensors_sha256
-from tests.tiny_bundles import make_tiny_model, tiny_model
+from tests.tiny_bundles import make_tiny_model, tiny_bundle, tiny_model, vit_bundle, vit_model
 
 pytest.importorskip("ai_edge_quantizer")
 flatbuffers = pytest.importorskip("ai_edge_litert.tools.flatbuffer_utils")
@@ -125,15 +125,26 @@ def weights_of(encoder: nn.Module, plan: Plan) -> dict[str, np.ndarray]:
     ("precision", "kinds"),
     [("w8", {(8, 0)}), ("w4", {(8, 0), (4, 32)}), ("w4c", {(8, 0), (4, 0)})],
 )
+@pytest.mark.parametrize(
+    ("model", "exported", "layers"),
+    [(tiny_model, tiny_bundle, 31), (vit_model, vit_bundle, 15)],
+    ids=["TinyViT", "ViT"],
+)
 def test_fake_quantization_is_what_the_file_holds(
-    precision: str, kinds: set[tuple[int, int]], tiny_bundle: GetBundle
+    precision: str,
+    kinds: set[tuple[int, int]],
+    model: Callable[[], MobileSAM],
+    exported: GetBundle,
+    layers: int,
 ) -> None:
-    encoder, plan = tiny_model().image_encoder, Plan(target="tflite", default=precision)
-    content = tiny_bundle("tflite", "fp32").file("encoder", "litert").read_bytes()
+    encoder, plan = model().image_encoder, Plan(target="tflite", default=precision)
+    content = exported("tflite", "fp32").file("encoder", "litert").read_bytes()
     wanted = weights_in(quantized(shrink_constants(content), plan))
     found = weights_of(encoder, plan)
-    assert len(found) > 20 and found.keys() == wanted.keys()
+    assert len(found) == layers and found.keys() == wanted.keys()
     roundings = roundings_of(encoder, plan).values()
+    if precision == "w4c" and model is vit_model:
+        kinds = {(4, 0)}  # it has no depthwise convolutions, which alone keep eight bits there
     assert {(r.bits, r.block) for r in roundings} == kinds and any(r.norm for r in roundings)
     for name, weight in found.items():
         np.testing.assert_allclose(weight, wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)

@@ -175,7 +175,7 @@ def values_of(names: list[str], model: Any) -> list[np.ndarray]:
 
 def test_relative_biases_keep_their_values(tiny_bundle: GetBundle) -> None:
     before = constants(load(tiny_bundle, "fp32", "encoder"))
-    biases = [name for name in before if "baked_bias" in name]
+    biases = [name for name in before if "baked_attention_biases" in name]
     assert len(biases) == 3
     model = load(tiny_bundle, "w8", "encoder")
     assert not set(biases) & set(constants(model))

@@ -5,6 +5,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from mobilesam.weights.checkpoints import (
     tensors_sha256,
 )
 from mobilesam.weights.demo import DEMO_FILE
+from mobilesam.weights.published import PUBLISHED
 
 Weights = dict[str, torch.Tensor]
 
@@ -245,7 +247,8 @@ def test_official_comes_from_a_mirror_into_the_cache(
 ) -> None:
     mirror = save(tmp_path, {"model": SMALL}, "mirror.pt")
     digest = hashlib.sha256(mirror.read_bytes()).hexdigest()
-    monkeypatch.setattr(checkpoints, "OFFICIAL_SHA256", digest)
+    published = {"official": replace(PUBLISHED["official"], sha256=digest)}
+    monkeypatch.setattr(checkpoints, "PUBLISHED", published)
     monkeypatch.setenv("MOBILESAM_URL", mirror.as_uri())
     monkeypatch.setenv("MOBILESAM_CACHE", str(tmp_path / "cache"))
     state_dict, info = load_state_dict("official")

@@ -10,10 +10,13 @@ import importlib.machinery
 import math
 import sys
 import types
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from mobilesam.model.vit import ViTConfig
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 _STAND_IN_PACKAGES = ("timm", "torchvision")
@@ -46,6 +49,28 @@ def build_upstream(seed: int) -> nn.Module:
     model: nn.Module = import_upstream().sam_model_registry["vit_t"]()
     randomize(model, seed)
     return model
+
+
+def build_upstream_vit(config: ViTConfig, image_size: int) -> nn.Module:
+    """Upstream's plain ViT of a shape, built for an image size as upstream builds it.
+
+    On PyTorch's default device, in eval mode, its parameters as they are freshly built.
+    """
+    encoder = importlib.import_module("mobile_sam.modeling.image_encoder")
+    model: nn.Module = encoder.ImageEncoderViT(
+        img_size=image_size,
+        patch_size=config.patch,
+        embed_dim=config.channels,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        mlp_ratio=config.mlp_ratio,
+        out_chans=config.out_channels,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=config.window,
+        global_attn_indexes=tuple(config.global_blocks),
+    )
+    return model.eval()
 
 
 def randomize(model: nn.Module, seed: int) -> None:
@@ -87,6 +112,8 @@ def _live_values(
         return normal(1.0)
     if tensor.ndim == 1:  # gain of a batch norm, LayerNorm or LayerNorm2d
         return uniform(0.5, 1.5)
+    if name == "pos_embed":
+        return normal(1.0)
     fan_in = tensor[0].numel()
     if isinstance(module, nn.ConvTranspose2d):  # [in, out, kh, kw], stride equal to the kernel
         fan_in = tensor.shape[0]

@@ -9,9 +9,20 @@ from PIL import Image
 
 from mobilesam.errors import InputError
 from mobilesam.model.sam import MobileSAM
-from mobilesam.training.groups import GROUPS, Group, Moved, audit, examples_of, main, table
-from mobilesam.training.initial import initial_model
+from mobilesam.model.vit import ViT
+from mobilesam.training.groups import (
+    GROUPS,
+    Group,
+    Moved,
+    audit,
+    examples_of,
+    groups_of,
+    main,
+    table,
+)
+from mobilesam.training.initial import initial_model, initialise
 from tests.mobilesam.training.conftest import write_objects
+from tests.tiny_bundles import SMALL_VIT
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +30,25 @@ def model() -> MobileSAM:
     return initial_model("vit_t", "fresh", 64, 1).eval().requires_grad_(False)
 
 
-def test_every_parameter_is_in_one_group(model: MobileSAM) -> None:
+def with_plain_vit() -> MobileSAM:
+    model = MobileSAM(ViT(SMALL_VIT), variant="small", image_size=64)
+    initialise(model, 1)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("encoder", ["TinyViT", "ViT"])
+def test_every_parameter_is_in_one_group(model: MobileSAM, encoder: str) -> None:
+    if encoder == "ViT":
+        model = with_plain_vit()
+    own = groups_of(model)
     for name, _ in model.named_parameters():
         holding = [group for group in GROUPS if re.match(group.pattern, name)]
+        assert [group for group in holding if group not in own] == []
         rows = [group.row for group in holding]
         assert rows == [None] or rows == [0, 1, 2, 3], name
-    sizes = [sum(p.numel() for p in group.parameters(model)) for group in GROUPS]
+    if encoder == "TinyViT":
+        assert {group.name for group in GROUPS if group not in own} == {"position embedding"}
+    sizes = [sum(p.numel() for p in group.parameters(model)) for group in own]
     assert min(sizes) > 0 and sum(sizes) == sum(p.numel() for p in model.parameters())
 
 
@@ -70,8 +94,8 @@ def test_images_without_a_mask_to_score_are_told(tmp_path: Path) -> None:
         examples_of(tmp_path, 64, 1)
 
 
-def test_command(objects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(model: MobileSAM, objects: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main("demo", objects, None, 1, 64)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(GROUPS)
+    assert len(lines) == 2 + len(groups_of(model))
     assert all(line.count("|") == 6 for line in lines)

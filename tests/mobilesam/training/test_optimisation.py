@@ -11,6 +11,8 @@ from torch.optim import Muon
 
 from mobilesam.model.build import build
 from mobilesam.model.layers import LayerNorm2d
+from mobilesam.model.sam import MobileSAM
+from mobilesam.model.vit import ViT
 from mobilesam.training.optimisation import (
     Optimizers,
     averaged,
@@ -19,9 +21,11 @@ from mobilesam.training.optimisation import (
     freeze_batch_norm,
     learning_rate,
 )
+from tests.tiny_bundles import SMALL_VIT
 
 KINDS = ("adamw", "muon")
 UNDECAYED = (nn.LayerNorm, nn.BatchNorm2d, LayerNorm2d, nn.Embedding)
+TABLES = ("attention_biases", "rel_pos_h", "rel_pos_w", "pos_embed")
 
 
 class Small(nn.Module):
@@ -61,9 +65,10 @@ def test_learning_rate_of_a_short_stage(warmup: int) -> None:
     assert all(math.isfinite(rate) and 0 < rate <= 1 for rate in rates)
 
 
+@pytest.mark.parametrize("encoder", ["TinyViT", "ViT"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_parameter_is_in_one_group_and_only_weights_decay(kind: str) -> None:
-    model = build("vit_t", 64)
+def test_each_parameter_is_in_one_group_and_only_weights_decay(kind: str, encoder: str) -> None:
+    model = build("vit_t", 64) if encoder == "TinyViT" else MobileSAM(ViT(SMALL_VIT), variant="v")
     optimizers = Optimizers(model, kind, 0.03)
     decay: dict[int, float] = {}
     times: Counter[int] = Counter()
@@ -78,7 +83,7 @@ def test_each_parameter_is_in_one_group_and_only_weights_decay(kind: str) -> Non
     for name, parameter in model.named_parameters():
         assert times.pop(id(parameter), 0) == 1, name
         owner = model.get_submodule(name.rpartition(".")[0])
-        plain = isinstance(owner, UNDECAYED) or name.endswith((".bias", "attention_biases"))
+        plain = isinstance(owner, UNDECAYED) or name.endswith((".bias", *TABLES))
         assert decay[id(parameter)] == (0.0 if plain else 0.03), name
         matrix = kind == "muon" and not plain and parameter.ndim == 2
         assert (id(parameter) in by_muon) == matrix, name
