@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from converters.executorch.graph import rewrite
-from mobilesam.model.layers import LayerNorm2d
+from mobilesam.model.layers import LayerNorm2d, bake
 from mobilesam.model.tiny_vit import TinyViTBlock
 
 
@@ -28,7 +28,7 @@ def block() -> TinyViTBlock:
     made = TinyViTBlock(20, num_heads=2, window=3, mlp_ratio=2.0, local_conv=3)
     for parameter in made.parameters():
         nn.init.normal_(parameter)
-    made.attn.bake()
+    bake(made, 8)
     return made
 
 
