@@ -13,7 +13,7 @@ DEMO_FILE = Path(__file__).with_name("demo.safetensors")
 """float16 safetensors; the metadata has ``description`` and ``licence``."""
 
 DEMO_NOTE = (
-    "the demo weights were trained by this toolkit on under two hundred photos: enough to try "
+    "the demo weights were trained by this toolkit on 114 photos: enough to try "
     "everything with, far from MobileSAM's own"
 )
 """What is said wherever they are used."""

@@ -1,6 +1,7 @@
 """The weights that come with the package: every branch live, and they segment what is clicked."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from safetensors.torch import load_file
 from skimage import data as photos
 
 from mobilesam import Predictor, load_model
+from mobilesam.data.image_files import read_names
+from mobilesam.data.masked_images import read_manifest
 from mobilesam.model.build import build
+from mobilesam.training.config import TrainConfig, load_config
 from mobilesam.weights.demo import DEMO_FILE
 from mobilesam.weights.files import read_metadata
 
@@ -36,6 +40,44 @@ def test_the_file_and_its_card_say_what_it_is() -> None:
     card = (DEMO_FILE.parent / "README.md").read_text("utf-8")
     for part in ("## Data", "## Recipe", "## Figures", "not MobileSAM", "CC BY"):
         assert part in card
+
+
+FREE = re.compile(
+    r"CC-BY-[\d.]+|CC0-1\.0|MIT|Public domain|Kodak: released for unrestricted usage"
+    r"|No known copyright restrictions"
+)
+
+
+def test_every_photo_may_be_used_for_anything() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|\n").split("|")]
+        for line in (DEMO_FILE.parent / "ATTRIBUTION.md").read_text("utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| set")
+    ]
+    assert f"{len(rows)} photos" in read_metadata(DEMO_FILE)["description"]
+    for _, photo, licence, of_masks, source in rows:
+        assert FREE.match(licence) and not re.search("-(NC|ND|SA)", licence), photo
+        assert of_masks == "–" or FREE.match(of_masks), photo
+        assert "http" in source or "PyPI" in source, photo
+
+
+def test_the_photos_listed_are_those_of_the_recipe() -> None:
+    """`held_out.txt` less, of the folders that the recipe names."""
+    shared = DEMO_FILE.parents[3] / "shared" / "data"
+    if not shared.is_dir():
+        pytest.skip("the photos that the demo weights were trained on lie beside the project only")
+    recipes = DEMO_FILE.parents[1] / "training" / "recipes"
+    config = load_config(recipes / "demo.toml", TrainConfig)
+    assert config.data.held_out is not None
+    held_out = set(read_names(config.data.held_out))
+    trained = {
+        (folder.name, Path(entry.file).name)
+        for folder in (*config.data.masks, *config.data.photos)
+        for entry in read_manifest(folder).images
+    }
+    trained = {(folder, name) for folder, name in trained if name not in held_out}
+    text = (DEMO_FILE.parent / "ATTRIBUTION.md").read_text("utf-8")
+    assert set(re.findall(r"^\| (\w+) \| (\S+) \|", text, re.M)) - {("set", "photo")} == trained
 
 
 def test_no_branch_is_dead(stored: dict[str, torch.Tensor]) -> None:
