@@ -95,8 +95,17 @@ def parity(
     finish(result, report, as_json=as_json)
 
 
-def finish(result: "Report", folder: Path | None, *, as_json: bool) -> None:
-    """Print the report, write it if a folder is given, and exit unless all pass."""
+def finish(
+    result: "Report", folder: Path | None, *, as_json: bool, refused_fails: bool = True
+) -> None:
+    """Print the report, write it if a folder is given, and exit unless all pass.
+
+    Args:
+        result: what was judged.
+        folder: for the report; None: it is only printed.
+        as_json: print it as JSON.
+        refused_fails: whether a bundle counts as failing that a runtime does not take at all.
+    """
     written = {}
     if folder is not None:
         written = result.save(folder)
@@ -119,5 +128,5 @@ def finish(result: "Report", folder: Path | None, *, as_json: bool) -> None:
     if altered:
         say("error", f"{'; '.join(dict.fromkeys(altered))}: export the bundle again")
         raise typer.Exit(ALTERED)
-    if not result.passed:
+    if not (result.passed if refused_fails else result.right_where_taken):
         raise typer.Exit(FAILED)

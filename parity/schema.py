@@ -363,3 +363,9 @@ class ReportData(ReportRecord):
     def passed(self) -> bool:
         """Whether every verdict passes; an empty report does not."""
         return bool(self.bundles) and all(b.verdict == "PASS" for b in self.bundles)
+
+    @property
+    def right_where_taken(self) -> bool:
+        """Whether every bundle passes that its runtime does not refuse, and there is one."""
+        taken = [b.verdict for b in self.bundles if b.verdict == "PASS" or not b.refused]
+        return bool(taken) and all(verdict == "PASS" for verdict in taken)
