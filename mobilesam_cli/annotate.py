@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilesam.errors import InputError
-from mobilesam_cli.options import Json, MaxPixels, Quiet, print_json, require_writable_folder
+from mobilesam_cli.options import (
+    Json,
+    MaxPixels,
+    OneRuntime,
+    OwnImageSize,
+    Quiet,
+    print_json,
+    require_writable_folder,
+)
 
 if TYPE_CHECKING:
     from mobilesam.annotation.auto import Summary
@@ -49,13 +57,8 @@ def annotate(
     device: Annotated[
         str, typer.Option(help="Where PyTorch computes, such as cuda:0.", show_default="cpu")
     ] = "",
-    image_size: Annotated[
-        int | None,
-        typer.Option(min=64, help="Side of a checkpoint's square frame.", show_default="1024"),
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="Which of a bundle's runtimes.", show_default="its first")
-    ] = None,
+    image_size: OwnImageSize = None,
+    runtime: OneRuntime = None,
     engine: Annotated[
         str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")
     ] = "local",

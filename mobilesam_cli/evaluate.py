@@ -11,6 +11,8 @@ from mobilesam_cli.options import (
     COMMAND_LINE,
     Json,
     MaxPixels,
+    OneRuntime,
+    OwnImageSize,
     SkipUnusable,
     Threads,
     WeightsKey,
@@ -51,13 +53,8 @@ def evaluate(
         bool,
         typer.Option("--all-segments", help="Score small, hidden and uncountable segments too."),
     ] = False,
-    image_size: Annotated[
-        int | None,
-        typer.Option(min=64, help="Side of a checkpoint's square frame.", show_default="1024"),
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="Which of a bundle's runtimes.", show_default="its first")
-    ] = None,
+    image_size: OwnImageSize = None,
+    runtime: OneRuntime = None,
     threads: Threads = None,
     max_pixels: MaxPixels = None,
     skip_unusable: SkipUnusable = False,

@@ -11,8 +11,12 @@ import typer
 from mobilesam.errors import InputError
 from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
+    InsteadOfPyTorch,
     Json,
     MaxPixels,
+    OneRuntime,
+    OwnImageSize,
+    OwnWeights,
     Threads,
     WeightsKey,
     keyed,
@@ -67,21 +71,11 @@ def everything(
         str,
         typer.Option(help="full: every point. fast: where a coarse grid found masks."),
     ] = "full",
-    weights: Annotated[
-        str | None,
-        typer.Option(help="demo, official or the path of a checkpoint.", show_default="demo"),
-    ] = None,
+    weights: OwnWeights = None,
     weights_key: WeightsKey = None,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Run the exported files of this bundle instead of PyTorch.")
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="Which of the bundle's runtimes.", show_default="its first")
-    ] = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(min=64, help="Side of the model's square frame.", show_default="1024"),
-    ] = None,
+    bundle: InsteadOfPyTorch = None,
+    runtime: OneRuntime = None,
+    image_size: OwnImageSize = None,
     threads: Threads = None,
     out: Annotated[
         Path | None,

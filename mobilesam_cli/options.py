@@ -72,6 +72,20 @@ Threads = Annotated[
 ImageSize = Annotated[
     int, typer.Option(min=64, help="Side of the model's square frame, a multiple of 16.")
 ]
+OwnWeights = Annotated[
+    str | None,
+    typer.Option(help="demo, official or the path of a checkpoint.", show_default="demo"),
+]
+OwnImageSize = Annotated[
+    int | None,
+    typer.Option(min=64, help="Side of a checkpoint's square frame.", show_default="1024"),
+]
+InsteadOfPyTorch = Annotated[
+    Path | None, typer.Option(help="Run the exported files of this bundle instead of PyTorch.")
+]
+OneRuntime = Annotated[
+    str | None, typer.Option(help="Which of a bundle's runtimes.", show_default="its first")
+]
 Bundles = Annotated[
     list[Path], typer.Argument(help="Bundles, or folders that hold bundles.", show_default=False)
 ]
