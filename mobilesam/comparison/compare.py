@@ -1,0 +1,142 @@
+"""``compare_models``: every model in a process of its own, timed in turns."""
+
+import platform
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from mobilesam import __version__
+from mobilesam.comparison.contestants import EVERYTHING
+from mobilesam.comparison.job import FACTS, ComparisonJob, Facts, Sample
+from mobilesam.comparison.models import MODELS, chosen_models
+from mobilesam.comparison.report import Compared, Comparison, Timing
+from mobilesam.cores import available_cores
+from mobilesam.data.sample_photos import PHOTOS
+from mobilesam.engines.process import WorkerProcess
+from mobilesam.errors import InputError
+from mobilesam.everything.settings import Settings
+from mobilesam.inference.images import load_image
+from mobilesam.progress import Progress
+
+ROUNDS = 5
+THRESHOLDS: dict[str, Any] = {"pred_iou_thresh": 0.4, "stability_score_thresh": 0.7}
+"""Of the masks of everything: low enough for the demo weights to leave some."""
+
+
+def compare_models(
+    models: Sequence[str] | None = None,
+    *,
+    photo: str | Path | None = None,
+    threads: int | None = None,
+    rounds: int = ROUNDS,
+    points_per_side: int = 32,
+    everything: bool = True,
+    progress: bool = True,
+    command: str = "",
+) -> Comparison:
+    """Time models that segment, on one photo, a step of each in turn.
+
+    Args:
+        models: of :data:`mobilesam.comparison.models.MODELS`; None: all that can be run here.
+        photo: None is one of scikit-image's.
+        threads: of PyTorch; None is one for each core.
+        rounds: how often each step is timed, after one run that is not; where everything is found
+            point by point, that is done once.
+        points_per_side: of the grid of points for everything.
+        everything: whether to find everything in the photo too, which takes minutes.
+        progress: show it on the terminal.
+        command: the command line that makes this comparison again, for it to state.
+
+    Raises:
+        InputError: there is no such model, the photo cannot be read, or a process ended.
+        MissingDependencyError: scikit-image is not installed, and no photo was given.
+    """
+    names = chosen_models(
+        None if models is None else list(models),
+        ultralytics=find_spec("ultralytics") is not None,
+    )
+    generator = {"points_per_side": points_per_side, **THRESHOLDS}
+    Settings.of(generator)
+    shipped = PHOTOS[0]
+    pixels = shipped.load() if photo is None else load_image(photo)
+    height, width = pixels.shape[:2]
+    click = shipped.clicks[0] if photo is None else (width // 2, height // 2)
+    count = threads or available_cores()
+    with ExitStack() as opened, Progress(progress, stderr=True) as shown:
+        workers: dict[str, WorkerProcess] = {}
+        facts: dict[str, Facts] = {}
+        with shown.task("loading", len(names)) as step:
+            for name in names:
+                step(MODELS[name].title)
+                worker = WorkerProcess(ComparisonJob(name, pixels, click, generator, count))
+                opened.callback(worker.close)
+                workers[name] = worker
+                _hear(worker, name)
+                facts[name] = cast(Facts, _ask(worker, name, FACTS))
+        turns = [
+            (name, task)
+            for round_ in range(rounds + 1)
+            for name in names
+            for task in facts[name].steps
+            if (task != EVERYTHING or everything)
+            and (task not in facts[name].slow or round_ == rounds)
+        ]
+        samples: dict[tuple[str, str], list[Sample]] = {}
+        with shown.task("timing", len(turns)) as step:
+            for name, task in turns:
+                step(f"{MODELS[name].title}, {task}")
+                sample = cast(Sample, _ask(workers[name], name, task))
+                samples.setdefault((name, task), []).append(sample)
+    return Comparison(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=__version__,
+        machine={
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": str(available_cores()),
+            "torch": torch.__version__,
+        },
+        threads=count,
+        photo=shipped.name if photo is None else Path(photo).name,
+        photo_size=(height, width),
+        points=points_per_side**2,
+        command=command,
+        models=tuple(_compared(name, facts[name], samples) for name in names),
+    )
+
+
+def _compared(name: str, facts: Facts, samples: dict[tuple[str, str], list[Sample]]) -> Compared:
+    timings = {}
+    for step in facts.steps:
+        found = samples.get((name, step), [])
+        timed = found if step in facts.slow else found[1:]  # the first warms up
+        if timed:
+            timings[step] = Timing.of(
+                [each.seconds for each in timed], [each.cpu for each in timed], timed[-1].masks
+            )
+    return Compared(
+        model=name,
+        title=MODELS[name].title,
+        weights=facts.weights,
+        parameters=facts.parameters,
+        encoder_parameters=facts.encoder_parameters,
+        megabytes=facts.megabytes,
+        image_size=MODELS[name].image_size,
+        timings=timings,
+    )
+
+
+def _ask(worker: WorkerProcess, name: str, item: str) -> Facts | Sample:
+    worker.begin(0, item)
+    return cast(Facts | Sample, _hear(worker, name))
+
+
+def _hear(worker: WorkerProcess, name: str) -> Any:
+    message = worker.hear()
+    if message is None:
+        raise InputError(f"the process that runs {MODELS[name].title} {worker.close()}")
+    return message.value

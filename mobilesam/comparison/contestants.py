@@ -1,0 +1,212 @@
+"""The models of the comparison, loaded, each with the steps of it that can be timed."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from mobilesam.comparison.models import Family, Model
+from mobilesam.everything import MaskGenerator
+from mobilesam.inference.predictor import Predictor
+from mobilesam.model.build import VARIANTS, build, load_model
+from mobilesam.model.sam import MobileSAM
+from mobilesam.weights.download import cache_folder
+from mobilesam.weights.published import PUBLISHED
+
+Pixels = npt.NDArray[np.uint8]
+
+ENCODER, DECODER, CLICK, EVERYTHING = "encoder", "decoder", "click", "everything"
+STEPS = (ENCODER, DECODER, CLICK, EVERYTHING)
+"""Image to embedding; a click to low-res masks, with the embedding there; photo and click to the
+mask at the photo's size; photo to all masks."""
+
+SEED = 0
+
+
+class Contestant(ABC):
+    """A loaded model.
+
+    Attributes:
+        weights: what it computes with, in words.
+        steps: name to what runs it once and returns the number of masks.
+        slow: steps that take so long that they are run once.
+    """
+
+    weights: str
+    steps: dict[str, Callable[[], int]]
+    slow: frozenset[str] = frozenset({EVERYTHING})
+
+    @property
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The network."""
+
+    def parameters(self) -> int:
+        """Of the whole network."""
+        return sum(each.numel() for each in self.module.parameters())
+
+    def encoder_parameters(self) -> int | None:
+        """Of the image encoder; None where there is none by itself."""
+        encoder = getattr(self.module, "image_encoder", None)
+        return None if encoder is None else sum(each.numel() for each in encoder.parameters())
+
+    def megabytes(self) -> float:
+        """Of a checkpoint in float32 (10^6 bytes)."""
+        state = self.module.state_dict().values()
+        return sum(each.numel() * (4 if each.is_floating_point() else 8) for each in state) / 1e6
+
+
+class SamContestant(Contestant):
+    """This toolkit's code.
+
+    Args:
+        model: of the table.
+        photo: HxWx3 uint8 RGB.
+        click: x, y in pixels of the photo.
+        generator: parameters of :class:`mobilesam.everything.MaskGenerator`.
+    """
+
+    def __init__(
+        self, model: Model, photo: Pixels, click: tuple[int, int], generator: dict[str, Any]
+    ) -> None:
+        self._model, self.weights = _sam(model.source)
+        predictor = Predictor(self._model)
+        everything = MaskGenerator(self._model, **generator)
+        image = torch.rand(1, 3, self._model.image_size, self._model.image_size)
+        predictor.set_image(photo)
+
+        @torch.inference_mode()
+        def encode() -> int:
+            self._model.image_encoder(image)
+            return 0
+
+        def decode() -> int:
+            return len(predictor.predict([click], [1])[0])
+
+        def ask() -> int:
+            predictor.set_image(photo)
+            return decode()
+
+        def find() -> int:
+            return len(everything.generate(photo))
+
+        self.steps = {ENCODER: encode, DECODER: decode, CLICK: ask, EVERYTHING: find}
+
+    @property
+    def module(self) -> MobileSAM:
+        return self._model
+
+
+def _sam(variant: str) -> tuple[MobileSAM, str]:
+    """The published weights if they were downloaded before; else what can be had without."""
+    published = VARIANTS[variant].published
+    file = cache_folder() / PUBLISHED[published].file_name
+    if file.is_file():
+        return load_model(file, variant), "published"
+    demo = load_model("demo")
+    if variant == demo.variant:
+        return demo, "demo"
+    torch.manual_seed(SEED)
+    made = build(variant)
+    made.prompt_encoder.load_state_dict(demo.prompt_encoder.state_dict())
+    made.mask_decoder.load_state_dict(demo.mask_decoder.state_dict())
+    return made, "random encoder, demo decoder"
+
+
+class UltralyticsSam(Contestant):
+    """A SAM of Ultralytics' package, run by their predictor."""
+
+    def __init__(
+        self, model: Model, photo: Pixels, click: tuple[int, int], generator: dict[str, Any]
+    ) -> None:
+        from ultralytics.models.sam import build as theirs
+        from ultralytics.models.sam import predict
+
+        kind = predict.SAM2Predictor if "sam2" in model.source else predict.Predictor
+        options = {"imgsz": model.image_size, "task": "segment", "mode": "predict", "save": False}
+        predictor = kind(overrides=options | {"verbose": False, "model": model.source})
+        torch.manual_seed(SEED)
+        if Path(model.source).is_file():
+            built, self.weights = theirs.build_sam(model.source), "published"
+        else:
+            built, self.weights = getattr(theirs, model.architecture)(), "architecture alone"
+        predictor.setup_model(model=built, verbose=False)
+        self._network: nn.Module = predictor.model
+        bgr = np.ascontiguousarray(photo[..., ::-1])
+
+        def ask() -> int:
+            predictor.set_image(bgr)
+            found = predictor(points=[list(click)], labels=[1])
+            predictor.reset_image()
+            return _count(found)
+
+        def find() -> int:
+            stride = generator["points_per_side"]
+            theirs = {"points_stride": stride, "conf_thres": generator["pred_iou_thresh"]}
+            return _count(
+                predictor(
+                    source=bgr,
+                    **theirs,
+                    stability_score_thresh=generator["stability_score_thresh"],
+                )
+            )
+
+        self.steps = {CLICK: ask, EVERYTHING: find}
+
+    @property
+    def module(self) -> nn.Module:
+        return self._network
+
+
+class UltralyticsYolo(Contestant):
+    """A one-pass segmentation model of Ultralytics' package: all objects at once."""
+
+    slow = frozenset()
+
+    def __init__(
+        self, model: Model, photo: Pixels, click: tuple[int, int], generator: dict[str, Any]
+    ) -> None:
+        from ultralytics import YOLO, FastSAM
+
+        if Path(model.source).is_file():
+            kind = FastSAM if model.source.startswith("FastSAM") else YOLO
+            network, self.weights = kind(model.source), "published"
+        else:
+            torch.manual_seed(SEED)
+            network, self.weights = YOLO(model.architecture), "architecture alone"
+        bgr = np.ascontiguousarray(photo[..., ::-1])
+
+        def find() -> int:
+            return _count(network.predict(bgr, imgsz=model.image_size, device="cpu", verbose=False))
+
+        self._network: nn.Module = network.model
+        self.steps = {EVERYTHING: find}
+
+    @property
+    def module(self) -> nn.Module:
+        return self._network
+
+
+def _count(results: Any) -> int:
+    """Masks of Ultralytics' results of one photo."""
+    masks = results[0].masks
+    return 0 if masks is None else len(masks)
+
+
+FAMILIES: dict[Family, Callable[[Model, Pixels, tuple[int, int], dict[str, Any]], Contestant]] = {
+    "sam": SamContestant,
+    "ultralytics_sam": UltralyticsSam,
+    "ultralytics_yolo": UltralyticsYolo,
+}
+
+
+def quieten() -> None:
+    """Let Ultralytics' package print nothing and download nothing; before it is imported."""
+    os.environ.setdefault("YOLO_VERBOSE", "False")
+    os.environ.setdefault("YOLO_OFFLINE", "True")

@@ -1,0 +1,82 @@
+"""What a process of the comparison does: load one model, then run a step of it whenever asked."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from mobilesam.comparison.contestants import FAMILIES, Pixels, quieten
+from mobilesam.comparison.models import MODELS
+from mobilesam.engines.base import Job
+
+FACTS = "facts"
+"""The item that asks what was loaded, instead of a step."""
+
+
+class Facts(NamedTuple):
+    """What was loaded; see :class:`mobilesam.comparison.report.Compared` for the fields."""
+
+    weights: str
+    parameters: int
+    encoder_parameters: int | None
+    megabytes: float
+    steps: tuple[str, ...]
+    slow: frozenset[str]
+
+
+class Sample(NamedTuple):
+    """One run of a step: seconds on the clock, CPU seconds of all threads, masks."""
+
+    seconds: float
+    cpu: float
+    masks: int
+
+
+@dataclass(frozen=True)
+class ComparisonJob(Job[str, Facts | Sample]):
+    """One model.
+
+    Attributes:
+        name: of :data:`mobilesam.comparison.models.MODELS`.
+        photo: HxWx3 uint8 RGB.
+        click: x, y in pixels of the photo.
+        generator: parameters of :class:`mobilesam.everything.MaskGenerator`.
+        threads: of PyTorch.
+    """
+
+    name: str
+    photo: Pixels
+    click: tuple[int, int]
+    generator: dict[str, Any]
+    threads: int
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[str], Facts | Sample]]:
+        """Load the model.
+
+        Raises:
+            MobileSAMError: it cannot be loaded.
+        """
+        quieten()
+        torch.set_num_threads(self.threads)
+        model = MODELS[self.name]
+        loaded = FAMILIES[model.family](model, self.photo, self.click, self.generator)
+
+        def work(item: str) -> Facts | Sample:
+            if item == FACTS:
+                return Facts(
+                    loaded.weights,
+                    loaded.parameters(),
+                    loaded.encoder_parameters(),
+                    loaded.megabytes(),
+                    tuple(loaded.steps),
+                    loaded.slow,
+                )
+            begun, cpu = time.perf_counter(), time.process_time()
+            masks = loaded.steps[item]()
+            return Sample(time.perf_counter() - begun, time.process_time() - cpu, masks)
+
+        yield work
