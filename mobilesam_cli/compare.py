@@ -27,6 +27,15 @@ def compare(
     points_per_side: Annotated[
         int, typer.Option(min=1, help="Of the grid of points, where everything is found.")
     ] = 32,
+    ultralytics_points_per_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The same for SAM run by Ultralytics' package, which takes minutes; with fewer, "
+            "the time for all is extrapolated, and said to be.",
+            show_default="the same",
+        ),
+    ] = None,
     everything: Annotated[
         bool, typer.Option(help="Find everything in the photo too, once: minutes a model.")
     ] = True,
@@ -53,6 +62,7 @@ def compare(
         threads=threads,
         rounds=rounds,
         points_per_side=points_per_side,
+        ultralytics_points_per_side=ultralytics_points_per_side,
         everything=everything,
         progress=not as_json,
         command=context.meta[COMMAND_LINE],

@@ -1,9 +1,12 @@
 """``compare_models``: every model in a process of its own, timed in turns."""
 
+import os
 import platform
+import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +38,7 @@ def compare_models(
     threads: int | None = None,
     rounds: int = ROUNDS,
     points_per_side: int = 32,
+    ultralytics_points_per_side: int | None = None,
     everything: bool = True,
     progress: bool = True,
     command: str = "",
@@ -48,6 +52,9 @@ def compare_models(
         rounds: how often each step is timed, after one run that is not; where everything is found
             point by point, that is done once.
         points_per_side: of the grid of points for everything.
+        ultralytics_points_per_side: of the grid for models that Ultralytics' code asks point by
+            point, which takes minutes; None is the same. With fewer the time for all points is
+            extrapolated, and said to be.
         everything: whether to find everything in the photo too, which takes minutes.
         progress: show it on the terminal.
         command: the command line that makes this comparison again, for it to state.
@@ -60,8 +67,16 @@ def compare_models(
         None if models is None else list(models),
         ultralytics=find_spec("ultralytics") is not None,
     )
-    generator = {"points_per_side": points_per_side, **THRESHOLDS}
-    Settings.of(generator)
+    theirs_asked = any(MODELS[name].is_ultralytics for name in names)
+    generators = {
+        theirs: {"points_per_side": side, **THRESHOLDS}
+        for theirs, side in (
+            (False, points_per_side),
+            (True, ultralytics_points_per_side or points_per_side),
+        )
+    }
+    for generator in generators.values():
+        Settings.of(generator)
     shipped = PHOTOS[0]
     pixels = shipped.load() if photo is None else load_image(photo)
     height, width = pixels.shape[:2]
@@ -73,6 +88,7 @@ def compare_models(
         with shown.task("loading", len(names)) as step:
             for name in names:
                 step(MODELS[name].title)
+                generator = generators[MODELS[name].is_ultralytics]
                 worker = WorkerProcess(ComparisonJob(name, pixels, click, generator, count))
                 opened.callback(worker.close)
                 workers[name] = worker
@@ -87,11 +103,13 @@ def compare_models(
             and (task not in facts[name].slow or round_ == rounds)
         ]
         samples: dict[tuple[str, str], list[Sample]] = {}
+        loads: list[float] = []
         with shown.task("timing", len(turns)) as step:
             for name, task in turns:
                 step(f"{MODELS[name].title}, {task}")
                 sample = cast(Sample, _ask(workers[name], name, task))
                 samples.setdefault((name, task), []).append(sample)
+                loads += os.getloadavg()[:1]
     return Comparison(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
@@ -99,8 +117,10 @@ def compare_models(
             "system": f"{platform.system()} {platform.machine()}",
             "cores": str(available_cores()),
             "torch": torch.__version__,
+            **({"ultralytics": version("ultralytics")} if theirs_asked else {}),
         },
         threads=count,
+        load=statistics.median(loads),
         photo=shipped.name if photo is None else Path(photo).name,
         photo_size=(height, width),
         points=points_per_side**2,
@@ -118,6 +138,9 @@ def _compared(name: str, facts: Facts, samples: dict[tuple[str, str], list[Sampl
             timings[step] = Timing.of(
                 [each.seconds for each in timed], [each.cpu for each in timed], timed[-1].masks
             )
+    peaks = [
+        each.peak_mb for (model, _), found in samples.items() if model == name for each in found
+    ]
     return Compared(
         model=name,
         title=MODELS[name].title,
@@ -126,6 +149,8 @@ def _compared(name: str, facts: Facts, samples: dict[tuple[str, str], list[Sampl
         encoder_parameters=facts.encoder_parameters,
         megabytes=facts.megabytes,
         image_size=MODELS[name].image_size,
+        peak_memory_mb=max(peaks, default=None),
+        points=facts.points,
         timings=timings,
     )
 

@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from mobilesam.comparison.models import Family, Model
+from mobilesam.errors import InputError, MobileSAMError, reason_of
 from mobilesam.everything import MaskGenerator
 from mobilesam.inference.predictor import Predictor
+from mobilesam.inference.prompts import make_prompt
 from mobilesam.model.build import VARIANTS, build, load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.weights.download import cache_folder
@@ -26,6 +28,9 @@ STEPS = (ENCODER, DECODER, CLICK, EVERYTHING)
 """Image to embedding; a click to low-res masks, with the embedding there; photo and click to the
 mask at the photo's size; photo to all masks."""
 
+ALONE = "architecture alone"
+"""Said of a model whose weights are not here: they are random."""
+
 SEED = 0
 
 
@@ -36,11 +41,13 @@ class Contestant(ABC):
         weights: what it computes with, in words.
         steps: name to what runs it once and returns the number of masks.
         slow: steps that take so long that they are run once.
+        points: that are asked about for everything; None where a model finds all in one pass.
     """
 
     weights: str
     steps: dict[str, Callable[[], int]]
     slow: frozenset[str] = frozenset({EVERYTHING})
+    points: int | None
 
     @property
     @abstractmethod
@@ -78,6 +85,9 @@ class SamContestant(Contestant):
         self._model, self.weights = _sam(model.source)
         predictor = Predictor(self._model)
         everything = MaskGenerator(self._model, **generator)
+        self.points = generator["points_per_side"] ** 2
+        height, width = photo.shape[:2]
+        prompt = make_prompt([click], [1], original_size=(height, width))
         image = torch.rand(1, 3, self._model.image_size, self._model.image_size)
         predictor.set_image(photo)
 
@@ -87,11 +97,11 @@ class SamContestant(Contestant):
             return 0
 
         def decode() -> int:
-            return len(predictor.predict([click], [1])[0])
+            return len(predictor.decode(prompt)[1][0])
 
         def ask() -> int:
             predictor.set_image(photo)
-            return decode()
+            return len(predictor.predict([click], [1])[0])
 
         def find() -> int:
             return len(everything.generate(photo))
@@ -130,12 +140,14 @@ class UltralyticsSam(Contestant):
 
         kind = predict.SAM2Predictor if "sam2" in model.source else predict.Predictor
         options = {"imgsz": model.image_size, "task": "segment", "mode": "predict", "save": False}
-        predictor = kind(overrides=options | {"verbose": False, "model": model.source})
+        options |= {"verbose": False, "device": "cpu", "model": model.source}
+        predictor = kind(overrides=options)
+        self.points = generator["points_per_side"] ** 2
         torch.manual_seed(SEED)
         if Path(model.source).is_file():
-            built, self.weights = theirs.build_sam(model.source), "published"
+            built, self.weights = theirs.build_sam(model.source), model.source
         else:
-            built, self.weights = getattr(theirs, model.architecture)(), "architecture alone"
+            built, self.weights = getattr(theirs, model.architecture)(), ALONE
         predictor.setup_model(model=built, verbose=False)
         self._network: nn.Module = predictor.model
         bgr = np.ascontiguousarray(photo[..., ::-1])
@@ -168,6 +180,7 @@ class UltralyticsYolo(Contestant):
     """A one-pass segmentation model of Ultralytics' package: all objects at once."""
 
     slow = frozenset()
+    points = None
 
     def __init__(
         self, model: Model, photo: Pixels, click: tuple[int, int], generator: dict[str, Any]
@@ -176,10 +189,10 @@ class UltralyticsYolo(Contestant):
 
         if Path(model.source).is_file():
             kind = FastSAM if model.source.startswith("FastSAM") else YOLO
-            network, self.weights = kind(model.source), "published"
+            network, self.weights = kind(model.source), model.source
         else:
             torch.manual_seed(SEED)
-            network, self.weights = YOLO(model.architecture), "architecture alone"
+            network, self.weights = YOLO(model.architecture), ALONE
         bgr = np.ascontiguousarray(photo[..., ::-1])
 
         def find() -> int:
@@ -204,6 +217,29 @@ FAMILIES: dict[Family, Callable[[Model, Pixels, tuple[int, int], dict[str, Any]]
     "ultralytics_sam": UltralyticsSam,
     "ultralytics_yolo": UltralyticsYolo,
 }
+
+
+def load(
+    model: Model, photo: Pixels, click: tuple[int, int], generator: dict[str, Any]
+) -> Contestant:
+    """A model of the table; arguments as of :class:`SamContestant`.
+
+    Raises:
+        MobileSAMError: its weights cannot be loaded, or Ultralytics' package does not have it.
+    """
+    try:
+        return FAMILIES[model.family](model, photo, click, generator)
+    except Exception as error:
+        if not model.is_ultralytics or isinstance(error, MobileSAMError):
+            raise
+        # theirs are of many kinds
+        raise InputError(
+            f"Ultralytics' package cannot load {model.title} ({reason_of(error)}): take away or "
+            f"replace '{model.source}' in this folder, or choose others with --models"
+            if Path(model.source).exists()
+            else f"Ultralytics' package cannot build {model.title} ({reason_of(error)}): choose "
+            "others with --models, or another version of it"
+        ) from error
 
 
 def quieten() -> None:

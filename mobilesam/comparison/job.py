@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mobilesam.comparison.contestants import FAMILIES, Pixels, quieten
+from mobilesam.comparison.contestants import Pixels, load, quieten
 from mobilesam.comparison.models import MODELS
 from mobilesam.engines.base import Job
+from mobilesam.memory import peak_memory_mb
 
 FACTS = "facts"
 """The item that asks what was loaded, instead of a step."""
@@ -25,14 +26,17 @@ class Facts(NamedTuple):
     megabytes: float
     steps: tuple[str, ...]
     slow: frozenset[str]
+    points: int | None
 
 
 class Sample(NamedTuple):
-    """One run of a step: seconds on the clock, CPU seconds of all threads, masks."""
+    """One run of a step: seconds on the clock, CPU seconds of all threads, masks, and the most
+    memory that the process has had so far, in MB (10^6 bytes)."""
 
     seconds: float
     cpu: float
     masks: int
+    peak_mb: float
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,8 @@ class ComparisonJob(Job[str, Facts | Sample]):
             MobileSAMError: it cannot be loaded.
         """
         quieten()
-        torch.set_num_threads(self.threads)
         model = MODELS[self.name]
-        loaded = FAMILIES[model.family](model, self.photo, self.click, self.generator)
+        loaded = load(model, self.photo, self.click, self.generator)
 
         def work(item: str) -> Facts | Sample:
             if item == FACTS:
@@ -74,9 +77,12 @@ class ComparisonJob(Job[str, Facts | Sample]):
                     loaded.megabytes(),
                     tuple(loaded.steps),
                     loaded.slow,
+                    loaded.points,
                 )
+            torch.set_num_threads(self.threads)  # Ultralytics' package sets a number of its own
             begun, cpu = time.perf_counter(), time.process_time()
             masks = loaded.steps[item]()
-            return Sample(time.perf_counter() - begun, time.process_time() - cpu, masks)
+            seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+            return Sample(seconds, cpu, masks, peak_memory_mb())
 
         yield work

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 from mobilesam.bundle.manifest import Record
 from mobilesam.comparison.contestants import CLICK, DECODER, ENCODER, EVERYTHING
@@ -52,6 +53,13 @@ class Timing(Record):
         )
 
 
+class Extrapolated(NamedTuple):
+    """Seconds on the clock and CPU seconds that nobody measured."""
+
+    seconds: float
+    cpu: float
+
+
 class Compared(Record):
     """One model.
 
@@ -62,6 +70,8 @@ class Compared(Record):
         parameters: of the whole network; encoder_parameters: of its image encoder, or null.
         megabytes: of a float32 checkpoint, 10^6 bytes.
         image_size: longest side of what the network sees.
+        peak_memory_mb: most memory that its process had, with Python and PyTorch; 10^6 bytes.
+        points: that were asked about for everything; null where all is found in one pass.
         timings: by step; a step that a model does not have is left out.
     """
 
@@ -72,7 +82,24 @@ class Compared(Record):
     encoder_parameters: int | None
     megabytes: float
     image_size: int
+    peak_memory_mb: float | None = None
+    points: int | None = None
     timings: dict[str, Timing]
+
+    def extrapolated_s(self, points: int) -> Extrapolated | None:
+        """What everything would take with so many points, where fewer were asked about.
+
+        One click stands for the photo and one point, and each further point takes what those that
+        were measured took on average. It is an estimate, and None where there is none to make.
+        """
+        click, found = self.timings.get(CLICK), self.timings.get(EVERYTHING)
+        if click is None or found is None or not self.points or not 1 < self.points < points:
+            return None
+        factor = (points - 1) / (self.points - 1)
+        return Extrapolated(
+            click.median_s + factor * (found.median_s - click.median_s),
+            click.cpu_s + factor * (found.cpu_s - click.cpu_s),
+        )
 
 
 class Comparison(Record):
@@ -80,6 +107,7 @@ class Comparison(Record):
 
     Attributes:
         machine: processor, cores, versions.
+        load: median load average of the machine, in which this run counts as its threads.
         points: that are asked about for everything, by models that are asked point by point.
         models: in the order in which they were asked for.
     """
@@ -89,6 +117,7 @@ class Comparison(Record):
     tool_version: str
     machine: dict[str, str]
     threads: int
+    load: float | None = None
     photo: str
     photo_size: tuple[int, int]
     points: int
@@ -98,7 +127,8 @@ class Comparison(Record):
     def markdown(self) -> str:
         """Two lines on the machine, and a table with a row for each model."""
         head = ["model", "weights", "parameters, M", "of them encoder, M", "float32, MB"]
-        rows = [head + list(TITLES.values())]
+        head += ["frame", *TITLES.values(), "peak memory, MB"]
+        rows = [head]
         rows.append(["---"] * 2 + ["--:"] * (len(rows[0]) - 2))
         for each in self.models:
             encoder = each.encoder_parameters
@@ -109,22 +139,40 @@ class Comparison(Record):
                     f"{each.parameters / 1e6:.1f}",
                     "–" if encoder is None else f"{encoder / 1e6:.1f}",
                     f"{each.megabytes:.1f}",
-                    *(_cell(each.timings.get(step), step) for step in TITLES),
+                    str(each.image_size),
+                    *(
+                        _cell(each.timings.get(step), step) + self._fewer(each, step)
+                        for step in TITLES
+                    ),
+                    "–" if each.peak_memory_mb is None else _rounded(each.peak_memory_mb),
                 ]
             )
         height, width = self.photo_size
+        load = "" if self.load is None else f" Load average {self.load:.1f}."
         facts = ", ".join(f"{key} {value}" for key, value in self.machine.items())
         return "\n".join(
             [
                 f"{self.threads} thread(s); {self.photo}, {width} x {height}; everything: "
-                f"{self.points} points. Median of the runs, in turns; in brackets the fastest and "
-                "the slowest.",
-                f"{facts}.",
+                f"{self.points} points where a model is asked point by point. Milliseconds on the "
+                "clock: median of the runs, in turns, and in brackets the fastest and the slowest; "
+                "then CPU time.",
+                f"{facts}.{load}",
                 "",
                 *("| " + " | ".join(row) + " |" for row in rows),
                 "",
             ]
         )
+
+    def _fewer(self, model: Compared, step: str) -> str:
+        """What is said where a model was asked about fewer points than the others."""
+        if step != EVERYTHING or not model.points or model.points == self.points:
+            return ""
+        estimate = model.extrapolated_s(self.points)
+        said = f" for {model.points} points"
+        if estimate is not None:
+            said += f" (extrapolated to {self.points}: {_rounded(estimate.seconds * 1e3)}; CPU "
+            said += f"{_rounded(estimate.cpu * 1e3)})"
+        return said
 
     def save(self, folder: Path) -> dict[str, Path]:
         """Write JSON, Markdown and the chart.
@@ -157,6 +205,7 @@ def _cell(timing: Timing | None, step: str) -> str:
         _rounded(value * 1e3) for value in (timing.median_s, timing.low_s, timing.high_s)
     )
     said = median if timing.runs == 1 else f"{median} ({low} to {high})"
+    said += f"; CPU {_rounded(timing.cpu_s * 1e3)}"
     return f"{said}; {timing.masks} masks" if step == EVERYTHING else said
 
 
