@@ -39,6 +39,7 @@ def compare(
     everything: Annotated[
         bool, typer.Option(help="Find everything in the photo too, once: minutes a model.")
     ] = True,
+    warm_up: Annotated[bool, typer.Option(help="Run each step once before it is timed.")] = True,
     out: Annotated[
         Path | None, typer.Option(help="Folder for comparison.md, .json and .svg.")
     ] = None,
@@ -64,6 +65,7 @@ def compare(
         points_per_side=points_per_side,
         ultralytics_points_per_side=ultralytics_points_per_side,
         everything=everything,
+        warm_up=warm_up,
         progress=not as_json,
         command=context.meta[COMMAND_LINE],
     )

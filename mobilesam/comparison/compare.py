@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 
 from mobilesam import __version__
-from mobilesam.comparison.contestants import EVERYTHING
+from mobilesam.comparison.contestants import CLICK, EVERYTHING, PARTS
 from mobilesam.comparison.job import FACTS, ComparisonJob, Facts, Sample
 from mobilesam.comparison.models import MODELS, chosen_models
 from mobilesam.comparison.report import Compared, Comparison, Timing
@@ -40,6 +40,7 @@ def compare_models(
     points_per_side: int = 32,
     ultralytics_points_per_side: int | None = None,
     everything: bool = True,
+    warm_up: bool = True,
     progress: bool = True,
     command: str = "",
 ) -> Comparison:
@@ -49,13 +50,14 @@ def compare_models(
         models: of :data:`mobilesam.comparison.models.MODELS`; None: all that can be run here.
         photo: None is one of scikit-image's.
         threads: of PyTorch; None is one for each core.
-        rounds: how often each step is timed, after one run that is not; where everything is found
+        rounds: how often each step is timed; where everything is found
             point by point, that is done once.
         points_per_side: of the grid of points for everything.
         ultralytics_points_per_side: of the grid for models that Ultralytics' code asks point by
             point, which takes minutes; None is the same. With fewer the time for all points is
             extrapolated, and said to be.
         everything: whether to find everything in the photo too, which takes minutes.
+        warm_up: run each step once before it is timed.
         progress: show it on the terminal.
         command: the command line that makes this comparison again, for it to state.
 
@@ -96,11 +98,11 @@ def compare_models(
                 facts[name] = cast(Facts, _ask(worker, name, FACTS))
         turns = [
             (name, task)
-            for round_ in range(rounds + 1)
+            for round_ in range(rounds + warm_up)
             for name in names
             for task in facts[name].steps
             if (task != EVERYTHING or everything)
-            and (task not in facts[name].slow or round_ == rounds)
+            and (task not in facts[name].slow or round_ == rounds + warm_up - 1)
         ]
         samples: dict[tuple[str, str], list[Sample]] = {}
         loads: list[float] = []
@@ -125,19 +127,27 @@ def compare_models(
         photo_size=(height, width),
         points=points_per_side**2,
         command=command,
-        models=tuple(_compared(name, facts[name], samples) for name in names),
+        models=tuple(_compared(name, facts[name], samples, warm_up) for name in names),
     )
 
 
-def _compared(name: str, facts: Facts, samples: dict[tuple[str, str], list[Sample]]) -> Compared:
-    timings = {}
+def _compared(
+    name: str, facts: Facts, samples: dict[tuple[str, str], list[Sample]], warm_up: bool
+) -> Compared:
+    timings: dict[str, Timing] = {}
     for step in facts.steps:
-        found = samples.get((name, step), [])
-        timed = found if step in facts.slow else found[1:]  # the first warms up
-        if timed:
-            timings[step] = Timing.of(
-                [each.seconds for each in timed], [each.cpu for each in timed], timed[-1].masks
-            )
+        timed = samples.get((name, step), [])
+        if warm_up and step not in facts.slow:
+            timed = timed[1:]
+        if not timed:
+            continue
+        if step == CLICK:
+            for part in PARTS:
+                seconds, cpu = zip(*(each.parts[part] for each in timed), strict=True)
+                timings[part] = Timing.of(seconds, cpu, 0)
+        timings[step] = Timing.of(
+            [each.seconds for each in timed], [each.cpu for each in timed], timed[-1].masks
+        )
     peaks = [
         each.peak_mb for (model, _), found in samples.items() if model == name for each in found
     ]

@@ -1,6 +1,7 @@
 """The models of the comparison, loaded, each with the steps of it that can be timed."""
 
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,6 @@ from mobilesam.comparison.models import Family, Model
 from mobilesam.errors import InputError, MobileSAMError, reason_of
 from mobilesam.everything import MaskGenerator
 from mobilesam.inference.predictor import Predictor
-from mobilesam.inference.prompts import make_prompt
 from mobilesam.model.build import VARIANTS, build, load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.weights.download import cache_folder
@@ -24,12 +24,16 @@ from mobilesam.weights.published import PUBLISHED
 Pixels = npt.NDArray[np.uint8]
 
 ENCODER, DECODER, CLICK, EVERYTHING = "encoder", "decoder", "click", "everything"
-STEPS = (ENCODER, DECODER, CLICK, EVERYTHING)
-"""Image to embedding; a click to low-res masks, with the embedding there; photo and click to the
-mask at the photo's size; photo to all masks."""
+PARTS = (ENCODER, DECODER)
+"""Of a click: the prepared image to its embedding; the click to low-res masks."""
+STEPS = (*PARTS, CLICK, EVERYTHING)
+"""A click is from the photo to the mask at the photo's size; everything, to all masks."""
 
 ALONE = "architecture alone"
 """Said of a model whose weights are not here: they are random."""
+
+OWN_NAMES = "prompt_encoder", "mask_decoder"
+"""Of the modules in the original SAM."""
 
 SEED = 0
 
@@ -40,12 +44,14 @@ class Contestant(ABC):
     Attributes:
         weights: what it computes with, in words.
         steps: name to what runs it once and returns the number of masks.
+        parts: name to what adds up the time of a part of each step; cleared by who reads it.
         slow: steps that take so long that they are run once.
         points: that are asked about for everything; None where a model finds all in one pass.
     """
 
     weights: str
     steps: dict[str, Callable[[], int]]
+    parts: "dict[str, Watch]"
     slow: frozenset[str] = frozenset({EVERYTHING})
     points: int | None
 
@@ -69,6 +75,28 @@ class Contestant(ABC):
         return sum(each.numel() * (4 if each.is_floating_point() else 8) for each in state) / 1e6
 
 
+class Watch:
+    """Adds up seconds on the clock and CPU seconds of modules whenever they are called."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        self.clear()
+        for module in modules:
+            module.register_forward_pre_hook(self._begin)
+            module.register_forward_hook(self._end)
+
+    def clear(self) -> None:
+        """Begin at zero."""
+        self.seconds = self.cpu = 0.0
+
+    def _begin(self, *_: object) -> None:
+        self._begun = time.perf_counter(), time.process_time()
+
+    def _end(self, *_: object) -> None:
+        seconds, cpu = self._begun
+        self.seconds += time.perf_counter() - seconds
+        self.cpu += time.process_time() - cpu
+
+
 class SamContestant(Contestant):
     """This toolkit's code.
 
@@ -86,18 +114,6 @@ class SamContestant(Contestant):
         predictor = Predictor(self._model)
         everything = MaskGenerator(self._model, **generator)
         self.points = generator["points_per_side"] ** 2
-        height, width = photo.shape[:2]
-        prompt = make_prompt([click], [1], original_size=(height, width))
-        image = torch.rand(1, 3, self._model.image_size, self._model.image_size)
-        predictor.set_image(photo)
-
-        @torch.inference_mode()
-        def encode() -> int:
-            self._model.image_encoder(image)
-            return 0
-
-        def decode() -> int:
-            return len(predictor.decode(prompt)[1][0])
 
         def ask() -> int:
             predictor.set_image(photo)
@@ -106,7 +122,11 @@ class SamContestant(Contestant):
         def find() -> int:
             return len(everything.generate(photo))
 
-        self.steps = {ENCODER: encode, DECODER: decode, CLICK: ask, EVERYTHING: find}
+        self.steps = {CLICK: ask, EVERYTHING: find}
+        self.parts = {
+            ENCODER: Watch(self._model.image_encoder),
+            DECODER: Watch(self._model.prompt_encoder, self._model.mask_decoder),
+        }
 
     @property
     def module(self) -> MobileSAM:
@@ -148,6 +168,12 @@ class UltralyticsSam(Contestant):
             built, self.weights = theirs.build_sam(model.source), model.source
         else:
             built, self.weights = getattr(theirs, model.architecture)(), ALONE
+        two = isinstance(predictor, predict.SAM2Predictor)
+        prompt, mask = ("sam_prompt_encoder", "sam_mask_decoder") if two else OWN_NAMES
+        self.parts = {
+            ENCODER: Watch(built.image_encoder),
+            DECODER: Watch(getattr(built, prompt), getattr(built, mask)),
+        }
         predictor.setup_model(model=built, verbose=False)
         self._network: nn.Module = predictor.model
         bgr = np.ascontiguousarray(photo[..., ::-1])
@@ -199,7 +225,7 @@ class UltralyticsYolo(Contestant):
             return _count(network.predict(bgr, imgsz=model.image_size, device="cpu", verbose=False))
 
         self._network: nn.Module = network.model
-        self.steps = {EVERYTHING: find}
+        self.steps, self.parts = {EVERYTHING: find}, {}
 
     @property
     def module(self) -> nn.Module:

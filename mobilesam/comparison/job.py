@@ -30,13 +30,20 @@ class Facts(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One run of a step: seconds on the clock, CPU seconds of all threads, masks, and the most
-    memory that the process has had so far, in MB (10^6 bytes)."""
+    """One run of a step.
+
+    Attributes:
+        seconds, cpu: on the clock, and CPU seconds of all threads.
+        masks: how many there were.
+        peak_mb: most memory that the process has had so far, 10^6 bytes.
+        parts: the same two of each part that the step has.
+    """
 
     seconds: float
     cpu: float
     masks: int
     peak_mb: float
+    parts: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,12 @@ class ComparisonJob(Job[str, Facts | Sample]):
                     loaded.points,
                 )
             torch.set_num_threads(self.threads)  # Ultralytics' package sets a number of its own
+            for watch in loaded.parts.values():
+                watch.clear()
             begun, cpu = time.perf_counter(), time.process_time()
             masks = loaded.steps[item]()
             seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
-            return Sample(seconds, cpu, masks, peak_memory_mb())
+            parts = {part: (watch.seconds, watch.cpu) for part, watch in loaded.parts.items()}
+            return Sample(seconds, cpu, masks, peak_memory_mb(), parts)
 
         yield work

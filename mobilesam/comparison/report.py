@@ -29,8 +29,8 @@ class Timing(Record):
     Attributes:
         median_s, low_s, high_s: seconds on the clock: median, fastest and slowest of the runs.
         cpu_s: median of the CPU seconds of all threads.
-        runs: how many were timed, after one that was not.
-        masks: that the last run gave; 0 for an encoder.
+        runs: how many were timed.
+        masks: that the last run gave; 0 for a part of a click.
     """
 
     median_s: float

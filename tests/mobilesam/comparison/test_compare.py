@@ -62,7 +62,9 @@ def test_the_table_has_a_row_for_each_model(comparison: Comparison) -> None:
     text = comparison.markdown()
     assert "coffee, 600 x 400; everything: 1024 points where" in text
     first, second = text.strip().splitlines()[-2:]
-    assert "| MobileSAM | demo | 9.8 | 5.7 | 39.3 | 1024 | 1,500 (750 to 3,000); CPU 1,500 |" in first
+    assert (
+        "| MobileSAM | demo | 9.8 | 5.7 | 39.3 | 1024 | 1,500 (750 to 3,000); CPU 1,500 |" in first
+    )
     assert "| 27,000; CPU 27,000; 53 masks | – |" in first
     assert second.endswith("| 640 | – | – | – | 200 (100 to 400); CPU 200; 0 masks | – |")
 
