@@ -65,8 +65,8 @@ class Compared(Record):
 
     Attributes:
         model: its name in :data:`mobilesam.comparison.models.MODELS`; title: in tables.
-        weights: what was computed with: "published", "demo", or what stands in for weights that
-            are not here, which is enough for size and time.
+        weights: what was computed with: "published", "demo", the name of a file, or what stands in
+            for weights that are not here, which is enough for size and time.
         parameters: of the whole network; encoder_parameters: of its image encoder, or null.
         megabytes: of a float32 checkpoint, 10^6 bytes.
         image_size: longest side of what the network sees.
@@ -236,20 +236,21 @@ def chart(comparison: Comparison) -> str:
     steps = ((EVERYTHING, 0.2, "#3a6ea5"), (CLICK, -0.2, "#e0a030"))
     for step, shift, colour in steps:
         found = [
-            (place, model.timings[step])
+            (place, model.timings[step], _few_points(comparison, model, step))
             for place, model in enumerate(models)
             if step in model.timings
         ]
         if not found:
             continue
         bars = axes.barh(
-            [place + shift for place, _ in found],
-            [timing.median_s for _, timing in found],
+            [place + shift for place, _, _ in found],
+            [timing.median_s for _, timing, _ in found],
             height=0.36,
             color=colour,
             label="everything in a photo" if step == EVERYTHING else "photo and one click",
         )
-        axes.bar_label(bars, [f" {_seconds(timing.median_s)}" for _, timing in found], fontsize=9)
+        labels = [f" {_seconds(timing.median_s)}{said}" for _, timing, said in found]
+        axes.bar_label(bars, labels, fontsize=9)
     axes.set_yticks(range(len(models)), [model.title for model in models])
     axes.set_xscale("log")
     axes.margins(x=0.12)
@@ -259,6 +260,12 @@ def chart(comparison: Comparison) -> str:
     text = StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
+
+
+def _few_points(comparison: Comparison, model: Compared, step: str) -> str:
+    """What a bar says that stands for fewer points than the others."""
+    fewer = step == EVERYTHING and model.points and model.points != comparison.points
+    return f", {model.points} points only" if fewer else ""
 
 
 def _seconds(value: float) -> str:

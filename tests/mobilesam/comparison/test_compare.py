@@ -3,13 +3,29 @@
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from mobilesam.comparison.compare import compare_models
-from mobilesam.comparison.contestants import CLICK, DECODER, ENCODER, EVERYTHING, STEPS
+from mobilesam.comparison.contestants import (
+    ALONE,
+    CLICK,
+    DECODER,
+    ENCODER,
+    EVERYTHING,
+    FAMILIES,
+    STEPS,
+    Contestant,
+    Watch,
+    load,
+)
+from mobilesam.comparison.job import FACTS, ComparisonJob, Facts
 from mobilesam.comparison.models import MODELS, chosen_models
-from mobilesam.comparison.report import Compared, Comparison, Timing
+from mobilesam.comparison.report import Compared, Comparison, Timing, chart
 from mobilesam.errors import InputError
 from mobilesam.model.build import VARIANTS
 
@@ -69,6 +85,79 @@ def test_the_table_has_a_row_for_each_model(comparison: Comparison) -> None:
     assert second.endswith("| 640 | – | – | – | 200 (100 to 400); CPU 200; 0 masks | – |")
 
 
+def test_fewer_points_are_extrapolated_and_said_to_be(comparison: Comparison) -> None:
+    row = comparison.models[0]
+    assert row.extrapolated_s(1024) is None, "it does not say how many points there were"
+    assert row.model_copy(update={"points": 1024}).extrapolated_s(1024) is None
+    few = row.model_copy(update={"points": 34})
+    estimate = few.extrapolated_s(1024)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(1.6 + 31 * (27.0 - 1.6))
+    assert estimate.cpu == estimate.seconds
+    changed = comparison.model_copy(update={"models": (few, comparison.models[1])})
+    said = "53 masks for 34 points (extrapolated to 1024: 789,000; CPU 789,000) |"
+    assert said in changed.markdown()
+    assert "34 points only" in chart(changed) and "points only" not in chart(comparison)
+
+
+def test_a_part_s_time_adds_up_over_its_modules() -> None:
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    watch = Watch(first, second)
+    assert watch.seconds == 0.0
+    first(torch.zeros(1, 2))
+    once = watch.seconds
+    second(torch.zeros(1, 2))
+    assert 0.0 < once < watch.seconds
+    watch.clear()
+    assert watch.seconds == watch.cpu == 0.0
+
+
+def test_what_their_package_cannot_load_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Contestant:
+        raise KeyError("no such layer")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(FAMILIES, "ultralytics_yolo", broken)
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(InputError, match="cannot build YOLO11n-seg .*no such layer.*another ver"):
+        load(MODELS["yolo11n_seg"], pixels, (1, 1), {})
+    Path("yolo11n-seg.pt").touch()
+    with pytest.raises(InputError, match="cannot load YOLO11n-seg .*replace 'yolo11n-seg.pt'"):
+        load(MODELS["yolo11n_seg"], pixels, (1, 1), {})
+
+
+def test_threads_are_those_asked_for_whatever_a_package_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+
+    class Fake(Contestant):
+        weights, points, parts, module = ALONE, None, {}, nn.Linear(2, 2)
+
+        def __init__(self, *_: Any) -> None:
+            self.steps = {EVERYTHING: self.find}
+
+        def find(self) -> int:
+            seen.append(torch.get_num_threads())
+            torch.set_num_threads(1)  # as theirs does when it first predicts
+            return 0
+
+    before = torch.get_num_threads()
+    monkeypatch.setitem(FAMILIES, "ultralytics_yolo", Fake)
+    job = ComparisonJob("yolo11n_seg", np.zeros((8, 8, 3), np.uint8), (1, 1), {}, 2)
+    try:
+        with job.open() as work:
+            facts = work(FACTS)
+            work(EVERYTHING), work(EVERYTHING)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [2, 2]
+    assert isinstance(facts, Facts) and facts.weights == "architecture alone"
+    assert facts.parameters == 6 and facts.megabytes == 6 * 4 / 1e6
+
+
 def test_what_is_written_is_the_same_data(comparison: Comparison, tmp_path: Path) -> None:
     written = comparison.save(tmp_path / "new")
     assert {path.name for path in written.values()} == {
@@ -117,7 +206,8 @@ def test_models_of_ultralytics_run_without_weights() -> None:
     names = ["sam2_t", "yolo11n_seg"]
     found = compare_models(names, threads=1, rounds=1, everything=False, progress=False)
     assert [row.weights for row in found.models] == ["architecture alone"] * 2
-    assert list(found.models[0].timings) == [CLICK] and not found.models[1].timings
+    assert list(found.models[0].timings) == [ENCODER, DECODER, CLICK]
+    assert not found.models[1].timings
 
 
 def test_a_photo_that_is_none_is_refused(tmp_path: Path) -> None:
