@@ -12,10 +12,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mobilesam.memory import peak_memory_mb
 
 TURN_S = 0.1
 """Seconds that a turn lasts at least."""
@@ -67,19 +68,6 @@ def turn(run: Callable[[], object], least_s: float = TURN_S) -> list[float]:
         run()
         seconds.append(time.perf_counter() - started)
     return seconds[1:] or seconds
-
-
-def peak_memory_mb() -> float:
-    """Most memory this process ever had resident, in MB (10^6 bytes)."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # ru_maxrss would count the parent's memory, which exec carries over; VmHWM does not.
-        line = next(s for s in status.read_text().splitlines() if s.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    import resource  # not on every system
-
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6
 
 
 Loaded = tuple[Callable[[], object], dict[str, Any]]

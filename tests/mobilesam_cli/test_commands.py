@@ -24,7 +24,7 @@ from tests.mobilesam_cli.conftest import Run
 COMMANDS = (
     *("export", "parity", "replay", "bisect", "evaluate", "train", "distill", "scenes"),
     *("predict", "inspect", "golden", "doctor", "demo", "search", "sensitivity"),
-    *("examples", "phones", "everything", "annotate"),
+    *("examples", "phones", "everything", "annotate", "compare"),
 )
 SMALL = ("--image-size", "128")
 
