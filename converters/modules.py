@@ -11,6 +11,7 @@ from mobilesam.bundle.contract import Component, Contract
 from mobilesam.errors import ExportError
 from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
 from mobilesam.model.layers import bake
+from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.point_labels import PADDING_POINT
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.short_decoder import ShortMaskDecoder
@@ -113,7 +114,7 @@ class DecoderModule(nn.Module):
 def shorten(module: nn.Module, target: str, scheme: str) -> None:
     """Compute a decoder in fewer multiplications, in place, where the target's row says so."""
     if isinstance(module, DecoderModule) and scheme in TARGETS[target].short_decoder:
-        if not isinstance(module.mask_decoder, ShortMaskDecoder):
+        if type(module.mask_decoder) is MaskDecoder:
             module.mask_decoder = ShortMaskDecoder(module.mask_decoder)
 
 
