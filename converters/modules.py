@@ -6,12 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from converters.kept import Keep, selected
+from converters.schemes import TARGETS
 from mobilesam.bundle.contract import Component, Contract
 from mobilesam.errors import ExportError
 from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
 from mobilesam.model.layers import bake
+from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.point_labels import PADDING_POINT
 from mobilesam.model.sam import MobileSAM
+from mobilesam.model.short_decoder import ShortMaskDecoder
 
 HIDDEN = -8192.0
 """Added to the attention score of an unused slot. As long as scores lie within half of it of each
@@ -106,6 +109,13 @@ class DecoderModule(nn.Module):
         return self.mask_decoder(
             image_embeddings, self.image_position, sparse, dense, unused * HIDDEN
         )
+
+
+def shorten(module: nn.Module, target: str, scheme: str) -> None:
+    """Compute a decoder in fewer multiplications, in place, where the target's row says so."""
+    if isinstance(module, DecoderModule) and scheme in TARGETS[target].short_decoder:
+        if type(module.mask_decoder) is MaskDecoder:
+            module.mask_decoder = ShortMaskDecoder(module.mask_decoder)
 
 
 def refuse_train_mode(model: nn.Module) -> None:
