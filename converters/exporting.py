@@ -26,6 +26,7 @@ from converters.workspace import prepare_out, scratch_folder
 from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
 from mobilesam.cores import available_cores
 from mobilesam.errors import InputError
+from mobilesam.inference.transforms import CHANNEL_ORDERS
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 
@@ -48,6 +49,7 @@ def export(
     out: str | Path = DEFAULT_OUT,
     image_size: int | None = None,
     input_variant: str = "pixels",
+    channel_order: str = "rgb",
     slots: int = DEFAULT_SLOTS,
     options: Mapping[str, TargetOptions] = NO_OPTIONS,
     calibration: str | Path | None = None,
@@ -68,7 +70,10 @@ def export(
             ``OUT/<target>-<name of the file>/``.
         out: folder for the bundles; created.
         image_size: S, a multiple of 16, at least 64; None: a model's own, or 1024.
-        input_variant: ``pixels`` (the graph normalises) or ``normalized`` (the app does).
+        input_variant: ``pixels`` (float planes that the graph normalises), ``normalized`` (that the
+            app has normalised) or ``uint8`` (pixels as they lie in the app's memory, a pixel buffer
+            for Core ML; the graph does the rest).
+        channel_order: of variant ``uint8``: ``rgb``, ``bgr`` or ``rgba``.
         slots: K, point slots of the decoder, 2 to 64.
         options: what single targets are asked for beside the scheme, by the target's name, such as
             ``{"coreml": CoreMLOptions(ios=17)}`` (:mod:`converters.coreml.options`).
@@ -94,6 +99,12 @@ def export(
             earlier one is still in place.
     """
     variant = one_of("input_variant", input_variant, INPUT_VARIANTS)
+    order = one_of("channel_order", channel_order, CHANNEL_ORDERS)
+    if order != "rgb" and variant != "uint8":
+        raise InputError(
+            f"the channel order {order} is of the input variant 'uint8', not of '{variant}', whose "
+            "planes are in the order RGB"
+        )
     low, high = SLOT_LIMITS
     if not low <= slots <= high:
         raise InputError(f"slots must be {low} to {high}, not {slots}")
@@ -106,7 +117,8 @@ def export(
     backends = {target: given.lowered_to() for target, given in options.items()}
     if plan is None or named:
         chosen += resolve(targets, named, backends)
-    asked = options_of((target for target, _ in chosen), options)
+    wanted_of = options_of((target for target, _ in chosen), options)
+    asked = {target: wanted.taking(variant) for target, wanted in wanted_of.items()}
     chosen = offered(chosen, named, asked)
     for target in dict.fromkeys(target for target, _ in chosen):
         require(target, asked[target].lowered_to())
@@ -127,7 +139,7 @@ def export(
     model = _model(weights, image_size)
     chosen = within_limits(chosen, targets, model)
     record = weights_record(model)
-    contract = Contract.of(model, input_variant=variant, slots=slots)
+    contract = Contract.of(model, input_variant=variant, slots=slots, channel_order=order)
     specs = {
         Path(out) / f"{target}-{plan[0] if plan and scheme == MIXED else scheme}": ExportSpec(
             target=target,

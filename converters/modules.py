@@ -20,7 +20,7 @@ three bits of headroom; a power of two, it is added without rounding itself."""
 
 
 class EncoderModule(nn.Module):
-    """The image encoder as ``encode``; in variant ``pixels`` it also normalises and pads."""
+    """The image encoder as ``encode``; it also normalises and pads, unless the app does."""
 
     mean: Tensor
     std: Tensor
@@ -28,7 +28,7 @@ class EncoderModule(nn.Module):
 
     def __init__(self, model: MobileSAM, contract: Contract) -> None:
         super().__init__()
-        self.normalizes = contract.input_variant == "pixels"
+        self.normalizes = contract.graph_normalises
         self.image_encoder = copy.deepcopy(model.image_encoder)
         bake(self.image_encoder, contract.image_size // contract.stride)
         if self.normalizes:
@@ -37,10 +37,10 @@ class EncoderModule(nn.Module):
             self.register_buffer("position", torch.arange(contract.image_size).float())
 
     def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
-        """[1, 3, S, S] (and [2] in variant ``pixels``) to [1, 256, S/16, S/16]."""
+        """[1, 3, S, S] (and [2] where the graph normalises) to [1, 256, S/16, S/16]."""
         if self.normalizes:
             if valid_size is None:
-                raise ExportError("the encoder of variant 'pixels' needs valid_size")
+                raise ExportError("an encoder that normalises needs valid_size")
             # SAM pads after normalising: the padding must be exact zeros, not black normalised.
             rows = self._inside(valid_size[0:1], (1, 1, -1, 1))
             columns = self._inside(valid_size[1:2], (1, 1, 1, -1))
@@ -55,6 +55,25 @@ class EncoderModule(nn.Module):
         """
         left = side.reshape(1, 1, 1, 1) - self.position.reshape(axes)
         return torch.relu(left) - torch.relu(left - 1)
+
+
+class PhotoEncoderModule(EncoderModule):
+    """The image encoder as ``encode`` in variant ``uint8``: it takes an app's own pixels."""
+
+    def __init__(self, model: MobileSAM, contract: Contract) -> None:
+        super().__init__(model, contract)
+        self.channels = len(contract.channel_order)
+        self.places = [contract.channel_order.index(channel) for channel in "rgb"]
+
+    def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
+        """[1, S, S, C] uint8 and [2] to [1, 256, S/16, S/16]."""
+        # Made floats first, since delegates have few ops for bytes.
+        planes = image.float().permute(0, 3, 1, 2)
+        if self.places != [0, 1, 2]:
+            planes = torch.cat([planes[:, place : place + 1] for place in self.places], dim=1)
+        elif self.channels > 3:
+            planes = planes[:, :3]
+        return super().forward(planes, valid_size)
 
 
 class DecoderModule(nn.Module):
@@ -128,7 +147,9 @@ def build_module(model: MobileSAM, component: Component, contract: Contract) -> 
         ExportError: the model is in train mode.
     """
     refuse_train_mode(model)
-    wrapper = EncoderModule if component == "encoder" else DecoderModule
+    takes_bytes = contract.input_variant == "uint8"
+    encoder = PhotoEncoderModule if takes_bytes else EncoderModule
+    wrapper = encoder if component == "encoder" else DecoderModule
     return wrapper(model, contract).eval().requires_grad_(False)
 
 
@@ -143,9 +164,14 @@ def example_inputs(contract: Contract, component: Component) -> dict[str, Tensor
     if component == "encoder":
         image = torch.zeros(1, 3, size, size)
         height, width = size, size * 3 // 4
+        valid_size = torch.tensor([float(height), float(width)])
+        if contract.input_variant == "uint8":
+            shape = contract.signature("encoder").inputs[0].shape
+            values = (random(*shape) * 255).round().to(torch.uint8)
+            return {"image": values, "valid_size": valid_size}
         if contract.input_variant == "pixels":
             image[..., :width] = (random(1, 3, height, width) * 255).round()
-            return {"image": image, "valid_size": torch.tensor([float(height), float(width)])}
+            return {"image": image, "valid_size": valid_size}
         image[..., :width] = random(1, 3, height, width) * 4 - 2
         return {"image": image}
     labels = torch.full((1, slots), -2.0)

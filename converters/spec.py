@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,6 +32,10 @@ class TargetOptions(BaseModel):
     def offers(self, scheme: str) -> bool:
         """Whether the target has a scheme with these options."""
         return True
+
+    def taking(self, input_variant: InputVariant) -> Self:
+        """The options with which the target takes an input variant."""
+        return self
 
     def check(self, schemes: Sequence[str], input_variant: InputVariant) -> None:
         """Refuse options that do not fit together, or not what is exported.

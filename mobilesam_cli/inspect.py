@@ -59,7 +59,7 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
         "scheme": f"{manifest.scheme.name}: {manifest.scheme.meaning}",
         "variant": manifest.variant,
         "image size": str(manifest.image_size),
-        "input": manifest.input_variant,
+        "input": _input(manifest),
         "point slots": str(manifest.slots),
         "weights": f"{weights.name} ({weights.description})",
         "weights from": weights.source,
@@ -77,6 +77,14 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
     for name, value in facts.items():
         table.add_row(name, value)
     console.print(table)
+
+
+def _input(manifest: "Manifest") -> str:
+    """The input variant, and what an app lays into its buffer where that is bytes."""
+    if manifest.input_variant != "uint8":
+        return manifest.input_variant
+    order = manifest.channel_order.upper()
+    return f"uint8, {order}, rows of pixels (NHWC), 0 to 255; the graph normalises and pads"
 
 
 def _runtimes(least_tested: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from converters.spec import ExportSpec, TargetOptions
 from mobilesam.bundle.compute_units import ComputeUnits
@@ -44,7 +44,9 @@ class CoreMLOptions(TargetOptions):
         ios: lowest iOS that the package must run on, 16 to 18 (macOS 13 to 15); None: the lowest
             that the scheme and the other options need.
         input: ``tensor``: ``image`` is a float32 multi-array [1, 3, S, S]; ``image``: an RGB pixel
-            buffer of S x S, 8 bits a channel. The graph normalises per channel either way.
+            buffer of S x S, 8 bits a channel. The graph normalises per channel either way. What
+            variant ``uint8`` is elsewhere is a pixel buffer here: Core ML has no multi-array of
+            bytes before iOS 26, and what an app has is a pixel buffer, in whatever channel order.
         package: ``separate``: ``encoder.mlpackage`` and ``decoder.mlpackage``; ``multifunction``:
             one ``model.mlpackage`` with the functions ``encode`` and ``decode``.
         slots: ``fixed``: K point slots; ``range``: any number from 2 to K (``RangeDim``);
@@ -63,6 +65,10 @@ class CoreMLOptions(TargetOptions):
         """Whether the lowest iOS that was asked for runs the scheme."""
         return self.ios is None or minimum_ios(scheme) <= self.ios
 
+    def taking(self, input_variant: InputVariant) -> Self:
+        """With a pixel buffer for variant ``uint8``."""
+        return self.model_copy(update={"input": "image"}) if input_variant == "uint8" else self
+
     def check(self, schemes: Sequence[str], input_variant: InputVariant) -> None:
         """Refuse an iOS that is unknown or too old, and an image input that the app normalises.
 
@@ -72,7 +78,7 @@ class CoreMLOptions(TargetOptions):
         if self.ios is not None and self.ios not in IOS_VERSIONS:
             known = ", ".join(map(str, IOS_VERSIONS))
             raise InputError(f"ios must be one of {known}, not {self.ios}")
-        if self.input == "image" and input_variant != "pixels":
+        if self.input == "image" and input_variant == "normalized":
             raise InputError(
                 "a Core ML image input holds values of 0 to 255: it needs the input variant "
                 f"'pixels', not '{input_variant}'"
@@ -81,8 +87,14 @@ class CoreMLOptions(TargetOptions):
             self.deployment_target(scheme)
 
     def contract(self, contract: Contract) -> Contract:
-        """The contract with the numbers of point slots that the decoder accepts."""
-        return replace(contract, slot_counts=self.slot_counts(contract.slots))
+        """The contract with the numbers of point slots that the decoder accepts.
+
+        A pixel buffer reaches the graph as variant ``pixels``: Core ML itself reads its bytes.
+        """
+        taken = replace(contract, slot_counts=self.slot_counts(contract.slots))
+        if contract.input_variant == "uint8":
+            taken = replace(taken, input_variant="pixels", channel_order="rgb")
+        return taken
 
     def deployment_target(self, scheme: str) -> int:
         """The iOS that a package of a scheme is written for.

@@ -18,6 +18,7 @@ from mobilesam.bundle.paths import require_inside
 from mobilesam.bundle.tensors import Shape, Signature, shapes_of
 from mobilesam.errors import BundleError
 from mobilesam.files import sha256_of
+from mobilesam.inference.transforms import ChannelOrder
 from mobilesam.validation import first_problem
 
 MANIFEST_NAME = "manifest.json"
@@ -137,6 +138,7 @@ class Manifest(Record):
     slots: int
     slot_counts: tuple[int, ...] = ()
     interface: Interface = "mobilesam"
+    channel_order: ChannelOrder = "rgb"
     signatures: dict[Component, SignatureRecord]
     files: tuple[FileRecord, ...]
     preprocessing: dict[str, str | list[float]]
@@ -162,6 +164,7 @@ class Manifest(Record):
             self.slots,
             self.slot_counts,
             self.interface,
+            self.channel_order,
         )
 
     def follows(self, minor: int) -> bool:

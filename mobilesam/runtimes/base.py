@@ -114,7 +114,7 @@ class BundleRunner(Runner):
 
     @abstractmethod
     def run(self, component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Run one component on raw contract tensors, named as in the contract, float32."""
+        """Run one component on raw contract tensors by name; what it gives is float32."""
 
     def watch_half(
         self,

@@ -15,6 +15,7 @@ from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVari
 from mobilesam.bundle.manifest import MANIFEST_NAME, FileRecord, size_on_disk
 from mobilesam.bundle.tensors import Signature
 from mobilesam.files import sha256_of
+from mobilesam.inference.transforms import ChannelOrder
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.base import Arrays, BundleRunner
@@ -38,13 +39,16 @@ def write_bundle(
     model: MobileSAM,
     *,
     input_variant: InputVariant = "pixels",
+    channel_order: ChannelOrder = "rgb",
     slots: int = 8,
     scheme: str = "fp32",
     target: str = "torchscript",
 ) -> Path:
     """A bundle whose manifest is right and whose files answer zeros."""
     folder.mkdir(parents=True)
-    contract = Contract.of(model, input_variant=input_variant, slots=slots)
+    contract = Contract.of(
+        model, input_variant=input_variant, slots=slots, channel_order=channel_order
+    )
     files = []
     for component in COMPONENTS:
         path = folder / f"{component}.pt"
@@ -92,7 +96,7 @@ class ModuleRunner(BundleRunner):
     @torch.inference_mode()
     def run(self, component: Component, inputs: Arrays) -> Arrays_:
         tensors = [
-            torch.from_numpy(np.ascontiguousarray(inputs[spec.name], np.float32))
+            torch.from_numpy(np.ascontiguousarray(inputs[spec.name], spec.dtype))
             for spec in self.contract.signature(component).inputs
         ]
         outputs = self._modules[component](*tensors)
