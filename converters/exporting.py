@@ -23,7 +23,7 @@ from converters.session import ExportResult, Session, hand_over, run_all
 from converters.spec import MIN_MAX, CalibrationOptions, ExportSpec, TargetOptions
 from converters.tflite.distilled import read_distilled
 from converters.workspace import prepare_out, scratch_folder
-from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
+from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, MASKS, Contract
 from mobilesam.cores import available_cores
 from mobilesam.errors import InputError
 from mobilesam.inference.transforms import CHANNEL_ORDERS
@@ -50,6 +50,7 @@ def export(
     image_size: int | None = None,
     input_variant: str = "pixels",
     channel_order: str = "rgb",
+    masks: str = "low_res",
     slots: int = DEFAULT_SLOTS,
     options: Mapping[str, TargetOptions] = NO_OPTIONS,
     calibration: str | Path | None = None,
@@ -74,6 +75,8 @@ def export(
             app has normalised) or ``uint8`` (pixels as they lie in the app's memory, a pixel buffer
             for Core ML; the graph does the rest).
         channel_order: of variant ``uint8``: ``rgb``, ``bgr`` or ``rgba``.
+        masks: ``low_res`` (four masks' logits) or ``full`` (the decoder gives the mask that SAM
+            shows, S x S, 0 or 255).
         slots: K, point slots of the decoder, 2 to 64.
         options: what single targets are asked for beside the scheme, by the target's name, such as
             ``{"coreml": CoreMLOptions(ios=17)}`` (:mod:`converters.coreml.options`).
@@ -99,6 +102,7 @@ def export(
             earlier one is still in place.
     """
     variant = one_of("input_variant", input_variant, INPUT_VARIANTS)
+    given = one_of("masks", masks, MASKS)
     order = one_of("channel_order", channel_order, CHANNEL_ORDERS)
     if order != "rgb" and variant != "uint8":
         raise InputError(
@@ -114,7 +118,7 @@ def export(
     schemes = [schemes] if isinstance(schemes, str) else schemes
     named, plan = planned(targets, schemes)
     chosen = [(plan[1].target, MIXED)] if plan else []
-    backends = {target: given.lowered_to() for target, given in options.items()}
+    backends = {target: wanted.lowered_to() for target, wanted in options.items()}
     if plan is None or named:
         chosen += resolve(targets, named, backends)
     wanted_of = options_of((target for target, _ in chosen), options)
@@ -123,7 +127,7 @@ def export(
     for target in dict.fromkeys(target for target, _ in chosen):
         require(target, asked[target].lowered_to())
     for target, wanted in asked.items():
-        wanted.check([s for t, s in chosen if t == target], variant)
+        wanted.check([s for t, s in chosen if t == target], variant, given)
     plans = {MIXED: plan[1]} if plan else {}
     calibrated = [t for t, s in chosen if is_calibrated(t, s, plans.get(s))]
     check_method(calibrated, calibration_method)
@@ -139,7 +143,9 @@ def export(
     model = _model(weights, image_size)
     chosen = within_limits(chosen, targets, model)
     record = weights_record(model)
-    contract = Contract.of(model, input_variant=variant, slots=slots, channel_order=order)
+    contract = Contract.of(
+        model, input_variant=variant, slots=slots, channel_order=order, masks=given
+    )
     specs = {
         Path(out) / f"{target}-{plan[0] if plan and scheme == MIXED else scheme}": ExportSpec(
             target=target,

@@ -3,12 +3,13 @@
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from converters.kept import Keep, selected
-from mobilesam.bundle.contract import Component, Contract
+from mobilesam.bundle.contract import MASK_VALUE, Component, Contract
 from mobilesam.errors import ExportError
-from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.inference.transforms import MASK_THRESHOLD, PIXEL_MEAN, PIXEL_STD
 from mobilesam.model.layers import bake
 from mobilesam.model.point_labels import PADDING_POINT
 from mobilesam.model.sam import MobileSAM
@@ -106,7 +107,7 @@ class DecoderModule(nn.Module):
         point_labels: Tensor,
         mask_input: Tensor,
         has_mask_input: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """[1, 256, S/16, S/16], [1, K, 2], [1, K], [1, 1, S/4, S/4], [1] to masks and IoUs."""
         # Without a boolean in the graph: one from label 0 on, zero for -1 and -2, ...
         placed = torch.relu(point_labels + 1) - torch.relu(point_labels)
@@ -122,9 +123,57 @@ class DecoderModule(nn.Module):
             given * self.prompt_encoder.embed_mask(logits.reshape(mask_input.shape))
             + (1 - given) * self.prompt_encoder.embed_no_mask()
         )
-        return self.mask_decoder(
+        found: tuple[Tensor, Tensor] = self.mask_decoder(
             image_embeddings, self.image_position, sparse, dense, unused * HIDDEN
         )
+        return found
+
+
+class FullMaskDecoderModule(DecoderModule):
+    """The decoder as ``decode`` where the graph chooses the mask, and scales and thresholds it."""
+
+    def __init__(self, model: MobileSAM, contract: Contract) -> None:
+        super().__init__(model, contract)
+        self.image_size = contract.image_size
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Inputs as of :class:`DecoderModule` to a mask, its predicted IoU and its logits.
+
+        [1, 1, S, S] uint8, [1, 1] and [1, 1, S/4, S/4] float32.
+        """
+        four, iou = super().forward(
+            image_embeddings, point_coords, point_labels, mask_input, has_mask_input
+        )
+        # One of the four is one, the others are zero: exact, and every delegate has the product.
+        taken = self._taken(iou, point_labels, has_mask_input)
+        low_res = (four * taken.reshape(1, 4, 1, 1)).sum(1, keepdim=True)
+        side = (self.image_size, self.image_size)
+        full = F.interpolate(low_res, side, mode="bilinear", align_corners=False)
+        mask = ((full > MASK_THRESHOLD).float() * MASK_VALUE).to(torch.uint8)
+        return mask, (iou * taken).sum(1, keepdim=True), low_res
+
+    def _taken(self, iou: Tensor, point_labels: Tensor, has_mask_input: Tensor) -> Tensor:
+        """Which of four masks is shown, [1, 4], as ``mobilesam.inference.predictor.choose_mask``.
+
+        The best of masks 1 to 3 for a lone point, else mask 0.
+        """
+        # A point counts one, a corner of a box two, a mask input two.
+        points = torch.relu(point_labels + 1) - torch.relu(point_labels)
+        corners = torch.relu(point_labels - 1) - torch.relu(point_labels - 2)
+        asked = (points + corners).sum(1, keepdim=True) + 2 * has_mask_input.reshape(1, 1)
+        lone = torch.relu(1 - (asked - 1).abs())
+        one, two, three = iou[:, 1:2], iou[:, 2:3], iou[:, 3:4]
+        first = (one >= two).float() * (one >= three).float()
+        second = (1 - first) * (two >= three).float()
+        third = (1 - first) * (1 - second)
+        return torch.cat([1 - lone, lone * first, lone * second, lone * third], dim=1)
 
 
 def refuse_train_mode(model: nn.Module) -> None:
@@ -147,9 +196,11 @@ def build_module(model: MobileSAM, component: Component, contract: Contract) -> 
         ExportError: the model is in train mode.
     """
     refuse_train_mode(model)
-    takes_bytes = contract.input_variant == "uint8"
-    encoder = PhotoEncoderModule if takes_bytes else EncoderModule
-    wrapper = encoder if component == "encoder" else DecoderModule
+    wrapper: type[EncoderModule | DecoderModule]
+    if component == "encoder":
+        wrapper = PhotoEncoderModule if contract.input_variant == "uint8" else EncoderModule
+    else:
+        wrapper = FullMaskDecoderModule if contract.masks == "full" else DecoderModule
     return wrapper(model, contract).eval().requires_grad_(False)
 
 

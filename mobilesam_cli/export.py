@@ -52,6 +52,13 @@ def export(
     channel_order: Annotated[
         Literal["rgb", "bgr", "rgba"], typer.Option(help="Of --input uint8: a pixel's values.")
     ] = "rgb",
+    masks: Annotated[
+        Literal["low_res", "full"],
+        typer.Option(
+            help="What the decoder gives: logits of four masks (low_res), or the mask that SAM "
+            "shows, as large as the frame, 8 bits a pixel (full; not Core ML)."
+        ),
+    ] = "low_res",
     slots: Annotated[
         int, typer.Option(min=2, max=64, help="Point slots of the decoder; a box takes two.")
     ] = 8,
@@ -152,6 +159,7 @@ def export(
         image_size=image_size,
         input_variant=input_variant,
         channel_order=channel_order,
+        masks=masks,
         slots=slots,
         options={
             COREML: coreml,

@@ -61,6 +61,7 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
         "image size": str(manifest.image_size),
         "input": _input(manifest),
         "point slots": str(manifest.slots),
+        "masks": _masks(manifest),
         "weights": f"{weights.name} ({weights.description})",
         "weights from": weights.source,
         "weights SHA-256": weights.sha256,
@@ -85,6 +86,15 @@ def _input(manifest: "Manifest") -> str:
         return manifest.input_variant
     order = manifest.channel_order.upper()
     return f"uint8, {order}, rows of pixels (NHWC), 0 to 255; the graph normalises and pads"
+
+
+def _masks(manifest: "Manifest") -> str:
+    """Who chooses the mask and scales it."""
+    if manifest.interface == "sam":
+        return "one, chosen by the graph, logits at the photo's size"
+    if manifest.masks == "full":
+        return f"one, chosen by the graph, {manifest.image_size} x {manifest.image_size}, 0 or 255"
+    return "four, logits, of which the app chooses one"
 
 
 def _runtimes(least_tested: dict[str, str]) -> str:

@@ -6,7 +6,7 @@ from typing import Literal, Self, get_args
 
 from converters.spec import ExportSpec, TargetOptions
 from mobilesam.bundle.compute_units import ComputeUnits
-from mobilesam.bundle.contract import Contract, InputVariant
+from mobilesam.bundle.contract import Contract, InputVariant, Masks
 from mobilesam.errors import InputError
 
 IOS_VERSIONS = (16, 17, 18)
@@ -14,6 +14,11 @@ IOS_VERSIONS = (16, 17, 18)
 Input = Literal["tensor", "image"]
 Package = Literal["separate", "multifunction"]
 Slots = Literal["fixed", "range", "enumerated"]
+
+NO_BYTES = (
+    "Core ML gives no uint8 before iOS 26, and a full mask is of bytes: leave out --masks full, "
+    "and let the app do what docs/bundle.md says and, in Swift, apps/apple does"
+)
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "input": get_args(Input),
@@ -69,7 +74,9 @@ class CoreMLOptions(TargetOptions):
         """With a pixel buffer for variant ``uint8``."""
         return self.model_copy(update={"input": "image"}) if input_variant == "uint8" else self
 
-    def check(self, schemes: Sequence[str], input_variant: InputVariant) -> None:
+    def check(
+        self, schemes: Sequence[str], input_variant: InputVariant, masks: Masks = "low_res"
+    ) -> None:
         """Refuse an iOS that is unknown or too old, and an image input that the app normalises.
 
         Raises:
@@ -83,6 +90,8 @@ class CoreMLOptions(TargetOptions):
                 "a Core ML image input holds values of 0 to 255: it needs the input variant "
                 f"'pixels', not '{input_variant}'"
             )
+        if masks == "full":
+            raise InputError(NO_BYTES)
         for scheme in schemes:
             self.deployment_target(scheme)
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from converters.coreml.options import NO_BYTES
 from converters.spec import ExportSpec, TargetOptions
-from mobilesam.bundle.contract import InputVariant
+from mobilesam.bundle.contract import InputVariant, Masks
 from mobilesam.errors import InputError
 
 Backend = Literal["xnnpack", "coreml"]
@@ -20,7 +21,9 @@ class ExecuTorchOptions(TargetOptions):
 
     backend: Backend = "xnnpack"
 
-    def check(self, schemes: Sequence[str], input_variant: InputVariant) -> None:
+    def check(
+        self, schemes: Sequence[str], input_variant: InputVariant, masks: Masks = "low_res"
+    ) -> None:
         """Refuse bytes for Core ML, which would be given them by ExecuTorch as a multi-array.
 
         Raises:
@@ -31,6 +34,9 @@ class ExecuTorchOptions(TargetOptions):
                 "ExecuTorch hands Core ML multi-arrays, of which it has none of uint8 before iOS "
                 "26: use the input variant 'pixels', or target coreml, which takes a pixel buffer"
             )
+
+        if self.backend == "coreml" and masks == "full":
+            raise InputError(NO_BYTES)
 
     def lowered_to(self) -> str:
         """The backend."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mobilesam.bundle.sam_interface import sam_image, sam_prompt, sam_signature
+from mobilesam.bundle.sam_interface import SHOWN, sam_image, sam_prompt, sam_signature
 from mobilesam.bundle.tensors import SLOT_AXIS, Signature, TensorSpec
 from mobilesam.errors import PromptError
 from mobilesam.inference.prompts import Prompt
@@ -28,13 +28,18 @@ CONTRACT_VERSION = "1.3"
 """Major version changes break readers; a reader accepts its own major version only. Minor ones add
 promises: since 1.1 a scheme's meaning is word for word that of the table; since 1.2 what is not to
 be read, a mask input without its flag and the coordinates of unused slots, may be infinite; since
-1.3 there are the variant ``uint8`` and channel orders."""
+1.3 there are the variant ``uint8`` and channel orders, and decoders that give one full mask."""
 
 InputVariant = Literal["pixels", "normalized", "uint8"]
 INPUT_VARIANTS: tuple[InputVariant, ...] = ("pixels", "normalized", "uint8")
 Interface = Literal["mobilesam", "sam"]
+Masks = Literal["low_res", "full"]
+MASKS: tuple[Masks, ...] = ("low_res", "full")
 Component = Literal["encoder", "decoder"]
 COMPONENTS: tuple[Component, ...] = ("encoder", "decoder")
+
+MASK_VALUE = 255
+"""Of a pixel of a full mask, which can be drawn as it is, as transparency."""
 
 DEFAULT_SLOTS = 8
 """K, the number of point slots of a fixed-shape decoder."""
@@ -62,6 +67,8 @@ class Contract:
         slot_counts: numbers of slots that the decoder accepts, ascending up to K; empty: K alone.
         interface: whose tensors they are; ``sam``: those of SAM's own ONNX export
             (:mod:`mobilesam.bundle.sam_interface`).
+        masks: ``low_res``: logits of four masks, of which the app chooses one and scales it;
+            ``full``: the decoder does, and gives one mask of S x S beside its logits.
         channel_order: of a pixel in variant ``uint8``; the others have RGB planes.
     """
 
@@ -73,6 +80,7 @@ class Contract:
     slot_counts: tuple[int, ...] = ()
     interface: Interface = "mobilesam"
     channel_order: ChannelOrder = "rgb"
+    masks: Masks = "low_res"
 
     @classmethod
     def of(
@@ -82,6 +90,7 @@ class Contract:
         input_variant: InputVariant = "pixels",
         slots: int = DEFAULT_SLOTS,
         channel_order: ChannelOrder = "rgb",
+        masks: Masks = "low_res",
     ) -> "Contract":
         """The contract of an export of this model."""
         return cls(
@@ -91,6 +100,7 @@ class Contract:
             input_variant,
             slots,
             channel_order=channel_order,
+            masks=masks,
         )
 
     @property
@@ -183,7 +193,7 @@ class Contract:
                 "has_mask_input", (1,), "float32", ("batch",), "1 if mask_input counts, else 0"
             ),
         )
-        outputs = (
+        outputs: tuple[TensorSpec, ...] = (
             TensorSpec(
                 "low_res_masks",
                 (1, 4, low, low),
@@ -199,7 +209,25 @@ class Contract:
                 "predicted IoU of each mask",
             ),
         )
+        if self.masks == "full":
+            outputs = self._full(*outputs)
         return Signature("decode", inputs, outputs)
+
+    def _full(self, low_res: TensorSpec, iou: TensorSpec) -> tuple[TensorSpec, ...]:
+        """Outputs of a decoder that chooses the mask, of those of one that does not."""
+        size, low = self.image_size, self.low_res_size
+        mask = TensorSpec(
+            "masks",
+            (1, 1, size, size),
+            "uint8",
+            ("batch", "mask", "row", "column"),
+            f"{MASK_VALUE} in the mask, else 0, in the frame: the photo is its top-left part",
+        )
+        return (
+            mask,
+            replace(iou, shape=(1, 1), meaning=f"predicted IoU {SHOWN}"),
+            replace(low_res, shape=(1, 1, low, low), meaning=f"logits {SHOWN}"),
+        )
 
 
 def pack_image(image: np.ndarray, contract: Contract) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from mobilesam.bundle.contract import (
     Contract,
     InputVariant,
     Interface,
+    Masks,
 )
 from mobilesam.bundle.paths import require_inside
 from mobilesam.bundle.tensors import Shape, Signature, shapes_of
@@ -139,6 +140,7 @@ class Manifest(Record):
     slot_counts: tuple[int, ...] = ()
     interface: Interface = "mobilesam"
     channel_order: ChannelOrder = "rgb"
+    masks: Masks = "low_res"
     signatures: dict[Component, SignatureRecord]
     files: tuple[FileRecord, ...]
     preprocessing: dict[str, str | list[float]]
@@ -165,6 +167,7 @@ class Manifest(Record):
             self.slot_counts,
             self.interface,
             self.channel_order,
+            self.masks,
         )
 
     def follows(self, minor: int) -> bool:

@@ -3,7 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
-from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
+from mobilesam.bundle.contract import (
+    COMPONENTS,
+    CONTRACT_VERSION,
+    LABELS,
+    MASK_VALUE,
+    Contract,
+)
 from mobilesam.bundle.manifest import SignatureRecord
 from mobilesam.inference.transforms import MASK_THRESHOLD, PIXEL_MEAN, PIXEL_STD
 
@@ -31,7 +37,16 @@ def _postprocessing(contract: Contract) -> dict[str, str | float]:
         "choice": "one point, no box, no mask input: the best iou_predictions of masks 1 to 3; "
         "otherwise mask 0",
     }
-    by_graph = ("upscale", "crop", "resize", "choice") if contract.interface == "sam" else ()
+    by_graph: tuple[str, ...] = ()
+    if contract.interface == "sam":
+        by_graph = ("upscale", "crop", "resize", "choice")
+    elif contract.masks == "full":
+        by_graph = ("upscale", "choice")
+        steps |= {
+            "resize": "to the photo's size, nearest",
+            "threshold": MASK_VALUE / 2,
+            "mask": f"value {MASK_VALUE}, others are 0",
+        }
     return steps | {name: f"by the graph: {steps[name]}" for name in by_graph}
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -288,7 +289,7 @@ def test_golden_vectors_and_replay_have_the_bytes(
     assert own.verdict == "PASS", own.reasons
 
 
-REFUSED: list[tuple[dict[str, object], str]] = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"channel_order": "bgr"},
         "order bgr is of the input variant 'uint8', not of 'pixels'",
@@ -307,7 +308,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("asked", "sentence"), REFUSED, ids=["order", "word", "coreml", "sam"])
 def test_what_cannot_be_is_refused_before_anything_is_written(
-    tmp_path: Path, asked: dict[str, object], sentence: str
+    tmp_path: Path, asked: dict[str, Any], sentence: str
 ) -> None:
     (target, *_) = asked.get("options", {"torchscript": None})
     for module in REQUIRED[target]:
