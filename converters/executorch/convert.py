@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from executorch.exir import EdgeProgramManager
     from executorch.exir.backend.partitioner import Partitioner
 
-_DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
+_DTYPES = {0: "uint8", 6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
 """ExecuTorch reports torch's ScalarType numbers."""
 
 

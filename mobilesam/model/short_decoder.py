@@ -35,6 +35,8 @@ class ShortMaskDecoder(MaskDecoder):
         decoder: whose layers it takes over; but for those of the upscaling they are shared.
     """
 
+    heads: Tensor
+
     def __init__(self, decoder: MaskDecoder) -> None:
         nn.Module.__init__(self)
         self.num_masks = decoder.num_masks

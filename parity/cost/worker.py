@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -125,16 +125,16 @@ def _reference(job: dict[str, Any]) -> Callable[[], Loaded]:
     return load
 
 
-def example(specs: Iterable[Any], input_variant: str) -> dict[str, np.ndarray]:
+def example(specs: Collection[Any], input_variant: str) -> dict[str, np.ndarray]:
     """Seeded inputs by name: a noisy photo that fills the frame, or one click at its centre."""
     generator = np.random.default_rng(0)
     inputs = {spec.name: generator.standard_normal(spec.shape, np.float32) for spec in specs}
-    if input_variant == "pixels":
-        for name in ("image", "input_image"):
-            if name in inputs:
-                inputs[name] = generator.uniform(0, 255, inputs[name].shape).astype(np.float32)
+    if input_variant != "normalized":
+        for spec in specs:
+            if spec.name in ("image", "input_image"):
+                inputs[spec.name] = generator.uniform(0, 255, spec.shape).astype(spec.dtype)
     if "valid_size" in inputs:
-        inputs["valid_size"] = np.array(inputs["image"].shape[2:], np.float32)
+        inputs["valid_size"] = np.full(2, inputs["image"].shape[2], np.float32)
     if "orig_im_size" in inputs:  # a photo as large as the frame
         inputs["orig_im_size"] = np.full(2, 4 * inputs["mask_input"].shape[-1], np.float32)
     if "point_labels" in inputs:

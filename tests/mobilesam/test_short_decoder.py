@@ -1,5 +1,8 @@
 """The short decoder's answers are the decoder's, for every kind of prompt."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 
@@ -21,7 +24,10 @@ PROMPTS = {
     "a mask and a point": ([0, -1], True),
     "a mask, a box and a point": ([1, 2, 3], True),
 }
-MODELS = {"tiny": tiny_model, **{str(size): (lambda s=size: live_model(s)) for size in (64, 256)}}
+MODELS: dict[str, Callable[[], MobileSAM]] = {
+    "tiny": tiny_model,
+    **{str(size): partial(live_model, size) for size in (64, 256)},
+}
 
 
 def asked(model: MobileSAM, slots: int, kind: str) -> tuple[torch.Tensor, ...]:
