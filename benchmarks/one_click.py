@@ -8,6 +8,7 @@ turns, so that whatever else the machine does slows both alike. Beside the secon
 says the CPU time, which other programs change less, and how far the answers lie apart.
 
 Core ML does not run on Linux. What its files could save is the multiplications, which are counted.
+TFLite files have the decoder as written, see docs/everything.md.
 """
 
 import os
@@ -95,11 +96,6 @@ def opened(target: str, path: Path, inputs: dict[str, torch.Tensor], threads: in
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
         return lambda: list(session.run(None, arrays))
-    if target == "tflite":
-        from ai_edge_litert.interpreter import Interpreter
-
-        runner: Any = Interpreter(str(path), num_threads=threads).get_signature_runner()
-        return lambda: sorted(runner(**arrays).values(), key=lambda each: -each.size)
     if target == "executorch":
         from executorch.extension.pybindings import portable_lib
         from executorch.runtime import Runtime
