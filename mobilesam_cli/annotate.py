@@ -12,6 +12,8 @@ from mobilesam_cli.options import (
     OneRuntime,
     OwnImageSize,
     Quiet,
+    RayAddress,
+    Workers,
     print_json,
     require_writable_folder,
 )
@@ -62,14 +64,8 @@ def annotate(
     engine: Annotated[
         str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")
     ] = "local",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many; they do not change labels.", show_default="the cores"),
-    ] = None,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(help="Of the Ray cluster.", show_default="this machine's, or a new one"),
-    ] = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
     max_pixels: MaxPixels = None,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -86,6 +86,21 @@ InsteadOfPyTorch = Annotated[
 OneRuntime = Annotated[
     str | None, typer.Option(help="Which of a bundle's runtimes.", show_default="its first")
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        help="local: processes of this machine; ray: a Ray cluster.",
+        show_default="this process alone",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many; they change no result.", show_default="the cores"),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="Of the Ray cluster.", show_default="this machine's, or a new one"),
+]
 Bundles = Annotated[
     list[Path], typer.Argument(help="Bundles, or folders that hold bundles.", show_default=False)
 ]

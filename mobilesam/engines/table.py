@@ -1,6 +1,7 @@
 """The table of engines."""
 
 from mobilesam.engines.base import Engine
+from mobilesam.engines.inline import InlineEngine
 from mobilesam.engines.local import LocalEngine
 from mobilesam.engines.ray_cluster import RayEngine
 from mobilesam.errors import InputError
@@ -9,12 +10,12 @@ ENGINES = ("local", "ray")
 
 
 def engine_of(
-    name: str, *, workers: int | None = None, address: str | None = None, gpus: int = 0
+    name: str | None, *, workers: int | None = None, address: str | None = None, gpus: int = 0
 ) -> Engine:
     """An engine by its name.
 
     Args:
-        name: of :data:`ENGINES`.
+        name: of :data:`ENGINES`; None works in this process.
         workers: how many; None for as many as there are cores.
         address: of a Ray cluster; None for that in RAY_ADDRESS, or else a new one on this machine
             alone.
@@ -24,6 +25,10 @@ def engine_of(
         InputError: there is none such, or it has no use for an argument.
         MissingDependencyError: it needs a package that is not installed.
     """
+    if name is None:
+        if workers is not None or address is not None:
+            raise InputError("workers are an engine's: name one, " + " or ".join(ENGINES))
+        return InlineEngine()
     if name not in ENGINES:
         raise InputError(f"there is no engine '{name}': {' and '.join(ENGINES)} are known")
     if workers is not None and workers < 1:

@@ -5,42 +5,19 @@ of the object, answered by the mask that the model itself ranks first of its thr
 by the best of them); a box, answered by the single-mask output.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from mobilesam import __version__
+from mobilesam.engines.table import engine_of
 from mobilesam.errors import InputError
-from mobilesam.inference.images import load_image
-from mobilesam.inference.predictor import choose_mask
-from mobilesam.inference.prompts import Prompt, make_prompt
-from mobilesam.inference.transforms import Frame
-from mobilesam.model.build import load_model
-from mobilesam.progress import Progress, Step
-from mobilesam.runtimes import open_runner
-from mobilesam.runtimes.base import BundleRunner, Runner
+from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
-from mobilesam.runtimes.checked import torch_threads
-from mobilesam.runtimes.reference import ReferenceRunner
 from mobilesam.weights.checkpoints import KNOWN_NAMES
 from parity.bundles import require_own_interface
-from parity.evaluation.clicks import correction
-from parity.evaluation.masked_photos import MaskedPhoto, TrueMask
-from parity.evaluation.scores import (
-    EvaluationReport,
-    PromptName,
-    PromptResult,
-    SegmentResult,
-    score,
-)
+from parity.evaluation.job import EvaluationJob, Scored
+from parity.evaluation.scores import EvaluationReport, score
 from parity.evaluation.subset import Subset, usable
-from parity.metrics import iou
-from parity.photos import unusable_image
-from parity.references import masks_of
-from parity.schema import UnusableImage
 
 IMAGE_SIZE = 1024
 """Side of the frame for a checkpoint; a bundle has its own."""
@@ -61,6 +38,9 @@ def evaluate(
     runtime: str | None = None,
     threads: int | None = None,
     skip_unusable: bool = False,
+    engine: str | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
     progress: bool = True,
     command: str = "",
 ) -> EvaluationReport:
@@ -81,6 +61,11 @@ def evaluate(
         runtime: one of the bundle's; None takes its first.
         threads: of PyTorch and of the runtime; None leaves their own choice.
         skip_unusable: go on without photos that cannot be used; the result lists them.
+        engine: "local", processes of this machine with one thread each, or "ray", a Ray cluster;
+            None computes in this process. None of them changes a score.
+        workers: of the engine; as many as there are cores unless given.
+        ray_address: of the cluster, host and port; that in RAY_ADDRESS, or else a cluster of this
+            machine alone, unless given.
         progress: show progress on the terminal.
         command: the command line that scores this again, for the result to state.
 
@@ -91,8 +76,12 @@ def evaluate(
         BundleError: the bundle is not as exported, or fails.
         MissingDependencyError: a runtime or pycocotools is not installed.
     """
+    if engine is not None and threads is not None:
+        raise InputError(f"workers of the engine '{engine}' have one thread each: drop --threads")
+    chosen = engine_of(engine, workers=workers, address=ray_address)
+    # Workers on other machines do not share this one's working folder.
     subset = Subset(
-        Path(images),
+        Path(images).absolute() if engine else Path(images),
         None if coco is None else Path(coco),
         None if names is None else Path(names),
         max_images,
@@ -102,26 +91,30 @@ def evaluate(
     name = str(model.path if isinstance(model, Bundle) else model)
     bundle = _bundle(model, image_size, runtime)
     side = bundle.manifest.image_size if bundle else image_size or IMAGE_SIZE
-    with Progress(progress) as shown, ExitStack() as opened:
+    job = EvaluationJob(name, bundle is not None, side, runtime, threads if engine is None else 1)
+    with Progress(progress) as shown:
         with shown.task("photos", len(photos)) as step:
             photos, unusable = usable(photos, side, skip_unusable=skip_unusable, step=step)
-        opened.enter_context(torch_threads(threads))
-        runner, weights = _open(bundle, name, side, runtime, threads)
-        opened.enter_context(runner)
-        engine = runner.engine if isinstance(runner, BundleRunner) else "PyTorch"
-        with shown.task(engine, len(photos)) as step:
-            results = ask_all(runner, photos, step, unusable)
+        scored: dict[str, Scored] = {}
+        with chosen.run(job, photos) as found, shown.task("masks", len(photos)) as step:
+            for photo, result in found:
+                step(photo.file)
+                scored[photo.file] = result
+    unusable += [each.unusable for each in scored.values() if each.unusable is not None]
+    # Engines finish photos in any order.
+    results = [segment for photo in photos for segment in scored[photo.file].segments]
     if not results:
         raise InputError(f"every mask of {subset.images} that was to be scored is empty")
+    first = next(iter(scored.values()))
     return EvaluationReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tool_version=__version__,
         command=command,
         model=name,
-        engine=engine,
-        weights=weights,
-        image_size=runner.image_size,
-        images=str(subset.images),
+        engine=first.engine,
+        weights=dict(first.weights),
+        image_size=side,
+        images=str(images),
         annotations=None if subset.coco is None else str(subset.coco),
         names=None if subset.names is None else str(subset.names),
         unusable_images=unusable,
@@ -129,6 +122,13 @@ def evaluate(
         scores=score(results),
         segments=results,
     )
+
+
+def _address(bundle: Bundle | None, name: str) -> str:
+    """A model as workers find it that do not share this process's working folder."""
+    if bundle is None and name in KNOWN_NAMES:
+        return name
+    return str(Path(name).expanduser().absolute())
 
 
 def _bundle(
@@ -151,111 +151,3 @@ def _bundle(
             f"{SLOTS}, for a box and a click: export it with --slots {SLOTS} or more"
         )
     return bundle
-
-
-def _open(
-    bundle: Bundle | None, model: str, image_size: int, runtime: str | None, threads: int | None
-) -> tuple[Runner, dict[str, str]]:
-    """The runner of what was named, and where its weights are from."""
-    if bundle is not None:
-        runner = open_runner(bundle, runtime or bundle.runtimes[0], threads=threads)
-        return runner, dict(bundle.manifest.weights)
-    loaded = load_model(model, image_size=image_size)
-    return ReferenceRunner(loaded), dict(vars(loaded.weights)) if loaded.weights else {}
-
-
-def ask_all(
-    runner: Runner,
-    photos: Sequence[MaskedPhoto],
-    step: Step = lambda _: None,
-    unusable: list[UnusableImage] | None = None,
-) -> list[SegmentResult]:
-    """Every mask of every photo, each photo encoded once.
-
-    Args:
-        runner: opened.
-        photos: with their masks.
-        step: called with each photo's name before it is encoded.
-        unusable: takes up photos that cannot be read any more, which are then left out.
-
-    Raises:
-        InputError: an image or its masks cannot be used, and there is no ``unusable``.
-    """
-    results = []
-    for photo in photos:
-        step(photo.file)
-        try:
-            rgb = load_image(photo.path)
-            frame = Frame(rgb.shape[:2], runner.image_size)
-            targets = photo.targets(frame.original_size)
-        except (InputError, OSError) as error:
-            if unusable is None:
-                raise
-            unusable.append(unusable_image(photo.file, error))
-            continue
-        embedding = runner.encode(rgb)
-        for target in targets:
-            results.append(
-                SegmentResult(
-                    image=photo.file,
-                    group=photo.group,
-                    category=target.category,
-                    area=int(np.count_nonzero(target.mask)),
-                    prompts=ask(runner, embedding, target, frame),
-                )
-            )
-    return results
-
-
-def ask(
-    runner: Runner, embedding: np.ndarray, target: TrueMask, frame: Frame
-) -> dict[PromptName, PromptResult]:
-    """Ask for one mask by every type of prompt, and compare.
-
-    Where the first click's mask is already exactly right there is no second click to make, and
-    "point, refined" repeats "point".
-
-    Args:
-        runner: opened.
-        embedding: of the photo, [1, 256, S/16, S/16].
-        target: what should be found.
-        frame: geometry of the photo.
-    """
-    size = frame.original_size
-
-    def single(prompt: Prompt) -> PromptResult:
-        low_res, predicted, *_ = runner.decode(embedding, prompt, frame)
-        mask = masks_of(low_res[:1], frame)[0]
-        return PromptResult(iou=iou(mask, target.mask), predicted=float(predicted[0]))
-
-    click = make_prompt([target.point], [1], original_size=size)
-    low_res, predicted, *_ = runner.decode(embedding, click, frame)
-    masks = masks_of(low_res, frame)
-    shown = choose_mask(click, predicted)
-    true = [iou(mask, target.mask) for mask in masks]
-    point = PromptResult(iou=true[shown], predicted=float(predicted[shown]))
-
-    second = correction(target.mask, masks[shown])
-    if second is None:
-        refined = point
-    else:
-        where, label = second
-        points, labels = [target.point, where], [1, label]
-        refined = single(
-            make_prompt(
-                points,
-                labels,
-                mask_input=low_res[shown],
-                original_size=size,
-                low_res_size=frame.image_size // 4,
-            )
-        )
-    both = make_prompt([target.point], [1], target.box, original_size=size)
-    return {
-        "point": point,
-        "point, best of three": PromptResult(iou=max(true[1:])),
-        "box": single(make_prompt(box=target.box, original_size=size)),
-        "box and point": single(both),
-        "point, refined": refined,
-        "filled box": PromptResult(iou=iou(target.filled_box, target.mask)),
-    }

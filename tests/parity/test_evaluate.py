@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from mobilesam.data.mask_geometry import deepest
 from mobilesam.errors import BundleError, InputError
@@ -15,9 +16,10 @@ from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes.base import Decoded, Runner
 from mobilesam.runtimes.bundle import Bundle
-from parity.evaluation import evaluate as evaluating
+from parity.evaluation import job as scoring
 from parity.evaluation.clicks import correction
-from parity.evaluation.evaluate import ask_all, evaluate
+from parity.evaluation.evaluate import evaluate
+from parity.evaluation.job import ReadPhoto, score_photo
 from parity.evaluation.masked_photos import MaskedPhoto, TrueMask, coco_photos, manifest_photos
 from parity.evaluation.scores import (
     MEANINGS,
@@ -30,6 +32,7 @@ from parity.evaluation.scores import (
 from parity.evaluation.subset import Subset
 from tests.masked_folders import NAMES, coco_file, photo, write_masked
 from tests.parity.fakes import ModuleRunner, demo_model, write_bundle
+from tests.ray_clusters import two_machines
 
 SIDE = 64
 
@@ -95,7 +98,7 @@ def striped(tmp_path: Path) -> MaskedPhoto:
 def test_every_prompt_is_scored_by_the_mask_that_sam_shows(striped: MaskedPhoto) -> None:
     runner = Stripes()
     with runner:
-        half, quarter = ask_all(runner, [striped])
+        half, quarter = score_photo(runner, ReadPhoto.of(striped, SIDE))
     assert runner.encoded == 1
     assert list(half.prompts) == list(PROMPT_NAMES) == list(MEANINGS)
     assert {name: found.iou for name, found in half.prompts.items()} == pytest.approx(
@@ -123,7 +126,7 @@ def test_every_prompt_is_scored_by_the_mask_that_sam_shows(striped: MaskedPhoto)
 
 def test_prompts_are_what_they_are_called(striped: MaskedPhoto) -> None:
     runner = Stripes()
-    ask_all(runner, [striped])
+    score_photo(runner, ReadPhoto.of(striped, SIDE))
     click, refined, box, both = runner.prompts[:4]
     assert click.is_ambiguous and click.point_coords.tolist() == [[31, 31]]
     assert refined.point_coords[0].tolist() == [31, 31]
@@ -142,7 +145,7 @@ def test_a_perfect_first_mask_needs_no_second_click(striped: MaskedPhoto) -> Non
         predicted = (0.0, 0.1, 0.9, 0.2)
 
     runner = Perfect()
-    half = ask_all(runner, [striped])[0]
+    half = score_photo(runner, ReadPhoto.of(striped, SIDE))[0]
     assert half.prompts["point"].iou == half.prompts["point, refined"].iou == 1.0
     assert all(prompt.mask_input is None for prompt in runner.prompts[:3])
 
@@ -216,7 +219,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_checkpoint_and_its_bundle_score_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluating, "open_runner", lambda bundle, runtime, **_: opened(bundle))
+    monkeypatch.setattr(scoring, "open_runner", lambda bundle, runtime, **_: opened(bundle))
 
     def opened(bundle: Bundle) -> ModuleRunner:
         return ModuleRunner(bundle)
@@ -232,6 +235,38 @@ def test_a_checkpoint_and_its_bundle_score_the_same(
             assert theirs.prompts[name].iou == pytest.approx(ours.prompts[name].iou, abs=2e-3)
     again = EvaluationReport.model_validate_json(checkpoint.model_dump_json())
     assert again == checkpoint
+
+
+@pytest.mark.parametrize("described", ["manifest", "coco"])
+def test_processes_give_the_same_scores(folder: Path, tmp_path: Path, described: str) -> None:
+    annotations = tmp_path / "instances.json"
+    annotations.write_text(json.dumps(coco_file()))
+    coco = annotations if described == "coco" else None
+    run = partial(evaluate, "demo", folder, coco=coco, image_size=64, progress=False)
+    alone, shared = run(threads=1), run(engine="local", workers=2)
+    assert shared.segments == alone.segments and shared.scores == alone.scores
+    assert (shared.engine, shared.weights) == (alone.engine, alone.weights)
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_scores(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of a folder and a checkpoint that are named from the current folder."""
+    monkeypatch.chdir(tmp_path)
+    save_file(demo_model().state_dict(), "mine.safetensors")
+    run = partial(evaluate, "mine.safetensors", folder.name, image_size=64, progress=False)
+    alone = run(threads=1)
+    with two_machines() as address:
+        shared = run(engine="ray", workers=2, ray_address=address)
+    assert shared.segments == alone.segments and shared.images == folder.name
+
+
+def test_threads_do_not_go_with_workers(folder: Path) -> None:
+    with pytest.raises(InputError, match="one thread each: drop --threads"):
+        evaluate("demo", folder, engine="local", threads=2, progress=False)
+    with pytest.raises(InputError, match="workers are an engine's: name one, local or ray"):
+        evaluate("demo", folder, workers=2, progress=False)
 
 
 def test_a_coco_file_of_the_same_masks_gives_the_same_scores(folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mobilesam_cli import app
 from parity import image_folder, judging, origin
 from parity.cases import PromptedPhoto
 from parity.comparison import compare
-from parity.evaluation import evaluate as evaluating
+from parity.evaluation import job as scoring
 from parity.evaluation import subset as checking
 from parity.evaluation.evaluate import evaluate
 from parity.image_folder import folder_photos
@@ -75,7 +75,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Loaded:
     monkeypatch.setattr(origin, "load_model", load)
     without_audits(monkeypatch)
     monkeypatch.setattr(judging, "open_runner", open_runner)
-    monkeypatch.setattr(evaluating, "load_model", lambda *_, **__: load())
+    monkeypatch.setattr(scoring, "load_model", lambda *_, **__: load())
     return seen
 
 
@@ -83,7 +83,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Loaded:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of photos as they are decoded."""
     seen: list[str] = []
-    for module in (image_folder, evaluating, checking):
+    for module in (image_folder, scoring, checking):
         load = module.load_image
 
         def counted(path: Path, load: Callable[[Path], np.ndarray] = load) -> np.ndarray:
@@ -346,7 +346,7 @@ def test_a_photo_that_is_deleted_while_others_are_scored_costs_its_segments(
         (folder / NAMES[1]).unlink()
         return demo_model()
 
-    monkeypatch.setattr(evaluating, "load_model", load)
+    monkeypatch.setattr(scoring, "load_model", load)
     result = evaluate("demo", folder, image_size=64, progress=False)
     assert {segment.image for segment in result.segments} == {NAMES[0], NAMES[2]}
     assert [one.image for one in result.unusable_images] == [NAMES[1]]
