@@ -1,8 +1,8 @@
 """Golden vectors of a bundle: one photo's inputs and PyTorch's answers, for a host without Python.
 
-A folder of raw tensors (little-endian float32, row-major) and ``golden.json``, which names them and
-holds the limits of the bundle's row in ``thresholds.toml``. A test on a phone feeds the inputs to
-the bundle's files and compares what comes out.
+A folder of raw tensors (row-major, little-endian float32, or uint8) and ``golden.json``, which
+names them and holds the limits of the bundle's row in ``thresholds.toml``. A test on a phone feeds
+the inputs to the bundle's files and compares what comes out.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from mobilesam.bundle.prompt_types import PromptType, Subject
 from mobilesam.errors import BundleError, InputError
 from mobilesam.files import new_folder, require_new
 from mobilesam.inference.images import load_image
+from mobilesam.inference.transforms import ChannelOrder
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
@@ -29,14 +30,16 @@ from parity.references import Answer, PhotoReference, reference_answers
 from parity.thresholds import Row, Thresholds
 
 INDEX_NAME = "golden.json"
-FORMAT = "1.0"
+FORMAT = "1.1"
+"""Since 1.1 a tensor says its dtype, which was float32 before."""
 
 
 class TensorFile(Record):
-    """One tensor: its name in the contract, its shape, and its file relative to the index."""
+    """One tensor: its name in the contract, shape, dtype, and its file relative to the index."""
 
     name: str
     shape: tuple[int, ...]
+    dtype: str
     file: str
 
 
@@ -82,6 +85,7 @@ class Golden(Record):
     image_size: int
     original_size: tuple[int, int]
     input_variant: InputVariant
+    channel_order: ChannelOrder
     encoder: Call
     cases: tuple[GoldenCase, ...]
     limits: Row
@@ -173,6 +177,7 @@ def _write(
         image_size=manifest.image_size,
         original_size=rgb.shape[:2],
         input_variant=manifest.input_variant,
+        channel_order=manifest.channel_order,
         encoder=Call(
             inputs=_save(folder, "encoder", runner.prepare_image(rgb)),
             outputs=_save(folder, "encoder", {"image_embeddings": photo.embedding()}),
@@ -205,8 +210,9 @@ def _save(folder: Path, place: str, arrays: Mapping[str, np.ndarray]) -> tuple[T
     (folder / place).mkdir(exist_ok=True)
     records = []
     for name, array in arrays.items():
-        record = TensorFile(name=name, shape=array.shape, file=f"{place}/{name}.bin")
-        np.ascontiguousarray(array, "<f4").tofile(folder / record.file)
+        dtype = "uint8" if array.dtype == np.uint8 else "float32"
+        record = TensorFile(name=name, shape=array.shape, dtype=dtype, file=f"{place}/{name}.bin")
+        np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).tofile(folder / record.file)
         records.append(record)
     return tuple(records)
 

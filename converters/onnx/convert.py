@@ -11,12 +11,13 @@ from torch import nn
 from converters.base import LICENCE, Conversion, TensorInfo, varying
 from converters.half import to_half
 from converters.kept import looked_up
-from converters.modules import DecoderModule
+from converters.modules import DecoderModule, shorten
 from converters.onnx.folding import fold
 from converters.onnx.options import ONNXOptions, onnx_options
 from converters.onnx.quantization import SCHEMES, quantize
 from converters.onnx.sam_interface import speak_sam
 from converters.onnx.tables import IMAGE_POSITION, shrink_tables
+from converters.schemes import ONNX
 from converters.spec import ExportSpec
 from mobilesam import __version__
 from mobilesam.bundle.tensors import declared_shape
@@ -45,6 +46,7 @@ def prepare(module: nn.Module, scheme: str) -> nn.Module:
     """Change a contract's module, in place, into the one that is converted."""
     if isinstance(module, DecoderModule):
         module.keep = looked_up
+        shorten(module, ONNX, scheme)
     return module
 
 
@@ -71,8 +73,9 @@ def convert(job: Conversion) -> None:
 
 
 def _float_file(job: Conversion) -> Path:
-    """The float32 program, exported once for all schemes of one export."""
-    path = job.shared / f"{job.component}.float.onnx"
+    """The float32 program, exported once for all schemes of one export that are of one module."""
+    form = "float" if job.scheme in SCHEMES else job.scheme
+    path = job.shared / f"{job.component}.{form}.onnx"
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             write_whole(path, _export(job, job.module).SerializeToString(deterministic=True))
