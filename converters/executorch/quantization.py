@@ -86,7 +86,8 @@ def _configuration(method: str | None) -> "QuantizationConfig":
     """XNNPACK's own, with ranges found by a method of calibration; None: found at each run.
 
     Histograms (``mse``) take minutes at 1024 and gave no better masks. Measured with earlier
-    demo weights at 256: mean mask IoU 0.9835 (encoder) and 0.9814 (decoder), 0.9833 and 0.9807 without.
+    demo weights at 256: mean mask IoU 0.9835 (encoder) and 0.9814 (decoder), 0.9833 and 0.9807
+    without.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         get_symmetric_quantization_config,
