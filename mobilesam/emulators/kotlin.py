@@ -31,6 +31,10 @@ PACKAGES = {
 LEAVE_OUT = ("libc6", "libgcc-s1", "libstdc++6", "gcc-12-base")
 """What every program of this machine loads already, in its own version."""
 
+COMPILER_CLASS = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
+COMPILER_OPTIONS = ("-no-stdlib", "-no-reflect")
+"""With them the class path is the caller's whole choice."""
+
 _RECORD = ".version"
 _COMPILER = ("compiler", "stdlib", "reflect", "script-runtime", "daemon-client")
 _JARS = ("junit4.jar", "hamcrest-core.jar", "com.android.json.jar")
@@ -83,8 +87,7 @@ def java_home() -> Path:
 def compiler() -> list[str]:
     """The beginning of a command that compiles Kotlin, to be run in :func:`environment`."""
     jars = [folder_of("kotlin") / "compiler/lib" / f"kotlin-{name}.jar" for name in _COMPILER]
-    main = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
-    return [*java(jars), main, "-no-stdlib", "-no-reflect"]
+    return [*java(jars), COMPILER_CLASS, *COMPILER_OPTIONS]
 
 
 def java(class_path: Iterable[Path]) -> list[str]:

@@ -17,7 +17,11 @@ from mobilesam.emulators import debian
 from mobilesam.emulators import folder as folder_of
 
 PACKAGES = dict.fromkeys(
-    ("swiftlang", "base-files", "bash", "coreutils", "findutils", "git"), debian.NEWER
+    (
+        *("swiftlang", "libc6-dev", "libstdc++-14-dev"),
+        *("base-files", "bash", "coreutils", "findutils", "git"),  # what the root itself needs
+    ),
+    debian.NEWER,
 )
 
 _ENTER = """set -e
@@ -83,10 +87,10 @@ def command(program: Sequence[str], folders: Iterable[Path], within: Path) -> li
         within: the folder it is started in, one of them or inside one.
     """
     seen = [str(folder.resolve()) for folder in folders]
-    # HOME is not seen; a folder for what the package manager keeps is.
-    started = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8"]
     named = [f"{n}={v}" for n, v in os.environ.items() if n.startswith("MOBILESAM_")]
-    inside = [*started, *named, "--chdir", str(within.resolve()), *program]
+    # The home folder is not seen: what the package manager keeps there goes into the root's /tmp.
+    own = ["PATH=/usr/libexec/swift/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8", *named]
+    inside = ["/usr/bin/env", "-i", f"--chdir={within.resolve()}", *own, *program]
     return [*_unshared(), "sh", "-c", _ENTER, "sh", str(root()), *seen, "--", *inside]
 
 
