@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,7 @@ def golden(
     row = Thresholds().row("tflite", "fp32")
     folders, indices = [], []
     for name in SIZES:
-        pixels = photo(name)
-        asked = PromptedPhoto(name, lambda pixels=pixels: pixels, Subject.middle)
+        asked = PromptedPhoto(name, partial(photo, name), Subject.middle)
         out = tmp_path_factory.mktemp("golden") / name
         indices.append(write_golden(bundle, tiny_model(), asked, row, out))
         folders.append(out)

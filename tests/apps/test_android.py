@@ -67,7 +67,15 @@ def compiled(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     program = kotlin.compiler()
     program[program.index(kotlin.COMPILER_CLASS) :] = [driver]
     _run(program, "\n".join(lines) + "\n")
-    javac = ["javac", "-Xlint:all,-serial", "-Werror", "-proc:none", "-implicit:none", "-d", str(right)]
+    javac = [
+        "javac",
+        "-Xlint:all,-serial",
+        "-Werror",
+        "-proc:none",
+        "-implicit:none",
+        "-d",
+        str(right),
+    ]
     path = [*kotlin.libraries(), right]
     java = sorted(map(str, [*(tests / "java").rglob("*.java"), *examples.glob("*.java")]))
     sources = ["-sourcepath", str(stubs)]
