@@ -34,6 +34,7 @@ from mobilesam_cli.scenes import scenes
 from mobilesam_cli.search import search
 from mobilesam_cli.sensitivity import sensitivity
 from mobilesam_cli.train import train
+from mobilesam_cli.web import web
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -150,6 +151,7 @@ COMMANDS = (
     everything,
     inspect,
     golden,
+    web,
     doctor,
     demo,
 )
