@@ -37,7 +37,7 @@ const made = [
   }),
 ];
 
-for (const name of ["index.html", "style.css"]) await cp(`src/${name}`, `dist/${name}`);
+for (const name of ["index.html", "style.css", "icon.svg"]) await cp(`src/${name}`, `dist/${name}`);
 for (const name of LITERT_FILES) {
   for (const end of ["js", "wasm"]) {
     await cp(`${LITERT}/${name}_internal.${end}`, `dist/litert/${name}_internal.${end}`);

@@ -46,6 +46,8 @@ export class Stage {
   show(photo: Photo, address: string): void {
     if (this.image.src) URL.revokeObjectURL(this.image.src);
     this.image.src = address;
+    const ratio = String(photo.width / photo.height);
+    this.image.parentElement!.style.setProperty("--ratio", ratio);
     this.photo = photo;
     this.cursor = { x: photo.width / 2, y: photo.height / 2 };
     this.corner = null;

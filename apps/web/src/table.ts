@@ -35,9 +35,13 @@ export class BundleTable {
       input.value = entry.name;
       input.checked = index === 0;
       input.addEventListener("change", () => this.choose(index));
-      label.append(input, entry.name);
+      const name = document.createElement("span");
+      const size = document.createElement("small");
+      size.textContent = megabytes(entry.sizeBytes);
+      name.append(entry.name, " ", size);
+      label.append(input, name);
       head.append(label);
-      row.append(head, ...Array.from({ length: 4 }, () => document.createElement("td")));
+      row.append(head, ...Array.from({ length: 3 }, () => document.createElement("td")));
       return row;
     });
     this.body.replaceChildren(...this.rows);
@@ -59,7 +63,6 @@ export class BundleTable {
       const agreement = this.agreements.get(index);
       const shared = index === 0 ? "first" : agreement === undefined ? "–" : agreement.toFixed(3);
       const texts = [
-        megabytes(client.entry.sizeBytes),
         milliseconds(client.encoded?.encodeMs),
         milliseconds(client.decoded?.decodeMs),
         shared,
