@@ -21,8 +21,8 @@ PHONES_ARGS ?=
 PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo phones test test-fast lint rooms wheel-test android-test swift-test \
-        parity lock clean
+.PHONY: help setup demo web phones test test-fast lint rooms wheel-test android-test \
+        swift-test parity lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -59,6 +59,9 @@ phones: setup ## the files on what stands in for a phone's GPU, ARM cores and NP
 	  || echo "make phones: goes on without the extra '$$extra', which cannot be installed here" >&2; \
 	done
 	@$(VENV)/bin/mobilesam phones $(PHONES_ARGS)
+
+web: setup ## the page that runs bundles in a browser, built by npm into apps/web/dist
+	@$(PY) -c 'from mobilesam.web.page import built_page; print(built_page(say=print))'
 
 lint: setup ## ruff, mypy and the import contracts
 	@$(VENV)/bin/ruff check .

@@ -35,6 +35,7 @@ from mobilesam_cli.scenes import scenes
 from mobilesam_cli.search import search
 from mobilesam_cli.sensitivity import sensitivity
 from mobilesam_cli.train import train
+from mobilesam_cli.web import web
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -152,6 +153,7 @@ COMMANDS = (
     compare,
     inspect,
     golden,
+    web,
     doctor,
     demo,
 )
