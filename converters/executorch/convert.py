@@ -1,6 +1,7 @@
 """ExecuTorch: the exported program, lowered to XNNPACK or Core ML, one named method a file."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,8 @@ def _on_xnnpack(job: Conversion) -> "EdgeProgramManager":
         module = job.program.module(check_guards=False)
         rewrite(module)
         program = capture(module, job.inputs, job.signature)
-    with fewer_moves():
+    # Moved, an int8 tensor would no longer lie beside the layer whose range it has.
+    with nullcontext() if job.scheme == "w8a8" else fewer_moves():
         return _lowered(program, job, XnnpackPartitioner())
 
 
@@ -69,11 +71,11 @@ def _lowered(
 ) -> "EdgeProgramManager":
     from executorch.exir import to_edge_transform_and_lower
 
-    _refuse_strided_constants(program, job)
+    refuse_strided_constants(program, job)
     return to_edge_transform_and_lower({job.signature.name: program}, partitioner=[partitioner])
 
 
-def _refuse_strided_constants(program: ExportedProgram, job: Conversion) -> None:
+def refuse_strided_constants(program: ExportedProgram, job: Conversion) -> None:
     """Refuse constants that are not contiguous: ExecuTorch ignores strides and scrambles them."""
     for name, tensor in {**program.state_dict, **program.constants}.items():
         if isinstance(tensor, Tensor) and not tensor.is_contiguous():

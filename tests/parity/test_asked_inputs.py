@@ -145,15 +145,18 @@ def test_a_decoder_that_reads_everything_passes(judged: Judged, scheme: str) -> 
     assert report.verdict == "PASS", report.reasons
 
 
+# These move the demo weights' masks by less than four bits do, or not where they should be told.
+# Of a real file they are told by its own weights: by the limits of fp32 (parity/own_weights.py).
+BELOW_FOUR_BITS = {
+    "one background point is read",
+    "a mask is ignored where it is alone",
+    "a mask is ignored beside background points",
+}
+
+
 @pytest.mark.parametrize(
     ("name", "scheme"),
-    # A second background point moves these weights' masks by less than four bits do.
-    [
-        (n, s)
-        for n in DECODER
-        for s in ("fp32", "p4")
-        if (n, s) != ("one background point is read", "p4")
-    ],
+    [(n, s) for n in DECODER for s in ("fp32", "p4") if s == "fp32" or n not in BELOW_FOUR_BITS],
 )
 def test_a_decoder_that_does_not_read_one_kind_of_input_fails(
     judged: Judged, name: str, scheme: str
