@@ -44,17 +44,24 @@ def settings(spec: ExportSpec) -> dict[str, str]:
 
 def prepare(module: nn.Module, scheme: str) -> nn.Module:
     """Change a contract's module, in place, into the one that is converted."""
+    _keep_by_lookup(module)
+    shorten(module, ONNX, scheme)
+    return module
+
+
+def _keep_by_lookup(module: nn.Module) -> None:
     if isinstance(module, DecoderModule):
         module.keep = looked_up
-        shorten(module, ONNX, scheme)
-    return module
 
 
 def convert(job: Conversion) -> None:
     """Export, quantize if the scheme says so, document, check, save."""
     import onnx
 
-    prepare(job.module, job.scheme)
+    _keep_by_lookup(job.module)
+    # Not tried with any number of points, which SAM's interface takes.
+    if job.spec.contract.interface != "sam":
+        shorten(job.module, ONNX, job.scheme)
     if job.scheme == "fp16":
         model = _export(job, to_half(job.module))
     else:
