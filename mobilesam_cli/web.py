@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilesam_cli.options import Bundles, require_writable_folder
+from mobilesam.errors import BundleError, InputError
+from mobilesam_cli.options import Bundles, require_writable_folder, say
+
+if TYPE_CHECKING:
+    from mobilesam.runtimes.bundle import Bundle
 
 
 def web(
@@ -37,17 +41,13 @@ def web(
     if out is not None:
         require_writable_folder(out)
     elif not serve:
-        raise typer.BadParameter("give --out, or nothing remains of the page", param_hint="no-serve")
+        raise InputError("with --no-serve nothing remains of the page: give a folder with --out")
 
     from mobilesam.web.page import built_page
     from mobilesam.web.server import address_of, serving
-    from mobilesam.web.site import runtime_of, write_site
-    from parity.bundles import open_bundles
+    from mobilesam.web.site import write_site
 
-    opened = open_bundles(bundles)
-    for bundle in opened:
-        runtime_of(bundle)
-        bundle.verify()
+    opened = _runnable(bundles)
     page = built_page(say=lambda now: typer.echo(now, err=True))
     with _folder(out) as folder:
         write_site(opened, page, folder)
@@ -65,9 +65,34 @@ def web(
                 typer.echo("")
 
 
+def _runnable(named: list[Path]) -> "list[Bundle]":
+    """The bundles that browsers run, intact; what else lies in a folder is left out with a note.
+
+    Raises:
+        BundleError: a bundle that is named itself is not one, or none is left.
+    """
+    from mobilesam.web.site import runtime_of
+    from parity.bundles import open_bundles
+
+    kept = []
+    for bundle in open_bundles(named):
+        try:
+            runtime_of(bundle)
+        except BundleError as error:
+            if bundle.path.resolve() in [path.resolve() for path in named]:
+                raise
+            say("note", f"left out: {error}")
+            continue
+        bundle.verify()
+        kept.append(bundle)
+    if not kept:
+        raise BundleError("no browser runs any of these bundles: export the target tflite or onnx")
+    return kept
+
+
 @contextmanager
 def _folder(out: Path | None) -> Iterator[Path]:
-    """The folder to write to: the one that was asked for, or one that vanishes."""
+    """The folder to write to, ``out`` or one that vanishes when the block ends."""
     if out is not None:
         yield out
         return
