@@ -12,6 +12,8 @@ import pytest
 
 from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, Contract
 from mobilesam.emulators import kotlin
+from mobilesam.inference.answers import answer
+from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
 from mobilesam.model import point_labels
 from tests.apps.conftest import GoldenFolders, photo
@@ -131,15 +133,17 @@ def own_masks(golden: GoldenFolders, tmp_path_factory: pytest.TempPathFactory) -
                 (refines,) = (r.file for r in case.inputs if r.name == "has_mask_input")
                 side = index.image_size // 4
                 earlier = np.fromfile(folder / given, "<f4").reshape(side, side)
-                answer = predictor.predict(
+                prompt = make_prompt(
                     case.points or None,
                     case.labels or None,
                     case.box,
                     earlier if np.fromfile(folder / refines, "<f4")[0] else None,
+                    original_size=index.original_size,
+                    low_res_size=side,
                 )
                 file = out / folder.name / case.mask
                 file.parent.mkdir(parents=True)
-                file.write_bytes(np.packbits(answer.mask).tobytes())
+                file.write_bytes(np.packbits(answer(predictor, prompt).mask).tobytes())
     return out
 
 
