@@ -73,10 +73,16 @@ export const LABEL = {
 /** Something that the caller can put right; the message says how. */
 export class MobileSAMError extends Error {}
 
+/** Every tensor that this module makes or reads; all are float32. */
+const TENSORS = [
+  ...["image", "valid_size", "image_embeddings", "point_coords", "point_labels"],
+  ...["mask_input", "has_mask_input", "low_res_masks", "iou_predictions"],
+];
+
 /**
  * Read what is needed of a parsed manifest.json.
  *
- * @throws MobileSAMError it is none, of another contract, or of an interface other than this one's.
+ * @throws MobileSAMError it is none, of another contract, or has other tensors than this module's.
  */
 export function contractOf(manifest: unknown): Contract {
   const read = manifest as {
@@ -89,6 +95,7 @@ export function contractOf(manifest: unknown): Contract {
     interface?: string;
     preprocessing: { mean: number[]; std: number[] };
     postprocessing: { threshold: number };
+    signatures: Record<string, Record<"inputs" | "outputs", { name: string; dtype: string }[]>>;
   };
   const version = read?.contract_version;
   if (typeof version !== "string") {
@@ -104,6 +111,16 @@ export function contractOf(manifest: unknown): Contract {
     throw new MobileSAMError(
       `the bundle has the interface '${read.interface}': export it with the interface 'mobilesam'`,
     );
+  }
+  for (const { inputs, outputs } of Object.values(read.signatures)) {
+    for (const { name, dtype } of [...inputs, ...outputs]) {
+      if (!TENSORS.includes(name) || dtype !== "float32") {
+        throw new MobileSAMError(
+          `the bundle has a tensor '${name}' of ${dtype}, which this page does not know: ` +
+            "export it with the tensors of docs/bundle.md",
+        );
+      }
+    }
   }
   return {
     imageSize: read.image_size,

@@ -120,6 +120,22 @@ test("what is no manifest of this contract is refused", () => {
   );
 });
 
+test("a manifest with other tensors is refused", () => {
+  const manifest = (name, dtype) => ({
+    contract_version: "1.2",
+    image_size: 1024,
+    stride: 16,
+    slots: 8,
+    input_variant: "pixels",
+    preprocessing: { mean: [1, 2, 3], std: [4, 5, 6] },
+    postprocessing: { threshold: 0 },
+    signatures: { encoder: { inputs: [{ name, dtype }], outputs: [] } },
+  });
+  assert.equal(web.contractOf(manifest("image", "float32")).lowResSize, 256);
+  assert.throws(() => web.contractOf(manifest("image", "uint8")), web.MobileSAMError);
+  assert.throws(() => web.contractOf(manifest("masks", "float32")), web.MobileSAMError);
+});
+
 test("intersection over union", () => {
   const mask = (text) => Uint8Array.from(text, Number);
   assert.equal(web.iou(mask("0110"), mask("0011")), 1 / 3);
