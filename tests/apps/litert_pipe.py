@@ -19,7 +19,7 @@ from mobilesam.runtimes.bundle import Bundle
 
 def serve(folder: Path, questions: BinaryIO, answers: BinaryIO) -> None:
     """Answer until the questions end."""
-    with open_runner(Bundle(folder), "tflite") as runner:
+    with open_runner(Bundle(folder), "litert") as runner:
         while line := questions.readline():
             asked = json.loads(line)
             inputs = {}
