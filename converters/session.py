@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from converters.workspace import cannot_write, locked, replacing
 from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.errors import BundleError, ExportError
 from mobilesam.model.sam import MobileSAM
+
+POLL_S = 0.2
+"""Seconds between two looks at what is done."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,10 @@ def run_all(session: Session, specs: Mapping[Path, ExportSpec], workers: int) ->
     try:
         for folder in sorted(specs, key=lambda folder: turn(specs[folder])):
             futures[folder] = pool.submit(session.export, specs[folder], folder)
-        for future in as_completed(futures.values()):
-            future.exception()
+        waiting = set(futures.values())
+        while waiting:
+            # Not without end: a Ctrl-C that reaches another thread is noticed when this one wakes.
+            waiting = wait(waiting, timeout=POLL_S).not_done
     finally:
         # Reached early only by an interrupt: end the children, and let the threads tidy up.
         session.stop.set()
