@@ -304,7 +304,6 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         EXECUTORCH: Target(
             title="ExecuTorch",
             module="converters.executorch.convert",
-            short_decoder=("fp32",),
             packages=("executorch", "torchao"),
             extra="executorch",
             artefacts=(

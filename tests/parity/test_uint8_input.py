@@ -144,7 +144,8 @@ def test_a_static_scheme_is_calibrated_as_with_float_planes(target: str, scheme:
     assert {c: list(of) for c, of in ranges.items()} == {c: list(of) for c, of in theirs.items()}
     for place, bounds in ranges["encoder"].items():
         assert bounds == pytest.approx(theirs["encoder"][place], rel=1e-4, abs=1e-4), place
-    assert relative(encoded(bundle), encoded(planes)) < 0.02
+    # Each is rounded to int8 in a graph of its own.
+    assert relative(encoded(bundle), encoded(planes)) < 0.08
 
 
 Read = Callable[[PhotoEncoderModule, Tensor, Tensor], Tensor]

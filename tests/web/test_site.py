@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,13 @@ def onnx() -> Bundle:
     return tiny_bundle("onnx")
 
 
-def asked(address: str) -> tuple[int, dict[str, str], bytes]:
+def asked(address: str) -> tuple[int, Message, bytes]:
     """Status, headers and body of an answer."""
     try:
         with urllib.request.urlopen(address) as answer:
-            return answer.status, dict(answer.headers), answer.read()
+            return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers), b""
+        return error.code, error.headers, b""
 
 
 def test_site_holds_what_its_bundles_need(page: Path, onnx: Bundle, tmp_path: Path) -> None:
