@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.bundle.points import points_files
+from mobilesam.closing import Closing
 from mobilesam.everything import rle
 from mobilesam.everything.answers import Answerer, PyTorchAnswerer, RunnerAnswerer
 from mobilesam.everything.candidates import Candidate, Found, Judge, box_of
@@ -50,7 +50,7 @@ class MaskRecord(TypedDict):
     crop_box: list[int]
 
 
-class MaskGenerator:
+class MaskGenerator(Closing):
     """Finds every mask of a photo, as segment-anything's ``SamAutomaticMaskGenerator`` does.
 
     Args:
@@ -95,17 +95,6 @@ class MaskGenerator:
                 return
             source = runner
         self._answerer = RunnerAnswerer(source)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free a bundle's files, if they were opened here."""

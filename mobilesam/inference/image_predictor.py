@@ -3,16 +3,16 @@
 Torch is imported where it computes: a process that runs exported files may have no need of it.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from mobilesam.closing import Closing
 from mobilesam.errors import ImageNotSetError, InputError, PromptError
 from mobilesam.files import written_whole
 from mobilesam.inference.images import ImageSource, load_image
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ImagePredictor(ABC):
+class ImagePredictor(Closing):
     """Masks of one image from prompts, with the image embedding computed once.
 
     The habits are those of SAM's ``SamPredictor``: ``set_image``, then ``predict``. Subclasses say
@@ -68,17 +68,6 @@ class ImagePredictor(ABC):
         Returns:
             Low-res logits Bx4xS/4xS/4 and IoU predictions Bx4.
         """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free what the predictor holds."""

@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
-from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 import numpy as np
 import torch
 
+from mobilesam.closing import Closing
 from mobilesam.errors import InputError
 from mobilesam.everything.generator import MaskGenerator
 from mobilesam.inference.answers import answer
@@ -30,7 +30,7 @@ Masked = tuple[np.ndarray, float]
 """A mask [H, W] bool and its predicted IoU."""
 
 
-class SAM:
+class SAM(Closing):
     """Masks of photos, from MobileSAM's weights in PyTorch or from exported files.
 
     Arrays, those given as photos and those that results hand out, have their colours in the order
@@ -73,17 +73,6 @@ class SAM:
         )
         self._threads, self._channel_order = threads, channel_order
         self._seen: tuple[bytes, torch.Tensor | None] = b"", None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free what the model holds; of a bundle, its files."""

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from mobilesam.closing import Closing
 from mobilesam.errors import BundleError
 
 TIMEOUT_S = 600.0
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds ``parity`` and the other packages."""
 
 
-class Worker:
+class Worker(Closing):
     """A process of ``parity.cost.worker`` with its component loaded; it waits between questions.
 
     Args:
@@ -49,17 +49,6 @@ class Worker:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def pid(self) -> int:
