@@ -57,7 +57,7 @@ class CheckedRunner(BundleRunner):
         """
 
     def load(self) -> None:
-        """Load the files of ``self.components``.
+        """Load the files of ``self.components``; where one cannot be, nothing stays loaded.
 
         Raises:
             BundleError: a file is missing, damaged, or has other inputs or outputs than the
@@ -65,18 +65,24 @@ class CheckedRunner(BundleRunner):
         """
         opened: dict[Component, Any] = {}
         self._opened = opened
-        for component in self.components:
-            path = self.file(component)
-            try:
-                with native_banners_silenced():
-                    opened[component] = self.open_file(component, path)
-            except BundleError:
-                raise
-            except Exception as error:  # native runtimes raise types of their own
-                raise BundleError(
-                    f"{path} could not be loaded by {self.engine} ({first_line(error)}), "
-                    "export the bundle again"
-                ) from error
+        try:
+            for component in self.components:
+                opened[component] = self._open(component, self.file(component))
+        except BaseException:
+            self.unload()
+            raise
+
+    def _open(self, component: Component, path: Path) -> object:
+        try:
+            with native_banners_silenced():
+                return self.open_file(component, path)
+        except BundleError:
+            raise
+        except Exception as error:  # native runtimes raise types of their own
+            raise BundleError(
+                f"{path} could not be loaded by {self.engine} ({first_line(error)}), "
+                "export the bundle again"
+            ) from error
 
     def unload(self) -> None:
         self._opened = {}

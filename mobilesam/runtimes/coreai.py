@@ -56,11 +56,7 @@ class CoreAIRunner(CheckedRunner):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="coreai")
         self._loop = asyncio.Runner()
         self._stack = AsyncExitStack()
-        try:
-            super().load()
-        except BaseException:
-            self.unload()
-            raise
+        super().load()
 
     def unload(self) -> None:
         super().unload()

@@ -160,11 +160,7 @@ class ExecuTorchCoreMLRunner(CoreMLRunner):
     def load(self) -> None:
         self._folder = TemporaryDirectory(prefix="mobilesam-")
         self._delegates: dict[Component, CoreMLDelegate] = {}
-        try:
-            super().load()
-        except BaseException:
-            self.unload()
-            raise
+        super().load()
 
     def unload(self) -> None:
         super().unload()

@@ -67,13 +67,6 @@ class LiteRTGPURunner(CheckedRunner):
         """False where a CPU plays the GPU, or where LiteRT does not say what computes."""
         return bool(self._adapter_kind) and "CPU" not in self._adapter_kind
 
-    def load(self) -> None:
-        try:
-            super().load()
-        except BaseException:
-            self.unload()
-            raise
-
     def unload(self) -> None:
         for worker in self._opened.values():
             worker.close()
