@@ -8,8 +8,6 @@ number, and what the worker said.
 import logging
 import os
 import pickle
-import signal
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -20,6 +18,7 @@ import numpy as np
 
 from mobilesam.engines.base import RETRIES, Message
 from mobilesam.engines.ray_order import Order
+from mobilesam.engines.worker import obey
 from mobilesam.errors import InputError, reason_of
 
 _STORE = 256 * 2**20
@@ -142,22 +141,9 @@ def serve(parent: Connection) -> None:
         parent.send(Message("result", (at, pickle.loads(message))))
 
 
-def main() -> None:
-    """Entry point."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
-    parent = Connection(int(sys.argv[1]))
-    try:
-        serve(parent)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the parent wants nothing more, or is gone
-    except Exception as error:
-        parent.send(Message.of(error))
-    # A cluster of ours ends with this process, and so do our workers on one of somebody's.
-    os._exit(0)
-
-
 if __name__ == "__main__":
     # Under its own name, by which Ray's workers import what is sent to them.
     from mobilesam.engines import ray_driver
 
-    ray_driver.main()
+    # A cluster of ours ends with this process, and so do our workers on one of somebody's.
+    obey(ray_driver.serve)

@@ -7,6 +7,7 @@ parent. Nobody else can write into that socket, so what comes from it may be unp
 import os
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from mobilesam.engines.base import Message
@@ -21,14 +22,18 @@ def serve(parent: Connection) -> None:
             parent.send(Message("result", work(parent.recv())))
 
 
-def main() -> None:
-    """Entry point."""
+def obey(serve: Callable[[Connection], None]) -> None:
+    """Serve the parent that started this process, say what went wrong, and end the process.
+
+    Args:
+        serve: what to do; it ends by itself or when the parent closes the connection.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
     parent = Connection(int(sys.argv[1]))
     try:
         serve(parent)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the parent has nothing more to do, or is gone
+        pass  # the parent wants nothing more, or is gone
     except Exception as error:
         parent.send(Message.of(error))
     # Libraries' exit handlers have nothing to add and some of them crash.
@@ -36,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    obey(serve)
