@@ -13,7 +13,6 @@ from converters.executorch import coreml
 from converters.executorch.graph import rewrite
 from converters.executorch.options import ExecuTorchOptions, executorch_options
 from converters.executorch.quantization import SCHEMES, quantize
-from converters.modules import shorten
 from converters.spec import ExportSpec
 from mobilesam.errors import ExportError
 
@@ -54,7 +53,6 @@ def _on_xnnpack(job: Conversion) -> "EdgeProgramManager":
 
     from converters.executorch.moves import fewer_moves
 
-    shorten(job.module, job.spec.target, job.scheme)
     if job.scheme in SCHEMES:
         program = quantize(job)
     else:
