@@ -1,9 +1,11 @@
 """The exports of one call: each bundle converted in a process of its own, side by side."""
 
+import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +97,27 @@ class Session:
         )
 
 
+@contextmanager
+def interrupts_noted() -> Iterator[threading.Event]:
+    """Within the block Ctrl-C sets the event instead of raising KeyboardInterrupt.
+
+    That is raised wherever the main thread happens to be, and is lost in a finalizer or a callback.
+    Only where Ctrl-C would have raised it: a handler of the caller's stays, and in other threads
+    than the main one no handler can be set.
+    """
+    noted = threading.Event()
+    handler = signal.getsignal(signal.SIGINT)
+    own = threading.current_thread() is threading.main_thread()
+    if not own or handler is not signal.default_int_handler:
+        yield noted
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: noted.set())
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def run_all(session: Session, specs: Mapping[Path, ExportSpec], workers: int) -> list[ExportResult]:
     """Export to every folder, so many at a time; the results are in the order of ``specs``.
 
@@ -104,12 +127,14 @@ def run_all(session: Session, specs: Mapping[Path, ExportSpec], workers: int) ->
     pool = ThreadPoolExecutor(workers, thread_name_prefix="export")
     futures: dict[Path, Future[ExportResult]] = {}
     try:
-        for folder in sorted(specs, key=lambda folder: turn(specs[folder])):
-            futures[folder] = pool.submit(session.export, specs[folder], folder)
-        waiting = set(futures.values())
-        while waiting:
-            # Not without end: a Ctrl-C that reaches another thread is noticed when this one wakes.
-            waiting = wait(waiting, timeout=POLL_S).not_done
+        with interrupts_noted() as interrupted:
+            for folder in sorted(specs, key=lambda folder: turn(specs[folder])):
+                futures[folder] = pool.submit(session.export, specs[folder], folder)
+            waiting = set(futures.values())
+            while waiting:
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+                waiting = wait(waiting, timeout=POLL_S).not_done
     finally:
         # Reached early only by an interrupt: end the children, and let the threads tidy up.
         session.stop.set()
