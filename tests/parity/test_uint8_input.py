@@ -144,8 +144,13 @@ def test_a_static_scheme_is_calibrated_as_with_float_planes(target: str, scheme:
     assert {c: list(of) for c, of in ranges.items()} == {c: list(of) for c, of in theirs.items()}
     for place, bounds in ranges["encoder"].items():
         assert bounds == pytest.approx(theirs["encoder"][place], rel=1e-4, abs=1e-4), place
-    # Each is rounded to int8 in a graph of its own.
-    assert relative(encoded(bundle), encoded(planes)) < 0.08
+    own, others = encoded(bundle), encoded(planes)
+    predictor = Predictor(tiny_model())
+    predictor.set_image(photo().load())
+    wanted = predictor.embedding.numpy()
+    assert relative(own, wanted) < 1.1 * relative(others, wanted)
+    if target != "executorch":  # XNNPACK's quantizer rounds other tensors where pixels are bytes
+        assert relative(own, others) < 0.02
 
 
 Read = Callable[[PhotoEncoderModule, Tensor, Tensor], Tensor]
