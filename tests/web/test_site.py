@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,13 @@ def onnx() -> Bundle:
     return tiny_bundle("onnx")
 
 
-def asked(address: str) -> tuple[int, dict[str, str], bytes]:
+def asked(address: str) -> tuple[int, Message, bytes]:
     """Status, headers and body of an answer."""
     try:
         with urllib.request.urlopen(address) as answer:
-            return answer.status, dict(answer.headers), answer.read()
+            return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers), b""
+        return error.code, error.headers, b""
 
 
 def test_site_holds_what_its_bundles_need(page: Path, onnx: Bundle, tmp_path: Path) -> None:
@@ -114,7 +115,12 @@ def test_missing_npm_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     npm.chmod(0o755)
     with pytest.raises(MissingDependencyError, match=r"'npm ci .*registry not found"):
         built_page()
+    npm.unlink()
+    with pytest.raises(MissingDependencyError, match="registry not found"):
+        built_page()
+    page_module._failed.clear()  # as in another process
     npm.write_text('#!/bin/sh\n[ "$1" = ci ] || /bin/mkdir -p dist\n', "utf-8")
+    npm.chmod(0o755)
     made = built_page()
     assert made == tmp_path / "cache" / "web" / "dist"
     assert sha256_of(made.parent / "src") == sha256_of(source / "src")
