@@ -16,7 +16,7 @@ from mobilesam.inference.drawing import draw_masks
 from mobilesam.inference.prompts import make_prompt
 from parity import compare
 
-PHOTO = "camera"
+PHOTO, CLICK = "camera", (150, 200)
 SIDE = 440
 """Pixels of a panel's longer side."""
 
@@ -28,7 +28,7 @@ def draw(folder: Path) -> Image.Image:
     """The picture of a bundle that was exported from the demo weights."""
     bundle = Bundle(folder)
     photo = next(photo for photo in PHOTOS if photo.name == PHOTO)
-    rgb, click = photo.load(), [photo.clicks[0]]
+    rgb, click = photo.load(), [CLICK]
     model = load_model("demo")
     masks = []
     for predictor in (Predictor(model), bundle.predictor()):

@@ -72,7 +72,7 @@ def _converted(job: Conversion) -> "AIProgram":
 def _folded(module: nn.Module) -> nn.Module:
     """A module with its batch norms folded into the convolutions before them, in place.
 
-    coreai-torch does so too, but in float16 by then: with the demo weights single weights were off
+    coreai-torch does so too, but in float16 by then: with earlier demo weights single ones were off
     by hundreds of times what float16 rounds.
     """
     for parent in list(module.modules()):

@@ -7,7 +7,7 @@ of "no mask"). Biases, norms and what is small stay as they are, and so the posi
 float32 matrix.
 
 Below 8 bits, convolutions and :data:`SENSITIVE` layers keep 8. They are a seventh of the weights
-and most of the error. Measured with the demo weights at 512: with 4-bit palettes everywhere the
+and most of the error. Measured with earlier demo weights at 512: with 4-bit palettes everywhere the
 embedding's relative L2 was 0.083, with convolutions at 8 bits 0.027 (0.019 with grouped palettes);
 the decoder's mean mask IoU was 0.935, with the sensitive layers at 8 bits 0.968.
 

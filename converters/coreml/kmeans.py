@@ -2,8 +2,9 @@
 
 Weights in float16 have at most some ten thousand distinct values, so that a tensor of any size
 is clustered in milliseconds, and the same way on every run. The ``kmeans1d`` inside coremltools
-finds the best palette there is, but slowly: on large tensors of the demo weights its squared error
-was 0 to 4 % less, on the smallest 2 to 13 %, and an 8-bit palette took 3 to 6 seconds, not 0.3.
+finds the best palette there is, but slowly: on large tensors of earlier demo weights its squared
+error was 0 to 4 % less, on the smallest 2 to 13 %, and an 8-bit palette took 3 to 6 seconds, not
+0.3.
 """
 
 import numpy as np

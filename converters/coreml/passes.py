@@ -53,8 +53,8 @@ FLOAT_LAYERS = (
 """How the names of ops begin whose input stays float all the same.
 
 The convolutions of the patch embedding and the first stage, a sixth of the encoder's arithmetic:
-measured with the demo weights at 512, relative L2 of the embedding 0.019 with them quantized, 0.011
-without, 0.005 with ``linear`` alone (w8: 0.005). The first convolution of the mask input, one
+measured with earlier demo weights at 512, relative L2 of the embedding 0.019 with them quantized,
+0.011 without, 0.005 with ``linear`` alone (w8: 0.005). The first convolution of the mask input, one
 channel to four: measured at 256, rounding the logits that go into it alone put the IoU predictions
 of a refined mask off by 0.042, and all other roundings together by 0.003."""
 

@@ -9,8 +9,8 @@ A weight that is multiplied in float32 is written as ``Cast`` and ``Mul``, which
 computes once, at loading. ONNX Runtime 1.31 keeps ``DequantizeLinear``, and makes its own
 ``MatMulNBits`` of it and a ``MatMul``: 0.8 times the speed of float32, against 1.0 times.
 
-Measured with the demo weights at 512 (encoder: relative L2 of the embedding, speed against float32
-on one thread of an x86 with VNNI; decoder: mean mask IoU, 5th percentile in brackets):
+Measured with earlier demo weights at 512 (encoder: relative L2 of the embedding, speed against
+float32 on one thread of an x86 with VNNI; decoder: mean mask IoU, 5th percentile in brackets):
 
 - w8d, linear layers alone: 1.3 times as fast. With convolutions, as ``ConvInteger``: 0.4 times.
 - w8a8, linear layers alone: 0.005, 1.3 times. Convolutions after the first stage too: 0.020, 1.3 to

@@ -25,7 +25,8 @@ def test_the_shipped_file_judges_every_combination_there_is() -> None:
     limits = Thresholds()
     for target, scheme in combinations():
         row = limits.row(target, scheme)
-        assert row.encoder.relative_l2 <= {"fp32": 1e-4, "fp16": 5e-3}.get(scheme, 0.1)
+        assert row.encoder.relative_l2 <= {"fp32": 1e-4, "fp16": 5e-3}.get(scheme, 0.35)
+        assert row.end_to_end.mask_iou_mean >= 0.88
         if scheme == "fp32":
             assert row.end_to_end.mask_iou_min >= 0.99
 
