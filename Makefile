@@ -21,7 +21,8 @@ PHONES_ARGS ?=
 PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo web phones test test-fast lint rooms wheel-test parity lock clean
+.PHONY: help setup demo web phones test test-fast lint rooms wheel-test android-test \
+        swift-test parity lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -80,6 +81,14 @@ test-fast: setup ## the tests that convert nothing and are not marked slow
 
 wheel-test: setup ## the wheel in an empty environment, used beside packages called as ours
 	@$(PY) -m tests.wheel_check
+
+android-test: setup ## Kotlin's and Java's compilers, fetched at first, and the tests of apps/android/
+	@$(PY) -m mobilesam.emulators kotlin
+	@$(PY) -m pytest -q -rs tests/apps/test_android.py
+
+swift-test: setup ## Swift's compiler, fetched at first, and the tests of apps/apple/
+	@$(PY) -m mobilesam.emulators swift
+	@$(PY) -m pytest -q -rs tests/apps/test_swift.py
 
 parity: setup ## every target in every scheme, judged also on the photos of ../shared if there
 	@$(VENV)/bin/mobilesam export --target all --scheme all --out $(OUT)

@@ -28,9 +28,9 @@ from coreml_evaluator import CoreMLProgram
 from mobilesam.bundle.contract import Contract
 from mobilesam.cores import available_cores
 from mobilesam.errors import MobileSAMError
+from mobilesam.memory import peak_memory_mb
 from mobilesam.model.build import load_model
 from mobilesam.runtimes.bundle import Bundle
-from parity.cost.worker import peak_memory_mb
 
 TIME_LIMIT, MEMORY_LIMIT = 1.2, 1.5
 """The evaluator's time and memory, over PyTorch's."""

@@ -28,9 +28,9 @@ from rich.table import Table
 from mobilesam.errors import MobileSAMError
 from mobilesam.everything import MaskGenerator
 from mobilesam.inference.images import load_image
+from mobilesam.memory import peak_memory_mb
 from mobilesam.model.build import load_model
 from mobilesam.runtimes.bundle import Bundle
-from parity.cost.worker import peak_memory_mb
 from tests.upstream.oracle import import_upstream
 
 UPSTREAM = "upstream"

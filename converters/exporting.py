@@ -23,9 +23,10 @@ from converters.session import ExportResult, Session, hand_over, run_all
 from converters.spec import MIN_MAX, CalibrationOptions, ExportSpec, TargetOptions
 from converters.tflite.distilled import read_distilled
 from converters.workspace import prepare_out, scratch_folder
-from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, Contract
+from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, MASKS, Contract
 from mobilesam.cores import available_cores
 from mobilesam.errors import InputError
+from mobilesam.inference.transforms import CHANNEL_ORDERS
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 
@@ -48,6 +49,8 @@ def export(
     out: str | Path = DEFAULT_OUT,
     image_size: int | None = None,
     input_variant: str = "pixels",
+    channel_order: str = "rgb",
+    masks: str = "low_res",
     slots: int = DEFAULT_SLOTS,
     options: Mapping[str, TargetOptions] = NO_OPTIONS,
     calibration: str | Path | None = None,
@@ -68,7 +71,12 @@ def export(
             ``OUT/<target>-<name of the file>/``.
         out: folder for the bundles; created.
         image_size: S, a multiple of 16, at least 64; None: a model's own, or 1024.
-        input_variant: ``pixels`` (the graph normalises) or ``normalized`` (the app does).
+        input_variant: ``pixels`` (float planes that the graph normalises), ``normalized`` (that the
+            app has normalised) or ``uint8`` (pixels as they lie in the app's memory, a pixel buffer
+            for Core ML; the graph does the rest).
+        channel_order: of variant ``uint8``: ``rgb``, ``bgr`` or ``rgba``.
+        masks: ``low_res`` (four masks' logits) or ``full`` (the decoder gives the mask that SAM
+            shows, S x S, 0 or 255).
         slots: K, point slots of the decoder, 2 to 64.
         options: what single targets are asked for beside the scheme, by the target's name, such as
             ``{"coreml": CoreMLOptions(ios=17)}`` (:mod:`converters.coreml.options`).
@@ -94,6 +102,13 @@ def export(
             earlier one is still in place.
     """
     variant = one_of("input_variant", input_variant, INPUT_VARIANTS)
+    given = one_of("masks", masks, MASKS)
+    order = one_of("channel_order", channel_order, CHANNEL_ORDERS)
+    if order != "rgb" and variant != "uint8":
+        raise InputError(
+            f"the channel order {order} is of the input variant 'uint8', not of '{variant}', whose "
+            "planes are in the order RGB"
+        )
     low, high = SLOT_LIMITS
     if not low <= slots <= high:
         raise InputError(f"slots must be {low} to {high}, not {slots}")
@@ -103,15 +118,16 @@ def export(
     schemes = [schemes] if isinstance(schemes, str) else schemes
     named, plan = planned(targets, schemes)
     chosen = [(plan[1].target, MIXED)] if plan else []
-    backends = {target: given.lowered_to() for target, given in options.items()}
+    backends = {target: wanted.lowered_to() for target, wanted in options.items()}
     if plan is None or named:
         chosen += resolve(targets, named, backends)
-    asked = options_of((target for target, _ in chosen), options)
+    wanted_of = options_of((target for target, _ in chosen), options)
+    asked = {target: wanted.taking(variant) for target, wanted in wanted_of.items()}
     chosen = offered(chosen, named, asked)
     for target in dict.fromkeys(target for target, _ in chosen):
         require(target, asked[target].lowered_to())
     for target, wanted in asked.items():
-        wanted.check([s for t, s in chosen if t == target], variant)
+        wanted.check([s for t, s in chosen if t == target], variant, given)
     plans = {MIXED: plan[1]} if plan else {}
     calibrated = [t for t, s in chosen if is_calibrated(t, s, plans.get(s))]
     check_method(calibrated, calibration_method)
@@ -127,7 +143,9 @@ def export(
     model = _model(weights, image_size)
     chosen = within_limits(chosen, targets, model)
     record = weights_record(model)
-    contract = Contract.of(model, input_variant=variant, slots=slots)
+    contract = Contract.of(
+        model, input_variant=variant, slots=slots, channel_order=order, masks=given
+    )
     specs = {
         Path(out) / f"{target}-{plan[0] if plan and scheme == MIXED else scheme}": ExportSpec(
             target=target,

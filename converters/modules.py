@@ -3,15 +3,19 @@
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from converters.kept import Keep, selected
-from mobilesam.bundle.contract import Component, Contract
+from converters.schemes import TARGETS
+from mobilesam.bundle.contract import MASK_VALUE, Component, Contract
 from mobilesam.errors import ExportError
-from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.inference.transforms import MASK_THRESHOLD, PIXEL_MEAN, PIXEL_STD
 from mobilesam.model.layers import bake
+from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.point_labels import PADDING_POINT
 from mobilesam.model.sam import MobileSAM
+from mobilesam.model.short_decoder import ShortMaskDecoder
 
 HIDDEN = -8192.0
 """Added to the attention score of an unused slot. As long as scores lie within half of it of each
@@ -20,7 +24,7 @@ three bits of headroom; a power of two, it is added without rounding itself."""
 
 
 class EncoderModule(nn.Module):
-    """The image encoder as ``encode``; in variant ``pixels`` it also normalises and pads."""
+    """The image encoder as ``encode``; it also normalises and pads, unless the app does."""
 
     mean: Tensor
     std: Tensor
@@ -28,7 +32,7 @@ class EncoderModule(nn.Module):
 
     def __init__(self, model: MobileSAM, contract: Contract) -> None:
         super().__init__()
-        self.normalizes = contract.input_variant == "pixels"
+        self.normalizes = contract.graph_normalises
         self.image_encoder = copy.deepcopy(model.image_encoder)
         bake(self.image_encoder, contract.image_size // contract.stride)
         if self.normalizes:
@@ -37,10 +41,10 @@ class EncoderModule(nn.Module):
             self.register_buffer("position", torch.arange(contract.image_size).float())
 
     def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
-        """[1, 3, S, S] (and [2] in variant ``pixels``) to [1, 256, S/16, S/16]."""
+        """[1, 3, S, S] (and [2] where the graph normalises) to [1, 256, S/16, S/16]."""
         if self.normalizes:
             if valid_size is None:
-                raise ExportError("the encoder of variant 'pixels' needs valid_size")
+                raise ExportError("an encoder that normalises needs valid_size")
             # SAM pads after normalising: the padding must be exact zeros, not black normalised.
             rows = self._inside(valid_size[0:1], (1, 1, -1, 1))
             columns = self._inside(valid_size[1:2], (1, 1, 1, -1))
@@ -55,6 +59,25 @@ class EncoderModule(nn.Module):
         """
         left = side.reshape(1, 1, 1, 1) - self.position.reshape(axes)
         return torch.relu(left) - torch.relu(left - 1)
+
+
+class PhotoEncoderModule(EncoderModule):
+    """The image encoder as ``encode`` in variant ``uint8``: it takes an app's own pixels."""
+
+    def __init__(self, model: MobileSAM, contract: Contract) -> None:
+        super().__init__(model, contract)
+        self.channels = len(contract.channel_order)
+        self.places = [contract.channel_order.index(channel) for channel in "rgb"]
+
+    def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
+        """[1, S, S, C] uint8 and [2] to [1, 256, S/16, S/16]."""
+        # Made floats first, since delegates have few ops for bytes.
+        planes = image.float().permute(0, 3, 1, 2)
+        if self.places != [0, 1, 2]:
+            planes = torch.cat([planes[:, place : place + 1] for place in self.places], dim=1)
+        elif self.channels > 3:
+            planes = planes[:, :3]
+        return super().forward(planes, valid_size)
 
 
 class DecoderModule(nn.Module):
@@ -87,7 +110,7 @@ class DecoderModule(nn.Module):
         point_labels: Tensor,
         mask_input: Tensor,
         has_mask_input: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """[1, 256, S/16, S/16], [1, K, 2], [1, K], [1, 1, S/4, S/4], [1] to masks and IoUs."""
         # Without a boolean in the graph: one from label 0 on, zero for -1 and -2, ...
         placed = torch.relu(point_labels + 1) - torch.relu(point_labels)
@@ -103,9 +126,64 @@ class DecoderModule(nn.Module):
             given * self.prompt_encoder.embed_mask(logits.reshape(mask_input.shape))
             + (1 - given) * self.prompt_encoder.embed_no_mask()
         )
-        return self.mask_decoder(
+        found: tuple[Tensor, Tensor] = self.mask_decoder(
             image_embeddings, self.image_position, sparse, dense, unused * HIDDEN
         )
+        return found
+
+
+class FullMaskDecoderModule(DecoderModule):
+    """The decoder as ``decode`` where the graph chooses the mask, and scales and thresholds it."""
+
+    def __init__(self, model: MobileSAM, contract: Contract) -> None:
+        super().__init__(model, contract)
+        self.image_size = contract.image_size
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Inputs as of :class:`DecoderModule` to a mask, its predicted IoU and its logits.
+
+        [1, 1, S, S] uint8, [1, 1] and [1, 1, S/4, S/4] float32.
+        """
+        four, iou = super().forward(
+            image_embeddings, point_coords, point_labels, mask_input, has_mask_input
+        )
+        # One of the four is one, the others are zero: exact, and every delegate has the product.
+        taken = self._taken(iou, point_labels, has_mask_input)
+        low_res = (four * taken.reshape(1, 4, 1, 1)).sum(1, keepdim=True)
+        side = (self.image_size, self.image_size)
+        full = F.interpolate(low_res, side, mode="bilinear", align_corners=False)
+        mask = ((full > MASK_THRESHOLD).float() * MASK_VALUE).to(torch.uint8)
+        return mask, (iou * taken).sum(1, keepdim=True), low_res
+
+    def _taken(self, iou: Tensor, point_labels: Tensor, has_mask_input: Tensor) -> Tensor:
+        """Which of four masks is shown, [1, 4], as ``mobilesam.inference.predictor.choose_mask``.
+
+        The best of masks 1 to 3 for a lone point, else mask 0.
+        """
+        # A point counts one, a corner of a box two, a mask input two.
+        points = torch.relu(point_labels + 1) - torch.relu(point_labels)
+        corners = torch.relu(point_labels - 1) - torch.relu(point_labels - 2)
+        asked = (points + corners).sum(1, keepdim=True) + 2 * has_mask_input.reshape(1, 1)
+        lone = torch.relu(1 - (asked - 1).abs())
+        one, two, three = iou[:, 1:2], iou[:, 2:3], iou[:, 3:4]
+        first = (one >= two).float() * (one >= three).float()
+        second = (1 - first) * (two >= three).float()
+        third = (1 - first) * (1 - second)
+        return torch.cat([1 - lone, lone * first, lone * second, lone * third], dim=1)
+
+
+def shorten(module: nn.Module, target: str, scheme: str) -> None:
+    """Compute a decoder in fewer multiplications, in place, where the target's row says so."""
+    if isinstance(module, DecoderModule) and scheme in TARGETS[target].short_decoder:
+        if type(module.mask_decoder) is MaskDecoder:
+            module.mask_decoder = ShortMaskDecoder(module.mask_decoder)
 
 
 def refuse_train_mode(model: nn.Module) -> None:
@@ -128,7 +206,11 @@ def build_module(model: MobileSAM, component: Component, contract: Contract) -> 
         ExportError: the model is in train mode.
     """
     refuse_train_mode(model)
-    wrapper = EncoderModule if component == "encoder" else DecoderModule
+    wrapper: type[EncoderModule | DecoderModule]
+    if component == "encoder":
+        wrapper = PhotoEncoderModule if contract.input_variant == "uint8" else EncoderModule
+    else:
+        wrapper = FullMaskDecoderModule if contract.masks == "full" else DecoderModule
     return wrapper(model, contract).eval().requires_grad_(False)
 
 
@@ -143,9 +225,14 @@ def example_inputs(contract: Contract, component: Component) -> dict[str, Tensor
     if component == "encoder":
         image = torch.zeros(1, 3, size, size)
         height, width = size, size * 3 // 4
+        valid_size = torch.tensor([float(height), float(width)])
+        if contract.input_variant == "uint8":
+            shape = contract.signature("encoder").inputs[0].shape
+            values = (random(*shape) * 255).round().to(torch.uint8)
+            return {"image": values, "valid_size": valid_size}
         if contract.input_variant == "pixels":
             image[..., :width] = (random(1, 3, height, width) * 255).round()
-            return {"image": image, "valid_size": torch.tensor([float(height), float(width)])}
+            return {"image": image, "valid_size": valid_size}
         image[..., :width] = random(1, 3, height, width) * 4 - 2
         return {"image": image}
     labels = torch.full((1, slots), -2.0)

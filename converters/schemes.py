@@ -91,6 +91,8 @@ class Target:
         schemes: name of each scheme to what it means for this target.
         calibrated: the schemes whose ranges come from photos.
         calibration_methods: how they may be found, the default first.
+        short_decoder: the schemes whose decoder is computed in fewer multiplications
+            (:mod:`mobilesam.model.short_decoder`), where that was measured to take less time.
         by_plan: meaning of the scheme ``mixed``, which a scheme file defines; empty: there is none.
         refused: name of each scheme that was tried and is not offered to the reason.
         backends: name of each other backend that its options can name to the row that it then is.
@@ -108,6 +110,7 @@ class Target:
     schemes: Mapping[str, str]
     calibrated: tuple[str, ...] = ()
     calibration_methods: tuple[str, ...] = ("min-max",)
+    short_decoder: tuple[str, ...] = ()
     by_plan: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     backends: Mapping[str, "Target"] = field(default_factory=dict)
@@ -121,6 +124,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "torchscript": Target(
             title="TorchScript",
             module="converters.torchscript",
+            short_decoder=("fp32",),
             packages=("torch",),
             artefacts=(
                 Artefact(
@@ -255,6 +259,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ONNX: Target(
             title="ONNX",
             module="converters.onnx.convert",
+            short_decoder=("fp32",),
             packages=("onnx", "onnxscript", "onnxruntime"),
             extra="onnx",
             artefacts=(
@@ -299,6 +304,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         EXECUTORCH: Target(
             title="ExecuTorch",
             module="converters.executorch.convert",
+            short_decoder=("fp32",),
             packages=("executorch", "torchao"),
             extra="executorch",
             artefacts=(

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
 from converters.lookup import is_calibrated, row_of
 from converters.plan import Plan
 from converters.schemes import Target
-from mobilesam.bundle.contract import Contract, InputVariant
+from mobilesam.bundle.contract import Contract, InputVariant, Masks
 from mobilesam.bundle.manifest import WeightsRecord
 
 MIN_MAX = "min-max"
@@ -32,12 +33,18 @@ class TargetOptions(BaseModel):
         """Whether the target has a scheme with these options."""
         return True
 
-    def check(self, schemes: Sequence[str], input_variant: InputVariant) -> None:
+    def taking(self, input_variant: InputVariant) -> Self:
+        """The options with which the target takes an input variant."""
+        return self
+
+    def check(
+        self, schemes: Sequence[str], input_variant: InputVariant, masks: Masks = "low_res"
+    ) -> None:
         """Refuse options that do not fit together, or not what is exported.
 
         Args:
             schemes: of the target, to be exported; may be none.
-            input_variant: of the export.
+            input_variant, masks: of the export.
 
         Raises:
             InputError: says which, and what would.

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from converters.base import Conversion, TensorInfo
+from converters.modules import shorten
 from converters.spec import ExportSpec, TargetOptions
 from mobilesam.bundle.manifest import TORCHSCRIPT_EXTRA
 
@@ -26,6 +27,7 @@ def settings(spec: ExportSpec) -> dict[str, str]:
 
 def convert(job: Conversion) -> None:
     """Trace the exported graph, freeze it, save it twice."""
+    shorten(job.module, job.spec.target, job.scheme)
     extra = {TORCHSCRIPT_EXTRA: json.dumps(job.metadata)}
     with torch.no_grad():
         frozen = torch.jit.freeze(job.trace(_dynamic if job.scheme == "w8d" else None))

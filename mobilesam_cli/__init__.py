@@ -16,6 +16,7 @@ from mobilesam import __version__
 from mobilesam.errors import MobileSAMError
 from mobilesam_cli.annotate import annotate
 from mobilesam_cli.bisect import bisect
+from mobilesam_cli.compare import compare
 from mobilesam_cli.demo import demo
 from mobilesam_cli.distill import distill
 from mobilesam_cli.doctor import doctor
@@ -149,6 +150,7 @@ COMMANDS = (
     predict,
     annotate,
     everything,
+    compare,
     inspect,
     golden,
     web,

@@ -42,9 +42,23 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports"),
     image_size: ImageSize = 1024,
     input_variant: Annotated[
-        Literal["pixels", "normalized"],
-        typer.Option("--input", help="Who normalises: the graph (pixels) or the app (normalized)."),
+        Literal["pixels", "normalized", "uint8"],
+        typer.Option(
+            "--input",
+            help="What the encoder takes: float planes that the graph normalises (pixels) or the "
+            "app (normalized), or the app's own 8-bit pixels (uint8; Core ML: a pixel buffer).",
+        ),
     ] = "pixels",
+    channel_order: Annotated[
+        Literal["rgb", "bgr", "rgba"], typer.Option(help="Of --input uint8: a pixel's values.")
+    ] = "rgb",
+    masks: Annotated[
+        Literal["low_res", "full"],
+        typer.Option(
+            help="What the decoder gives: logits of four masks (low_res), or the mask that SAM "
+            "shows, as large as the frame, 8 bits a pixel (full; not Core ML)."
+        ),
+    ] = "low_res",
     slots: Annotated[
         int, typer.Option(min=2, max=64, help="Point slots of the decoder; a box takes two.")
     ] = 8,
@@ -144,6 +158,8 @@ def export(
         out=out,
         image_size=image_size,
         input_variant=input_variant,
+        channel_order=channel_order,
+        masks=masks,
         slots=slots,
         options={
             COREML: coreml,

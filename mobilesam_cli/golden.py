@@ -33,7 +33,7 @@ def golden(
 ) -> None:
     """Write a bundle's golden vectors: raw tensors, what PyTorch answers, and the limits.
 
-    The XCTest in `apps/apple/` reads the folder on a device.
+    The tests in `apps/apple/` and `apps/android/` read the folder.
     """
     require_writable_folder(out)
 

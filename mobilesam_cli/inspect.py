@@ -59,8 +59,9 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
         "scheme": f"{manifest.scheme.name}: {manifest.scheme.meaning}",
         "variant": manifest.variant,
         "image size": str(manifest.image_size),
-        "input": manifest.input_variant,
+        "input": _input(manifest),
         "point slots": str(manifest.slots),
+        "masks": _masks(manifest),
         "weights": f"{weights.name} ({weights.description})",
         "weights from": weights.source,
         "weights SHA-256": weights.sha256,
@@ -77,6 +78,23 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
     for name, value in facts.items():
         table.add_row(name, value)
     console.print(table)
+
+
+def _input(manifest: "Manifest") -> str:
+    """The input variant, and what an app lays into its buffer where that is bytes."""
+    if manifest.input_variant != "uint8":
+        return manifest.input_variant
+    order = manifest.channel_order.upper()
+    return f"uint8, {order}, rows of pixels (NHWC), 0 to 255; the graph normalises and pads"
+
+
+def _masks(manifest: "Manifest") -> str:
+    """Who chooses the mask and scales it."""
+    if manifest.interface == "sam":
+        return "one, chosen by the graph, logits at the photo's size"
+    if manifest.masks == "full":
+        return f"one, chosen by the graph, {manifest.image_size} x {manifest.image_size}, 0 or 255"
+    return "four, logits, of which the app chooses one"
 
 
 def _runtimes(least_tested: dict[str, str]) -> str:

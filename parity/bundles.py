@@ -34,7 +34,7 @@ def open_bundles(given: BundleSource | Sequence[BundleSource]) -> list[Bundle]:
 
 
 def require_own_interface(bundle: Bundle, why: str) -> None:
-    """Check that a bundle has this project's own tensors.
+    """Check that a bundle has this project's own tensors, four masks among them.
 
     Args:
         why: what cannot be done with one of another interface, as the end of a sentence.
@@ -47,6 +47,11 @@ def require_own_interface(bundle: Bundle, why: str) -> None:
         raise InputError(
             f"{bundle.path} has the interface '{interface}', and {why}: export the same weights "
             "and scheme with the interface 'mobilesam', whose network is the same"
+        )
+    if bundle.manifest.masks != "low_res":
+        raise InputError(
+            f"{bundle.path} gives one mask that its graph has chosen, and {why}: export the same "
+            "weights and scheme without --masks full, the network is the same"
         )
 
 

@@ -22,6 +22,10 @@ UPSCALING = 1e-3
 """Relative L2 of a file's logits at the photo's size from its own low-res logits, brought there.
 Float32 in every scheme: measured 5.1e-7; an eighth of a low-res pixel is 1e-2."""
 
+DISAGREEMENT = 1e-2
+"""Over the root mean square, a logit of which a file may say another side than its mask. Graphs
+scale in float32 or float16, whose sums differ by 2**-11 of the largest."""
+
 QUOTED = 3
 """Sentences that a check quotes."""
 
@@ -280,13 +284,21 @@ def _shown_checks(
 
 
 def _upscaling(cases: Sequence[CaseMetrics], stage: Stage) -> list[Check]:
-    """How a file brings its logits to the photo's size, where it does so itself."""
+    """How a file brings its logits to the photo's size or the frame's, where it does so itself."""
     errors = [
         MeasuredValue(case.upscaling_relative_l2, _where(case), case.image)
         for case in cases
         if case.upscaling_relative_l2 is not None
     ]
-    return [at_most("upscaling", stage, errors, UPSCALING)] if errors else []
+    said = [
+        MeasuredValue(case.mask_disagreement, _where(case), case.image)
+        for case in cases
+        if case.mask_disagreement is not None
+    ]
+    return [
+        *([at_most("upscaling", stage, errors, UPSCALING)] if errors else []),
+        *([at_most("mask_disagreement", stage, said, DISAGREEMENT)] if said else []),
+    ]
 
 
 def _all_finite(stage: Stage, rows: Sequence[tuple[bool, str, str]]) -> Check:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.bundle.contract import MASK_VALUE
 from mobilesam.inference.predictor import choose_mask
-from mobilesam.inference.transforms import MASK_THRESHOLD
+from mobilesam.inference.transforms import MASK_THRESHOLD, Frame
 from mobilesam.progress import Step
 from mobilesam.runtimes.base import BundleRunner, Decoded
 from parity import metrics
@@ -122,9 +123,18 @@ def _compare_masks(
 ) -> None:
     case, shown = answer.case, answer.chosen
     where = f"{case.image}, {case.name}"
-    upscaling = None
+    upscaling = disagreement = None
+    judged, drawn = answer, None
     norms = metrics.mask_norms(answer.low_res)
-    if export.masks is None:
+    if export.frame_mask is not None:
+        judged = answer.in_frame()
+        masks, place = _in_photo(export.frame_mask, case.frame), 0
+        chosen = _nearest(answer.low_res, export.low_res[0])
+        rows = [_compare_mask(judged, export, masks, norms, chosen, 0)]
+        own_frame = judged.case.frame
+        disagreement = _disagreement(export.frame_mask, export.low_res, own_frame, masks[0])
+        drawn = _enlarged(masks[0], case.frame)
+    elif export.masks is None:
         masks = masks_of(export.low_res, case.frame)
         rows = [_compare_mask(answer, export, masks, norms, each) for each in range(len(masks))]
         chosen = place = choose_mask(case.prompt, export.iou)
@@ -134,6 +144,7 @@ def _compare_masks(
         chosen = _nearest(answer.low_res, export.low_res[0])
         rows = [_compare_mask(answer, export, masks, norms, chosen, 0)]
         upscaling = metrics.relative_l2(logits_of(export.low_res, case.frame), export.masks)
+    drawn = masks[place] if drawn is None else drawn
     human = case.human_mask
     findings.cases.append(
         CaseMetrics(
@@ -146,19 +157,53 @@ def _compare_masks(
             masks=rows,
             chosen_reference=shown,
             chosen_export=chosen,
-            shown_iou=_shown_iou(answer, masks[place]),
+            shown_iou=_shown_iou(judged, masks[place]),
             upscaling_relative_l2=upscaling,
+            mask_disagreement=disagreement,
             human_iou_reference=None if human is None else metrics.iou(answer.masks[shown], human),
-            human_iou_export=None if human is None else metrics.iou(masks[place], human),
+            human_iou_export=None if human is None else metrics.iou(drawn, human),
         )
     )
-    own = answer.low_res if export.masks is None else answer.low_res[chosen]
+    own = answer.low_res if len(export.low_res) == len(answer.low_res) else answer.low_res[chosen]
     findings.spreads.append((stage, where, metrics.spread_ratio(own, export.low_res)))
     if stage == "end_to_end":
         error = max((row.logit_relative_l2 for row in rows), key=_nan_last)
         similarity = findings.cases[-1].shown_iou
         key = (2.0 if similarity is None else similarity, -_nan_last(error))
-        findings.offer_worst(key, Drawn(photo, case, answer.masks[shown], masks[place]))
+        findings.offer_worst(key, Drawn(photo, case, answer.masks[shown], drawn))
+
+
+def _in_photo(frame_mask: np.ndarray, frame: Frame) -> Bools:
+    """Of a mask [1, S, S] of 0 and 255 the part that is photo: [1, h, w]."""
+    height, width = frame.valid_size
+    part: Bools = frame_mask[:, :height, :width] == MASK_VALUE
+    return part
+
+
+def _enlarged(mask: Bools, frame: Frame) -> Bools:
+    """A mask [h, w] of the frame's part that is photo, at the photo's size by nearest pixels."""
+    (height, width), (new_height, new_width) = mask.shape, frame.original_size
+    rows = (2 * np.arange(new_height) + 1) * height // (2 * new_height)
+    columns = (2 * np.arange(new_width) + 1) * width // (2 * new_width)
+    large: Bools = mask[rows[:, None], columns]
+    return large
+
+
+def _disagreement(frame_mask: np.ndarray, low_res: np.ndarray, frame: Frame, mask: Bools) -> float:
+    """By how much a file's own logits say other than its mask, see ``schema.CaseMetrics``.
+
+    Args:
+        frame_mask, low_res: [1, S, S] and [1, S/4, S/4], the file's.
+        frame: of the photo as it lies in the frame.
+        mask: what of the file's is photo, [h, w].
+    """
+    if not np.isin(frame_mask, (0, MASK_VALUE)).all():
+        return float("inf")
+    logits = logits_of(low_res, frame)[0]
+    otherwise = np.abs(logits[(logits > MASK_THRESHOLD) != mask])
+    if not len(otherwise):
+        return 0.0
+    return float(otherwise.max() / np.sqrt(np.mean(np.square(logits, dtype=np.float64))))
 
 
 def _nearest(four: np.ndarray, logits: np.ndarray) -> int:

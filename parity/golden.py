@@ -1,8 +1,10 @@
 """Golden vectors of a bundle: one photo's inputs and PyTorch's answers, for a host without Python.
 
-A folder of raw tensors (little-endian float32, row-major) and ``golden.json``, which names them and
-holds the limits of the bundle's row in ``thresholds.toml``. A test on a phone feeds the inputs to
-the bundle's files and compares what comes out.
+A folder of raw tensors (row-major, little-endian float32, or uint8) and ``golden.json``, which
+names them and holds the limits of the bundle's row in ``thresholds.toml``. A test on a phone feeds
+the inputs to the bundle's files and compares what comes out. The photo itself, the prompts in its
+pixels and the masks to show lie there too, so that a test can begin where an app begins and end
+where it ends.
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from mobilesam.bundle.prompt_types import PromptType, Subject
 from mobilesam.errors import BundleError, InputError
 from mobilesam.files import new_folder, require_new
 from mobilesam.inference.images import load_image
+from mobilesam.inference.transforms import ChannelOrder
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.base import BundleRunner
@@ -29,14 +32,18 @@ from parity.references import Answer, PhotoReference, reference_answers
 from parity.thresholds import Row, Thresholds
 
 INDEX_NAME = "golden.json"
-FORMAT = "1.0"
+FORMAT = "1.1"
+"""Since 1.1 a tensor says its dtype, which was float32 before, and the photo lies there."""
+
+PHOTO_NAME = "photo.rgb"
 
 
 class TensorFile(Record):
-    """One tensor: its name in the contract, its shape, and its file relative to the index."""
+    """One tensor: its name in the contract, shape, dtype, and its file relative to the index."""
 
     name: str
     shape: tuple[int, ...]
+    dtype: str
     file: str
 
 
@@ -52,14 +59,22 @@ class GoldenCase(Call):
 
     Attributes:
         ambiguous: a lone point, which is offered three masks to choose from.
+        points: x, y in pixels of the photo; labels: 1 or 0 of each. box: x1, y1, x2, y2, or None.
+            With an input ``has_mask_input`` of 1 the prompt also has the logits of ``mask_input``.
         chosen: the mask to show, by PyTorch's answer.
+        mask: file of that mask at the photo's size: a bit a pixel, row after row, the first pixel
+            in the highest bit of the first byte.
         degenerate: of each mask, whether its IoU is not judged.
     """
 
     name: str
     prompt_type: PromptType
     ambiguous: bool
+    points: tuple[tuple[float, float], ...]
+    labels: tuple[int, ...]
+    box: tuple[float, float, float, float] | None
     chosen: int
+    mask: str
     degenerate: tuple[bool, ...]
 
 
@@ -70,6 +85,7 @@ class Golden(Record):
         bundle: target and scheme.
         files: SHA-256 of each of the bundle's files, by path.
         image: name of the photo; original_size: its height and width.
+        photo: file of its pixels, rows of R, G, B as bytes.
         limits: the row of the thresholds file that the bundle must meet.
     """
 
@@ -81,7 +97,9 @@ class Golden(Record):
     image: str
     image_size: int
     original_size: tuple[int, int]
+    photo: str
     input_variant: InputVariant
+    channel_order: ChannelOrder
     encoder: Call
     cases: tuple[GoldenCase, ...]
     limits: Row
@@ -172,7 +190,9 @@ def _write(
         image=photo.photo.name,
         image_size=manifest.image_size,
         original_size=rgb.shape[:2],
+        photo=PHOTO_NAME,
         input_variant=manifest.input_variant,
+        channel_order=manifest.channel_order,
         encoder=Call(
             inputs=_save(folder, "encoder", runner.prepare_image(rgb)),
             outputs=_save(folder, "encoder", {"image_embeddings": photo.embedding()}),
@@ -183,6 +203,7 @@ def _write(
         ),
         limits=row,
     )
+    (folder / PHOTO_NAME).write_bytes(np.ascontiguousarray(rgb).tobytes())
     (folder / INDEX_NAME).write_text(golden.model_dump_json(indent=2) + "\n", "utf-8")
     return golden
 
@@ -190,13 +211,21 @@ def _write(
 def _case(folder: Path, place: str, runner: BundleRunner, answer: Answer) -> GoldenCase:
     case = answer.case
     outputs = {"low_res_masks": answer.low_res[None], "iou_predictions": answer.iou[None]}
+    inputs = _save(folder, place, case.inputs(runner))
+    mask = f"{place}/mask.bits"
+    (folder / mask).write_bytes(np.packbits(answer.masks[answer.chosen]).tobytes())
+    prompt = case.prompt
     return GoldenCase(
         name=case.name,
         prompt_type=case.prompt_type,
         ambiguous=case.prompt.is_ambiguous,
-        inputs=_save(folder, place, case.inputs(runner)),
+        points=prompt.point_coords.tolist(),
+        labels=prompt.point_labels.astype(int).tolist(),
+        box=None if prompt.box is None else prompt.box.tolist(),
+        inputs=inputs,
         outputs=_save(folder, place, outputs),
         chosen=answer.chosen,
+        mask=mask,
         degenerate=answer.degenerate,
     )
 
@@ -205,8 +234,9 @@ def _save(folder: Path, place: str, arrays: Mapping[str, np.ndarray]) -> tuple[T
     (folder / place).mkdir(exist_ok=True)
     records = []
     for name, array in arrays.items():
-        record = TensorFile(name=name, shape=array.shape, file=f"{place}/{name}.bin")
-        np.ascontiguousarray(array, "<f4").tofile(folder / record.file)
+        dtype = "uint8" if array.dtype == np.uint8 else "float32"
+        record = TensorFile(name=name, shape=array.shape, dtype=dtype, file=f"{place}/{name}.bin")
+        np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).tofile(folder / record.file)
         records.append(record)
     return tuple(records)
 

@@ -52,6 +52,19 @@ class Answer:
     degenerate: tuple[bool, ...]
     chosen: int
 
+    def in_frame(self) -> "Answer":
+        """The same as it lies in the frame: the photo is as large as its part of the frame."""
+        of_photo = self.case.frame
+        frame = Frame(of_photo.valid_size, of_photo.image_size)
+        masks = masks_of(self.low_res, frame)
+        return replace(
+            self,
+            case=replace(self.case, frame=frame, human_mask=None),
+            masks=masks,
+            boundaries=np.stack([boundary(mask) for mask in masks]),
+            degenerate=tuple(is_degenerate(mask) for mask in masks),
+        )
+
 
 class PhotoReference:
     """One photo with the reference's embedding and its answer to each of its cases.

@@ -74,6 +74,9 @@ class CaseMetrics(ReportRecord):
         human_iou_reference, human_iou_export: IoU of the shown masks with the human-made mask.
         upscaling_relative_l2: of a file that makes logits at the photo's size: how far these are
             from its own low-res logits, brought there; else null.
+        mask_disagreement: of a file that gives a mask in the frame: the largest of its own low-res
+            logits, brought there, at a pixel where they say otherwise, over their root mean square;
+            infinite if a value is neither 0 nor 255; else null.
     """
 
     image: str
@@ -89,6 +92,7 @@ class CaseMetrics(ReportRecord):
     human_iou_reference: float | None = None
     human_iou_export: float | None = None
     upscaling_relative_l2: float | None = None
+    mask_disagreement: Number | None = None
 
 
 class Check(ReportRecord):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,12 +61,14 @@ def exported(
     target: str,
     schemes: Sequence[str],
     options: TargetOptions | None = None,
+    **other: Any,
 ) -> dict[str, Bundle]:
     """Bundles of a model in some schemes of a target, by scheme.
 
     Args:
         name: of the model and the options; bundles of different ones lie in different folders.
         options: of the target.
+        other: arguments of `export`.
 
     Skips when the converter is not installed.
     """
@@ -76,7 +79,13 @@ def exported(
     with in_this_process():
         asked = {} if options is None else {target: options}
         made = export(
-            model, targets=target, schemes=schemes, out=out, options=asked, progress=False
+            model,
+            targets=target,
+            schemes=schemes,
+            out=out,
+            options=asked,
+            progress=False,
+            **other,
         )
     return {each.scheme: Bundle(each.path) for each in made}
 

@@ -13,6 +13,7 @@ from converters.executorch import coreml
 from converters.executorch.graph import rewrite
 from converters.executorch.options import ExecuTorchOptions, executorch_options
 from converters.executorch.quantization import SCHEMES, quantize
+from converters.modules import shorten
 from converters.spec import ExportSpec
 from mobilesam.errors import ExportError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from executorch.exir import EdgeProgramManager
     from executorch.exir.backend.partitioner import Partitioner
 
-_DTYPES = {6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
+_DTYPES = {0: "uint8", 6: "float32", 5: "float16", 7: "float64", 3: "int32", 4: "int64"}
 """ExecuTorch reports torch's ScalarType numbers."""
 
 
@@ -53,6 +54,7 @@ def _on_xnnpack(job: Conversion) -> "EdgeProgramManager":
 
     from converters.executorch.moves import fewer_moves
 
+    shorten(job.module, job.spec.target, job.scheme)
     if job.scheme in SCHEMES:
         program = quantize(job)
     else:

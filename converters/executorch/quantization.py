@@ -85,8 +85,9 @@ def _quantizer(job: Conversion) -> "Quantizer":
 def _configuration(method: str | None) -> "QuantizationConfig":
     """XNNPACK's own, with ranges found by a method of calibration; None: found at each run.
 
-    Histograms (``mse``) take minutes at 1024 and gave no better masks. Measured with the demo
-    weights at 256: mean mask IoU 0.9835 (encoder) and 0.9814 (decoder), 0.9833 and 0.9807 without.
+    Histograms (``mse``) take minutes at 1024 and gave no better masks. Measured with earlier
+    demo weights at 256: mean mask IoU 0.9835 (encoder) and 0.9814 (decoder), 0.9833 and 0.9807
+    without.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         get_symmetric_quantization_config,

@@ -11,12 +11,13 @@ from torch import nn
 from converters.base import LICENCE, Conversion, TensorInfo, varying
 from converters.half import to_half
 from converters.kept import looked_up
-from converters.modules import DecoderModule
+from converters.modules import DecoderModule, shorten
 from converters.onnx.folding import fold
 from converters.onnx.options import ONNXOptions, onnx_options
 from converters.onnx.quantization import SCHEMES, quantize
 from converters.onnx.sam_interface import speak_sam
 from converters.onnx.tables import IMAGE_POSITION, shrink_tables
+from converters.schemes import ONNX
 from converters.spec import ExportSpec
 from mobilesam import __version__
 from mobilesam.bundle.tensors import declared_shape
@@ -43,16 +44,24 @@ def settings(spec: ExportSpec) -> dict[str, str]:
 
 def prepare(module: nn.Module, scheme: str) -> nn.Module:
     """Change a contract's module, in place, into the one that is converted."""
+    _keep_by_lookup(module)
+    shorten(module, ONNX, scheme)
+    return module
+
+
+def _keep_by_lookup(module: nn.Module) -> None:
     if isinstance(module, DecoderModule):
         module.keep = looked_up
-    return module
 
 
 def convert(job: Conversion) -> None:
     """Export, quantize if the scheme says so, document, check, save."""
     import onnx
 
-    prepare(job.module, job.scheme)
+    _keep_by_lookup(job.module)
+    # Not tried with any number of points, which SAM's interface takes.
+    if job.spec.contract.interface != "sam":
+        shorten(job.module, ONNX, job.scheme)
     if job.scheme == "fp16":
         model = _export(job, to_half(job.module))
     else:
@@ -71,8 +80,9 @@ def convert(job: Conversion) -> None:
 
 
 def _float_file(job: Conversion) -> Path:
-    """The float32 program, exported once for all schemes of one export."""
-    path = job.shared / f"{job.component}.float.onnx"
+    """The float32 program, exported once for all schemes of one export that are of one module."""
+    form = "float" if job.scheme in SCHEMES else job.scheme
+    path = job.shared / f"{job.component}.{form}.onnx"
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             write_whole(path, _export(job, job.module).SerializeToString(deterministic=True))

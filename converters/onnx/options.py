@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from converters.spec import ExportSpec, TargetOptions
-from mobilesam.bundle.contract import Contract, InputVariant, Interface
+from mobilesam.bundle.contract import Contract, InputVariant, Interface, Masks
 from mobilesam.errors import InputError
 
 OPSETS = range(18, 22)
@@ -27,7 +27,9 @@ class ONNXOptions(TargetOptions):
     opset: int = DEFAULT_OPSET
     interface: Interface = "mobilesam"
 
-    def check(self, schemes: Sequence[str], input_variant: InputVariant) -> None:
+    def check(
+        self, schemes: Sequence[str], input_variant: InputVariant, masks: Masks = "low_res"
+    ) -> None:
         """Refuse an operator set that cannot be written, and SAM's interface for normalised input.
 
         Raises:
@@ -39,6 +41,11 @@ class ONNXOptions(TargetOptions):
             raise InputError(
                 "the ONNX interface 'sam' takes a photo's values of 0 to 255: it needs the input "
                 f"variant 'pixels', not '{input_variant}'"
+            )
+        if self.interface == "sam" and masks == "full":
+            raise InputError(
+                "the ONNX interface 'sam' has masks of its own, at the photo's size: leave out "
+                "either it or --masks full"
             )
 
     def contract(self, contract: Contract) -> Contract:

@@ -8,26 +8,38 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mobilesam.bundle.sam_interface import sam_image, sam_prompt, sam_signature
+from mobilesam.bundle.sam_interface import SHOWN, sam_image, sam_prompt, sam_signature
 from mobilesam.bundle.tensors import SLOT_AXIS, Signature, TensorSpec
 from mobilesam.errors import PromptError
 from mobilesam.inference.prompts import Prompt
-from mobilesam.inference.transforms import Frame, normalized_input, pixels_input
+from mobilesam.inference.transforms import (
+    ChannelOrder,
+    Frame,
+    normalized_input,
+    pixels_input,
+    uint8_input,
+)
 from mobilesam.model.point_labels import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING_POINT, UNUSED_SLOT
 
 if TYPE_CHECKING:  # a process that runs exported files has no need of torch
     from mobilesam.model.sam import MobileSAM
 
-CONTRACT_VERSION = "1.2"
+CONTRACT_VERSION = "1.3"
 """Major version changes break readers; a reader accepts its own major version only. Minor ones add
 promises: since 1.1 a scheme's meaning is word for word that of the table; since 1.2 what is not to
-be read, a mask input without its flag and the coordinates of unused slots, may be infinite."""
+be read, a mask input without its flag and the coordinates of unused slots, may be infinite; since
+1.3 there are the variant ``uint8`` and channel orders, and decoders that give one full mask."""
 
-InputVariant = Literal["pixels", "normalized"]
-INPUT_VARIANTS: tuple[InputVariant, ...] = ("pixels", "normalized")
+InputVariant = Literal["pixels", "normalized", "uint8"]
+INPUT_VARIANTS: tuple[InputVariant, ...] = ("pixels", "normalized", "uint8")
 Interface = Literal["mobilesam", "sam"]
+Masks = Literal["low_res", "full"]
+MASKS: tuple[Masks, ...] = ("low_res", "full")
 Component = Literal["encoder", "decoder"]
 COMPONENTS: tuple[Component, ...] = ("encoder", "decoder")
+
+MASK_VALUE = 255
+"""Of a pixel of a full mask, which can be drawn as it is, as transparency."""
 
 DEFAULT_SLOTS = 8
 """K, the number of point slots of a fixed-shape decoder."""
@@ -48,11 +60,16 @@ class Contract:
 
     Attributes:
         image_size: S. grid: S/16. channels: of the embedding.
-        input_variant: who normalises; ``pixels``: the graph, ``normalized``: the app.
+        input_variant: how the encoder takes the photo: ``pixels``, float planes that the graph
+            normalises; ``normalized``, float planes that the app has normalised; ``uint8``, the
+            pixels as they lie in memory, which the graph turns into planes and normalises.
         slots: K.
         slot_counts: numbers of slots that the decoder accepts, ascending up to K; empty: K alone.
         interface: whose tensors they are; ``sam``: those of SAM's own ONNX export
             (:mod:`mobilesam.bundle.sam_interface`).
+        masks: ``low_res``: logits of four masks, of which the app chooses one and scales it;
+            ``full``: the decoder does, and gives one mask of S x S beside its logits.
+        channel_order: of a pixel in variant ``uint8``; the others have RGB planes.
     """
 
     image_size: int
@@ -62,6 +79,8 @@ class Contract:
     slots: int
     slot_counts: tuple[int, ...] = ()
     interface: Interface = "mobilesam"
+    channel_order: ChannelOrder = "rgb"
+    masks: Masks = "low_res"
 
     @classmethod
     def of(
@@ -70,9 +89,24 @@ class Contract:
         *,
         input_variant: InputVariant = "pixels",
         slots: int = DEFAULT_SLOTS,
+        channel_order: ChannelOrder = "rgb",
+        masks: Masks = "low_res",
     ) -> "Contract":
         """The contract of an export of this model."""
-        return cls(model.image_size, model.stride, model.channels, input_variant, slots)
+        return cls(
+            model.image_size,
+            model.stride,
+            model.channels,
+            input_variant,
+            slots,
+            channel_order=channel_order,
+            masks=masks,
+        )
+
+    @property
+    def graph_normalises(self) -> bool:
+        """Whether the encoder takes a photo's values of 0 to 255."""
+        return self.input_variant != "normalized"
 
     @property
     def low_res_size(self) -> int:
@@ -100,19 +134,25 @@ class Contract:
         return TensorSpec("image_embeddings", shape, "float32", axes, meaning)
 
     def _encode(self) -> Signature:
-        size = self.image_size
-        values = (
-            "0 to 255; black where the image does not reach, the graph normalises"
-            if self.input_variant == "pixels"
-            else "mean subtracted, divided by std, then zero where the image does not reach"
-        )
+        size, order = self.image_size, self.channel_order
+        shape, dtype = (1, 3, size, size), "float32"
+        axes: tuple[str, ...] = ("batch", "rgb", "row", "column")
+        values = {
+            "pixels": "0 to 255; black where the image does not reach, the graph normalises",
+            "normalized": "mean subtracted, divided by std, then zero where the image does not "
+            "reach",
+            "uint8": "0 to 255; anything where the image does not reach, the graph normalises",
+        }[self.input_variant]
+        if self.input_variant == "uint8":
+            shape, dtype = (1, size, size, len(order)), "uint8"
+            axes = ("batch", "row", "column", order)
         image = TensorSpec(
             "image",
-            (1, 3, size, size),
-            "float32",
-            ("batch", "rgb", "row", "column"),
-            f"RGB image, resized so that its longest side is {size} (bilinear, antialiased), "
-            f"placed top-left; values {values}",
+            shape,
+            dtype,
+            axes,
+            f"{order.upper()} image, resized so that its longest side is {size} (bilinear, "
+            f"antialiased), placed top-left; values {values}",
         )
         valid = TensorSpec(
             "valid_size",
@@ -121,7 +161,7 @@ class Contract:
             ("height_width",),
             "height and width of the part of the frame that is image, in whole pixels",
         )
-        inputs = (image, valid) if self.input_variant == "pixels" else (image,)
+        inputs = (image, valid) if self.graph_normalises else (image,)
         return Signature("encode", inputs, (self._embedding("image embedding"),))
 
     def _decode(self) -> Signature:
@@ -153,7 +193,7 @@ class Contract:
                 "has_mask_input", (1,), "float32", ("batch",), "1 if mask_input counts, else 0"
             ),
         )
-        outputs = (
+        outputs: tuple[TensorSpec, ...] = (
             TensorSpec(
                 "low_res_masks",
                 (1, 4, low, low),
@@ -169,13 +209,34 @@ class Contract:
                 "predicted IoU of each mask",
             ),
         )
+        if self.masks == "full":
+            outputs = self._full(*outputs)
         return Signature("decode", inputs, outputs)
+
+    def _full(self, low_res: TensorSpec, iou: TensorSpec) -> tuple[TensorSpec, ...]:
+        """Outputs of a decoder that chooses the mask, of those of one that does not."""
+        size, low = self.image_size, self.low_res_size
+        mask = TensorSpec(
+            "masks",
+            (1, 1, size, size),
+            "uint8",
+            ("batch", "mask", "row", "column"),
+            f"{MASK_VALUE} in the mask, else 0, in the frame: the photo is its top-left part",
+        )
+        return (
+            mask,
+            replace(iou, shape=(1, 1), meaning=f"predicted IoU {SHOWN}"),
+            replace(low_res, shape=(1, 1, low, low), meaning=f"logits {SHOWN}"),
+        )
 
 
 def pack_image(image: np.ndarray, contract: Contract) -> dict[str, np.ndarray]:
     """The encoder's inputs for an image HxWx3 uint8 RGB, by the contract's input variant."""
     if contract.interface == "sam":
         return sam_image(image, contract.image_size)
+    if contract.input_variant == "uint8":
+        values, valid_size = uint8_input(image, contract.image_size, contract.channel_order)
+        return {"image": values, "valid_size": valid_size}
     if contract.input_variant == "pixels":
         pixels, valid_size = pixels_input(image, contract.image_size)
         return {"image": pixels, "valid_size": valid_size}

@@ -13,11 +13,13 @@ from mobilesam.bundle.contract import (
     Contract,
     InputVariant,
     Interface,
+    Masks,
 )
 from mobilesam.bundle.paths import require_inside
 from mobilesam.bundle.tensors import Shape, Signature, shapes_of
 from mobilesam.errors import BundleError
 from mobilesam.files import sha256_of
+from mobilesam.inference.transforms import ChannelOrder
 from mobilesam.validation import first_problem
 
 MANIFEST_NAME = "manifest.json"
@@ -137,6 +139,8 @@ class Manifest(Record):
     slots: int
     slot_counts: tuple[int, ...] = ()
     interface: Interface = "mobilesam"
+    channel_order: ChannelOrder = "rgb"
+    masks: Masks = "low_res"
     signatures: dict[Component, SignatureRecord]
     files: tuple[FileRecord, ...]
     preprocessing: dict[str, str | list[float]]
@@ -162,6 +166,8 @@ class Manifest(Record):
             self.slots,
             self.slot_counts,
             self.interface,
+            self.channel_order,
+            self.masks,
         )
 
     def follows(self, minor: int) -> bool:

@@ -3,7 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
-from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, LABELS, Contract
+from mobilesam.bundle.contract import (
+    COMPONENTS,
+    CONTRACT_VERSION,
+    LABELS,
+    MASK_VALUE,
+    Contract,
+)
 from mobilesam.bundle.manifest import SignatureRecord
 from mobilesam.inference.transforms import MASK_THRESHOLD, PIXEL_MEAN, PIXEL_STD
 
@@ -31,27 +37,41 @@ def _postprocessing(contract: Contract) -> dict[str, str | float]:
         "choice": "one point, no box, no mask input: the best iou_predictions of masks 1 to 3; "
         "otherwise mask 0",
     }
-    by_graph = ("upscale", "crop", "resize", "choice") if contract.interface == "sam" else ()
+    by_graph: tuple[str, ...] = ()
+    if contract.interface == "sam":
+        by_graph = ("upscale", "crop", "resize", "choice")
+    elif contract.masks == "full":
+        by_graph = ("upscale", "choice")
+        steps |= {
+            "resize": "to the photo's size, nearest",
+            "threshold": MASK_VALUE / 2,
+            "mask": f"value {MASK_VALUE}, others are 0",
+        }
     return steps | {name: f"by the graph: {steps[name]}" for name in by_graph}
 
 
 def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:
     size = contract.image_size
-    by_graph = contract.input_variant == "pixels"
-    padded = (
-        "right and bottom, with zeros; the graph normalises and makes padding exact zeros"
-        if by_graph
-        else "right and bottom, with zeros, after normalising"
-    )
+    by_graph = contract.graph_normalises
+    of_bytes = contract.input_variant == "uint8"
+    padded = "right and bottom, with zeros, after normalising"
+    if by_graph:
+        filled = "anything" if of_bytes else "zeros"
+        padded = (
+            f"right and bottom, with {filled}; the graph normalises and makes padding exact zeros"
+        )
+    values = "0 to 255" if by_graph else "(value - mean) / std"
+    if of_bytes:
+        values += ", uint8, all values of a pixel side by side"
     if contract.interface == "sam":
         padded = "by the graph: right and bottom, with zeros, after normalising"
     return {
-        "colour": "RGB",
+        "colour": contract.channel_order.upper(),
         "resize": f"longest side to {size}: factor = {size} / max(height, width), each side "
         "int(side * factor + 0.5), bilinear with antialiasing (Pillow's BILINEAR)",
         "place": "top-left",
         "pad": padded,
-        "values": "0 to 255" if by_graph else "(value - mean) / std",
+        "values": values,
         "normalised_by": "graph" if by_graph else "app",
         "mean": list(PIXEL_MEAN),
         "std": list(PIXEL_STD),

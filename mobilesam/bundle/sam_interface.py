@@ -12,6 +12,9 @@ import numpy as np
 from mobilesam.bundle.tensors import Signature, TensorSpec
 from mobilesam.inference.transforms import Frame, resize_longest_side
 
+SHOWN = "of the mask that SAM shows: for a lone point the best of three, else the single one"
+"""Whose a decoder's answers are that chooses the mask itself."""
+
 
 def sam_signature(own: Signature, image_size: int) -> Signature:
     """The component's function in this interface.
@@ -44,14 +47,13 @@ def sam_signature(own: Signature, image_size: int) -> Signature:
         "logits at the photo's size; the mask is where they are greater than 0",
         open_axes=("photo_row", "photo_column"),
     )
-    shown = "of the mask that SAM shows: for a lone point the best of three, else the single one"
     return replace(
         own,
         inputs=(*own.inputs, size),
         outputs=(
             masks,
-            replace(iou, shape=(1, 1), meaning=f"predicted IoU {shown}"),
-            replace(low_res, shape=(1, 1, low, low), meaning=f"logits {shown}"),
+            replace(iou, shape=(1, 1), meaning=f"predicted IoU {SHOWN}"),
+            replace(low_res, shape=(1, 1, low, low), meaning=f"logits {SHOWN}"),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""What stands in for a phone's hardware on this machine: a module for each, and one table of them.
+"""What stands in for a phone and its maker's tools on this machine: a module for each, and a table.
 
 Each module has two functions. ``missing()`` says in one sentence what is not there and how to get
 it, and is empty where nothing is missing; it imports nothing heavy. ``set_up()`` gets what can be
@@ -15,6 +15,8 @@ EMULATORS: dict[str, str] = {
     "arm64": "ARM cores of phones, by qemu",
     "lavapipe": "a GPU, by Mesa's Vulkan driver for CPUs",
     "htp": "Qualcomm's HTP, the NPU of Snapdragon phones",
+    "kotlin": "Kotlin and Java, in which Android apps are written",
+    "swift": "Swift, in which iOS apps are written",
 }
 """Name of each module, and what it stands in for, in words for a user."""
 

@@ -27,6 +27,10 @@ from mobilesam.weights.download import CACHE_VARIABLE
 SUITES = ("bookworm", "bookworm-backports")
 """What packages can be taken from: Debian 12, and newer versions built for it."""
 
+NEWER = "trixie"
+"""Debian 13, for what Debian 12 lacks. Its programs need its own C library, so that a folder holds
+packages of this suite or of the others, and its programs run with that folder as their root."""
+
 MIRROR_VARIABLE = "MOBILESAM_DEBIAN"
 """Environment variable that names another mirror than Debian's own."""
 
@@ -78,8 +82,9 @@ def unpack(
     when they are installed, and scripts that they run then, are left out.
 
     Args:
-        packages: name of each package and its suite, one of :data:`SUITES`. Where one comes from
-            backports, so do those of its dependencies that are newer there.
+        packages: name of each package and its suite, one of :data:`SUITES`, or :data:`NEWER` for
+            all of them. Where one comes from backports, so do those of its dependencies that are
+            newer there.
         folder: of another request, it is replaced.
         architecture: in Debian's words: ``amd64``, ``arm64``.
         leave_out: packages not to be unpacked, such as ``libc6`` where the programs of this
@@ -90,13 +95,17 @@ def unpack(
         The version of each package that is in the folder.
 
     Raises:
-        InputError: a suite is unknown.
+        InputError: a suite is unknown, or Debian 13's stands beside others.
         MissingDependencyError: apt or Debian's keys are not here, Debian cannot be reached, a
             package is not found, or the folder cannot be written.
     """
-    unknown = sorted(set(packages.values()) - set(SUITES))
+    suites = (NEWER,) if NEWER in packages.values() else SUITES
+    unknown = sorted(set(packages.values()) - {*SUITES, NEWER})
     if unknown:
-        raise InputError(f"unknown suite '{unknown[0]}' of Debian, known: {', '.join(SUITES)}")
+        known = ", ".join((*SUITES, NEWER))
+        raise InputError(f"unknown suite '{unknown[0]}' of Debian, known: {known}")
+    if not set(packages.values()) <= set(suites):
+        raise InputError(f"packages of {NEWER} and of another suite cannot share a folder")
     _require_tools()
     state = folder_of("debian") / architecture
     wanted = _request(packages, architecture, leave_out)
@@ -106,7 +115,7 @@ def unpack(
         with FileLock(state.with_name(f"{architecture}.lock")):
             if is_unpacked(packages, folder, architecture=architecture, leave_out=leave_out):
                 return json.loads((folder / RECORD).read_text("utf-8"))["versions"]
-            _configure(state, architecture, "bookworm-backports" in packages.values())
+            _configure(state, architecture, suites, "bookworm-backports" in packages.values())
             names = [f"{name}/{suite}" for name, suite in packages.items()]
             say("Debian's package lists")
             _apt(state, "update")
@@ -175,12 +184,12 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _configure(state: Path, architecture: str, backports: bool) -> None:
+def _configure(state: Path, architecture: str, suites: Collection[str], backports: bool) -> None:
     """Write apt's configuration, sources, preferences and its empty list of installed packages."""
     for name in ("lists/partial", "archives/partial"):
         (state / name).mkdir(parents=True, exist_ok=True)
     mirror = os.environ.get(MIRROR_VARIABLE) or MIRROR
-    sources = (f"deb [signed-by={KEYRING}] {mirror} {suite} main\n" for suite in SUITES)
+    sources = (f"deb [signed-by={KEYRING}] {mirror} {suite} main\n" for suite in suites)
     # Backports are otherwise taken for nothing but what is named, not for what that depends on.
     preferences = "Package: *\nPin: release n=bookworm-backports\nPin-Priority: 500\n"
     write_whole(state / "sources.list", "".join(sources))

@@ -6,7 +6,7 @@ mask logits take the way back: up to SxS, crop the padding, resize to the photo.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 MASK_THRESHOLD = 0.0
 """Mask logits above it are mask."""
+
+ChannelOrder = Literal["rgb", "bgr", "rgba"]
+CHANNEL_ORDERS: tuple[ChannelOrder, ...] = ("rgb", "bgr", "rgba")
+"""How a pixel lies in memory: as decoders give it, as OpenCV does, as Android's bitmaps and the
+web's canvas do. The fourth value of ``rgba`` is not read."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,24 @@ def normalized_input(image: np.ndarray, image_size: int) -> np.ndarray:
     mean = np.array(PIXEL_MEAN, dtype=np.float32)
     std = np.array(PIXEL_STD, dtype=np.float32)
     return _pad((resized - mean) / std, image_size)
+
+
+def uint8_input(
+    image: np.ndarray, image_size: int, order: ChannelOrder
+) -> tuple[np.ndarray, np.ndarray]:
+    """The encoder's input where the graph takes pixels as they lie in an app's memory.
+
+    Takes an HxWx3 uint8 RGB image. Returns uint8 [1, S, S, C], C = 3 or 4 values a pixel in the
+    order, and float32 [2]: height and width of the part that is image. What must not matter is not
+    left at the value that is easiest to get right: the padding is white, the fourth value varies.
+    """
+    resized = resize_longest_side(image, image_size)
+    height, width = resized.shape[:2]
+    frame = np.full((1, image_size, image_size, len(order)), 255, np.uint8)
+    for place, channel in enumerate(order):
+        values = resized[..., "rgb".index(channel)] if channel in "rgb" else 255 - resized[..., 0]
+        frame[0, :height, :width, place] = values
+    return frame, np.array((height, width), dtype=np.float32)
 
 
 def upscale_logits(low_res: "torch.Tensor", frame: Frame) -> "torch.Tensor":

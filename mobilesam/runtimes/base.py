@@ -26,11 +26,13 @@ class Decoded(NamedTuple):
         low_res: logits [4 or 1, S/4, S/4].
         iou: predictions [4 or 1].
         masks: logits [1, H, W] at the photo's size, where the file makes them itself.
+        frame_mask: [1, S, S], 255 in the mask and 0 elsewhere, where the file makes it.
     """
 
     low_res: np.ndarray
     iou: np.ndarray
     masks: np.ndarray | None = None
+    frame_mask: np.ndarray | None = None
 
 
 class Runner(ABC):
@@ -114,7 +116,7 @@ class BundleRunner(Runner):
 
     @abstractmethod
     def run(self, component: Component, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Run one component on raw contract tensors, named as in the contract, float32."""
+        """Run one component on raw contract tensors by name; what it gives is float32."""
 
     def watch_half(
         self,
@@ -156,6 +158,9 @@ class BundleRunner(Runner):
             BundleError: the file's masks are not of the photo's size.
         """
         outputs = self.run("decoder", {"image_embeddings": embedding, **prompt})
+        low_res, iou = outputs["low_res_masks"][0], outputs["iou_predictions"][0]
+        if self.contract.masks == "full":
+            return Decoded(low_res, iou, frame_mask=outputs["masks"][0])
         masks = None
         if "masks" in outputs:
             masks = outputs["masks"][0]
@@ -166,4 +171,4 @@ class BundleRunner(Runner):
                     f"{self.bundle.path} gives masks of {found} pixels (height x width) for a "
                     f"photo of {height} x {width}: export the bundle again"
                 )
-        return Decoded(outputs["low_res_masks"][0], outputs["iou_predictions"][0], masks)
+        return Decoded(low_res, iou, masks)

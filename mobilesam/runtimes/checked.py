@@ -107,7 +107,7 @@ class CheckedRunner(BundleRunner):
         if problem:
             raise InputError(f"inputs of {signature.name} are not the contract's: {problem}")
         arrays = {
-            spec.name: np.ascontiguousarray(inputs[spec.name], dtype=np.float32)
+            spec.name: np.ascontiguousarray(inputs[spec.name], dtype=spec.dtype)
             for spec in signature.inputs
         }
         path = self.file(component)
@@ -132,7 +132,7 @@ class CheckedRunner(BundleRunner):
 
     @abstractmethod
     def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
-        """Run checked float32 inputs, given in the contract's order; outputs by name."""
+        """Run checked inputs of the contract's dtypes, in its order; outputs by name."""
 
     def name_outputs(self, component: Component, values: object) -> dict[str, np.ndarray]:
         """Torch outputs in the contract's order to arrays by name.

@@ -7,6 +7,7 @@ socket, over which it answers one message after the other: a :class:`Job`, then 
 
 import sys
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -51,9 +52,14 @@ READ, COMPILED = "read", "compiled"
 
 
 class Accelerated:
-    """A file compiled for the GPU alone."""
+    """A file compiled for the GPU alone.
 
-    def __init__(self, job: Job) -> None:
+    Args:
+        dtypes: of its outputs, by name.
+    """
+
+    def __init__(self, job: Job, dtypes: Mapping[str, str]) -> None:
+        self._dtypes = dtypes
         self._signature = job.signature
         options = Options(
             hardware_accelerators=HardwareAccelerator.GPU,
@@ -82,8 +88,8 @@ class Accelerated:
         found = {}
         for name, buffer in outputs.items():
             shape = tuple(int(side) for side in self._outputs[name]["shape"])
-            values = buffer.read(int(np.prod(shape)), np.float32)
-            found[name] = np.array(values, np.float32).reshape(shape)
+            values = buffer.read(int(np.prod(shape)), self._dtypes[name])
+            found[name] = np.array(values, self._dtypes[name]).reshape(shape)
         return found
 
     def _wait(self) -> None:
@@ -117,7 +123,7 @@ def opened(job: Job, connection: Connection) -> tuple[Accelerated | None, Opened
         return None, Opened(signatures, {}, {}, False)
     runner = reader.get_signature_runner(job.signature)
     types = _types(runner.get_input_details()), _types(runner.get_output_details())
-    model = Accelerated(job)
+    model = Accelerated(job, {name: dtype for name, (_, dtype) in types[1].items()})
     return model, Opened(signatures, *types, model.whole)
 
 

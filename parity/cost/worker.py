@@ -11,11 +11,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+
+from mobilesam.memory import peak_memory_mb
 
 TURN_S = 0.1
 """Seconds that a turn lasts at least."""
@@ -67,19 +68,6 @@ def turn(run: Callable[[], object], least_s: float = TURN_S) -> list[float]:
         run()
         seconds.append(time.perf_counter() - started)
     return seconds[1:] or seconds
-
-
-def peak_memory_mb() -> float:
-    """Most memory this process ever had resident, in MB (10^6 bytes)."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # ru_maxrss would count the parent's memory, which exec carries over; VmHWM does not.
-        line = next(s for s in status.read_text().splitlines() if s.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    import resource  # not on every system
-
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6
 
 
 Loaded = tuple[Callable[[], object], dict[str, Any]]
@@ -137,16 +125,16 @@ def _reference(job: dict[str, Any]) -> Callable[[], Loaded]:
     return load
 
 
-def example(specs: Iterable[Any], input_variant: str) -> dict[str, np.ndarray]:
+def example(specs: Collection[Any], input_variant: str) -> dict[str, np.ndarray]:
     """Seeded inputs by name: a noisy photo that fills the frame, or one click at its centre."""
     generator = np.random.default_rng(0)
     inputs = {spec.name: generator.standard_normal(spec.shape, np.float32) for spec in specs}
-    if input_variant == "pixels":
-        for name in ("image", "input_image"):
-            if name in inputs:
-                inputs[name] = generator.uniform(0, 255, inputs[name].shape).astype(np.float32)
+    if input_variant != "normalized":
+        for spec in specs:
+            if spec.name in ("image", "input_image"):
+                inputs[spec.name] = generator.uniform(0, 255, spec.shape).astype(spec.dtype)
     if "valid_size" in inputs:
-        inputs["valid_size"] = np.array(inputs["image"].shape[2:], np.float32)
+        inputs["valid_size"] = np.full(2, inputs["image"].shape[2], np.float32)
     if "orig_im_size" in inputs:  # a photo as large as the frame
         inputs["orig_im_size"] = np.full(2, 4 * inputs["mask_input"].shape[-1], np.float32)
     if "point_labels" in inputs:

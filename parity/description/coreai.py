@@ -16,7 +16,7 @@ from parity.weight_audit.coreai import graph_of
 PARTS = frozenset({"main.mlirb", "main.hash", "metadata.json"})
 """The files of an asset."""
 
-_ELEMENTS = {"f16": "float16", "f32": "float32", "f64": "float64"}
+_ELEMENTS = {"f16": "float16", "f32": "float32", "f64": "float64", "ui8": "uint8"}
 
 
 def read(path: Path, record: FileRecord, manifest: Manifest) -> Description:

@@ -155,12 +155,12 @@ def ask(
     size = frame.original_size
 
     def single(prompt: Prompt) -> PromptResult:
-        low_res, predicted, _ = runner.decode(embedding, prompt, frame)
+        low_res, predicted, *_ = runner.decode(embedding, prompt, frame)
         mask = masks_of(low_res[:1], frame)[0]
         return PromptResult(iou=iou(mask, target.mask), predicted=float(predicted[0]))
 
     click = make_prompt([target.point], [1], original_size=size)
-    low_res, predicted, _ = runner.decode(embedding, click, frame)
+    low_res, predicted, *_ = runner.decode(embedding, click, frame)
     masks = masks_of(low_res, frame)
     shown = choose_mask(click, predicted)
     true = [iou(mask, target.mask) for mask in masks]

@@ -216,6 +216,8 @@ class _Writer:
         frames = f"images/{contract.image_size}-{contract.input_variant}"
         if contract.interface != "mobilesam":
             frames += f"-{contract.interface}"
+        if contract.channel_order != "rgb":
+            frames += f"-{contract.channel_order}"
         if contract not in self._contracts:
             self._contracts.append(contract)
         prompts = f"prompts/{reference}-{self._contracts.index(contract)}"

@@ -276,14 +276,15 @@ def asked(job: Job, photo: int) -> Iterator[tuple[str, Arrays]]:
 
 
 def checked(run: Run, signature: Job) -> Run:
-    """The same with inputs and outputs as the manifest has them, in its order, float32.
+    """The same with inputs and outputs as the manifest has them, in its order.
 
     An output of another dtype than the manifest says is an error, not cast.
     """
-    inputs, outputs = ([spec["name"] for spec in signature[way]] for way in ("inputs", "outputs"))
+    inputs = {spec["name"]: spec["dtype"] for spec in signature["inputs"]}
+    outputs = [spec["name"] for spec in signature["outputs"]]
 
     def run_checked(given: Arrays) -> Arrays:
-        found = run({name: np.ascontiguousarray(given[name], np.float32) for name in inputs})
+        found = run({name: np.ascontiguousarray(given[name], inputs[name]) for name in inputs})
         missing = [name for name in outputs if name not in found]
         if missing:
             raise ReplayError(f"there is no output '{missing[0]}', only {', '.join(found)}")

@@ -319,9 +319,10 @@ def _mask_decoder(found: Expected, module: MaskDecoder, image: str) -> None:
     found.add(*_stacked(found, "the output tokens", tokens))
     last, image = _transformer(found, f"{path}.transformer", module.transformer, image)
     for number, child in enumerate(module.output_upscaling):
-        if isinstance(child, nn.ConvTranspose2d | LayerNorm2d):
-            axis = 1 if isinstance(child, nn.ConvTranspose2d) else 0
-            image = found.layer(f"{path}.output_upscaling.{number}", image, axis=axis)
+        if isinstance(child, nn.ConvTranspose2d):
+            image = _upscaling(found, f"{path}.output_upscaling.{number}", child, image)
+        elif isinstance(child, LayerNorm2d):
+            image = found.layer(f"{path}.output_upscaling.{number}", image)
     masks = range(module.num_masks)
     heads = [*(f"output_hypernetworks_mlps.{i}" for i in masks), "iou_prediction_head"]
     for head in heads:
@@ -329,6 +330,15 @@ def _mask_decoder(found: Expected, module: MaskDecoder, image: str) -> None:
         for name, child in module.get_submodule(head).named_modules(prefix=f"{path}.{head}"):
             if isinstance(child, nn.Linear):
                 source = found.layer(name, source)
+
+
+def _upscaling(found: Expected, path: str, layer: nn.ConvTranspose2d, image: str) -> str:
+    """A transposed convolution, or a linear layer to all of its pixels, each with the bias."""
+    weight, bias = found.copied(f"{path}.weight", axis=1), found.copied(f"{path}.bias")
+    pixels = int(np.prod(layer.kernel_size))
+    spread = np.broadcast_to(bias.values.reshape(-1, 1), (bias.values.size, pixels))
+    found.add([weight, bias], [weight, found.copied(f"{path}.bias", spread)])
+    return found.follow(path, image)
 
 
 def _transformer(

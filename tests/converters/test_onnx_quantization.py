@@ -73,7 +73,12 @@ def test_w8_multiplies_in_float32(tiny_bundle: GetBundle, tmp_path: Path) -> Non
             optimized(tiny_bundle("onnx", scheme).file(component, "onnxruntime"), tmp_path)
             for scheme in ("w8", "fp32")
         )
-        assert executed == before
+        if component == "encoder":  # fp32's decoder is written in fewer multiplications
+            assert executed == before
+        assert "Gemm" in executed or "MatMul" in executed or "FusedMatMul" in executed
+        assert not any(
+            "Integer" in kind or "Quantize" in kind or "NBits" in kind for kind in executed
+        )
 
 
 @pytest.mark.parametrize(

@@ -339,7 +339,9 @@ def test_torchscript_files_carry_their_provenance(tiny_bundle: GetBundle) -> Non
     assert told["weights_sha256"] == bundle.manifest.weights.sha256
 
 
-def test_torchscript_w8d_has_int8_linear_layers(tiny_bundle: GetBundle) -> None:
+def test_torchscript_w8d_has_int8_linear_layers(
+    tiny_bundle: GetBundle, tiny_model: MobileSAM
+) -> None:
     bundle, original = tiny_bundle("torchscript", "w8d"), tiny_bundle("torchscript", "fp32")
     for component in COMPONENTS:
         before, after = (
@@ -348,9 +350,12 @@ def test_torchscript_w8d_has_int8_linear_layers(tiny_bundle: GetBundle) -> None:
         )
         kinds = [node.kind() for node in after.nodes()]
         assert "aten::linear" not in kinds
-        layers = str(before).count("aten::linear(")
-        assert layers
-        assert kinds.count("quantized::linear_dynamic") == layers
+        int8 = kinds.count("quantized::linear_dynamic")
+        if component == "encoder":
+            assert int8 == str(before).count("aten::linear(") > 0
+        else:  # fp32's decoder is written in fewer multiplications
+            decoder = tiny_model.mask_decoder
+            assert int8 >= sum(isinstance(part, nn.Linear) for part in decoder.modules()) > 0
     for runtime in bundle.runtimes:
         assert bundle.size_bytes(runtime) < 0.85 * original.size_bytes(runtime)
 

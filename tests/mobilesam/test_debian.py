@@ -127,6 +127,21 @@ def test_backports_are_used_only_where_they_are_asked_for(fake: Fake) -> None:
     assert preferences.read_text() == ""
 
 
+def test_debian_13_is_asked_alone(fake: Fake) -> None:
+    debian.unpack({"driver": debian.NEWER}, fake.unpacked, architecture="amd64")
+    (sources,) = fake.folder.rglob("sources.list")
+    (line,) = sources.read_text().splitlines()
+    assert line.endswith(f" {debian.NEWER} main")
+    assert f"driver/{debian.NEWER}" in fake.asked()[1]
+
+
+def test_packages_of_two_versions_of_debian_are_not_mixed(fake: Fake) -> None:
+    mixed = {"driver": debian.NEWER, "loader": "bookworm"}
+    with pytest.raises(InputError, match="cannot share a folder"):
+        debian.unpack(mixed, fake.unpacked, architecture="amd64")
+    assert not (fake.folder / "asked").exists()
+
+
 def test_what_is_there_is_not_fetched_again_and_another_request_replaces_it(fake: Fake) -> None:
     first = fake.unpack()
     (fake.folder / "asked").unlink()

@@ -15,7 +15,8 @@ from pycocotools import mask as coco
 
 from mobilesam import SAM, Predictor, __version__, load_model
 from mobilesam.bundle.compute_units import ComputeUnits
-from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS
+from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, MASKS
+from mobilesam.inference.transforms import CHANNEL_ORDERS
 from mobilesam.weights.demo import DEMO_NOTE
 from mobilesam_cli import app, export, main
 from mobilesam_cli.parity import parity
@@ -24,7 +25,7 @@ from tests.mobilesam_cli.conftest import Run
 COMMANDS = (
     *("export", "parity", "replay", "bisect", "evaluate", "train", "distill", "scenes"),
     *("predict", "inspect", "golden", "doctor", "demo", "search", "sensitivity"),
-    *("examples", "phones", "everything", "annotate"),
+    *("examples", "phones", "everything", "annotate", "compare", "web"),
 )
 SMALL = ("--image-size", "128")
 
@@ -60,9 +61,14 @@ def test_unknown_option_is_a_usage_error(run: Run) -> None:
 def test_defaults_are_the_contract_s() -> None:
     parameters = inspect.signature(export).parameters
     assert parameters["slots"].default == DEFAULT_SLOTS
-    assert parameters["input_variant"].default == INPUT_VARIANTS[0]
-    annotation = str(parameters["input_variant"].annotation)
-    assert all(repr(variant) in annotation for variant in INPUT_VARIANTS)
+    choices: dict[str, tuple[str, ...]] = {
+        "input_variant": INPUT_VARIANTS,
+        "channel_order": CHANNEL_ORDERS,
+        "masks": MASKS,
+    }
+    for name, known in choices.items():
+        assert parameters[name].default == known[0]
+        assert all(repr(each) in str(parameters[name].annotation) for each in known)
 
 
 @pytest.mark.parametrize("command", [export, parity])

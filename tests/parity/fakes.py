@@ -11,10 +11,11 @@ from PIL import Image
 
 from converters.modules import build_module
 from converters.provenance import build_manifest
-from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVariant
+from mobilesam.bundle.contract import COMPONENTS, Component, Contract, InputVariant, Masks
 from mobilesam.bundle.manifest import MANIFEST_NAME, FileRecord, size_on_disk
 from mobilesam.bundle.tensors import Signature
 from mobilesam.files import sha256_of
+from mobilesam.inference.transforms import ChannelOrder
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.base import Arrays, BundleRunner
@@ -38,13 +39,17 @@ def write_bundle(
     model: MobileSAM,
     *,
     input_variant: InputVariant = "pixels",
+    channel_order: ChannelOrder = "rgb",
+    masks: Masks = "low_res",
     slots: int = 8,
     scheme: str = "fp32",
     target: str = "torchscript",
 ) -> Path:
     """A bundle whose manifest is right and whose files answer zeros."""
     folder.mkdir(parents=True)
-    contract = Contract.of(model, input_variant=input_variant, slots=slots)
+    contract = Contract.of(
+        model, input_variant=input_variant, slots=slots, channel_order=channel_order, masks=masks
+    )
     files = []
     for component in COMPONENTS:
         path = folder / f"{component}.pt"
@@ -69,7 +74,10 @@ def _write_zeros(path: Path, signature: Signature) -> None:
     graph = torch.fx.Graph()
     for spec in signature.inputs:
         graph.placeholder(spec.name)
-    zeros = tuple(graph.call_function(torch.zeros, (spec.shape,)) for spec in signature.outputs)
+    zeros = tuple(
+        graph.call_function(torch.zeros, (spec.shape,), {"dtype": getattr(torch, spec.dtype)})
+        for spec in signature.outputs
+    )
     graph.output(zeros if len(zeros) > 1 else zeros[0])
     module = torch.fx.GraphModule(torch.nn.Module(), graph)
     given = tuple(torch.zeros(spec.shape) for spec in signature.inputs)
@@ -92,7 +100,7 @@ class ModuleRunner(BundleRunner):
     @torch.inference_mode()
     def run(self, component: Component, inputs: Arrays) -> Arrays_:
         tensors = [
-            torch.from_numpy(np.ascontiguousarray(inputs[spec.name], np.float32))
+            torch.from_numpy(np.ascontiguousarray(inputs[spec.name], spec.dtype))
             for spec in self.contract.signature(component).inputs
         ]
         outputs = self._modules[component](*tensors)

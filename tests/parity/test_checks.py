@@ -159,7 +159,8 @@ def test_other_masks_for_one_kind_of_prompt_do_not_hide_among_the_rest() -> None
 def test_a_kind_of_prompt_with_worse_masks_does_not_hide_among_the_rest() -> None:
     coarse = Thresholds().row("coreml", "p4")
     findings = _findings()
-    wrong = [_case("decoder", "mask_only", mask_iou=0.6) for _ in range(2)]
+    asked = coarse.decoder.prompt_types["mask_only"].prompt_type_iou_mean
+    wrong = [_case("decoder", "mask_only", mask_iou=0.9 * asked) for _ in range(2)]
     findings.cases = [*(_case("decoder") for _ in range(30)), *wrong, _case("end_to_end")]
     made = {c.metric: c for c in checks(findings, coarse) if c.stage == "decoder"}
     assert made["mask_iou_mean"].passed and made["mask_iou_min"].passed

@@ -10,6 +10,7 @@ import pytest
 
 from mobilesam.bundle.prompt_types import Subject, everyday_prompts
 from mobilesam.errors import InputError
+from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.bundle import Bundle
@@ -113,6 +114,32 @@ def test_a_good_bundle_meets_the_limits_and_a_swapped_answer_does_not(
             for (one, other), skipped in zip(pairs, case["degenerate"], strict=True):
                 assert skipped or iou(one, other) >= limits["decoder"]["mask_iou_min"]
         assert refined == 1
+
+
+def test_photo_prompts_and_masks_are_those_of_the_tensors(folder: Path, bundle: Bundle) -> None:
+    index = json.loads((folder / INDEX_NAME).read_text("utf-8"))
+    size = tuple(index["original_size"])
+    pixels = np.fromfile(folder / index["photo"], np.uint8).reshape(*size, 3)
+    assert np.array_equal(pixels, photo().load())
+    frame = Frame(size, index["image_size"])
+    with open_runner(bundle, "coreml") as runner:
+        (image, *_) = (each for each in runner.prepare_image(pixels).values() if each.ndim == 4)
+        assert np.array_equal(tensors(folder, index["encoder"]["inputs"])["image"], image)
+        for case in index["cases"]:
+            inputs = tensors(folder, case["inputs"])
+            earlier = inputs["mask_input"][0, 0] if inputs["has_mask_input"][0] else None
+            prompt = make_prompt(
+                *(case["points"] or None, case["labels"] or None, case["box"], earlier),
+                original_size=size,
+                low_res_size=index["image_size"] // 4,
+            )
+            assert prompt.is_ambiguous == case["ambiguous"]
+            for name, value in runner.prepare_prompt(prompt, frame).items():
+                assert np.array_equal(inputs[name], value), f"{case['name']}: {name}"
+            logits = tensors(folder, case["outputs"])["low_res_masks"][0]
+            bits = np.unpackbits(np.fromfile(folder / case["mask"], np.uint8))
+            mask = bits[: size[0] * size[1]].reshape(size).astype(bool)
+            assert np.array_equal(mask, masks_of(logits.copy(), frame)[case["chosen"]])
 
 
 def test_a_folder_with_something_in_it_is_refused(bundle: Bundle, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_turn_is_one_slow_run_or_several_fast_ones_without_the_first() -> None
 
 def test_peak_memory_counts_what_is_touched() -> None:
     program = (
-        "import numpy; from parity.cost.worker import peak_memory_mb as peak; before = peak(); "
+        "import numpy; from mobilesam.memory import peak_memory_mb as peak; before = peak(); "
         "block = numpy.ones(25_000_000); print(peak() - before)"
     )
     assert 190 < float(_python(program)) < 230

@@ -121,7 +121,7 @@ class _Faulty(DecoderModule):
         point_labels: Tensor,
         mask_input: Tensor,
         has_mask_input: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """As the right decoder, of other inputs."""
         prompt = self.change(point_coords, point_labels, mask_input, has_mask_input)
         return super().forward(image_embeddings, *prompt)

@@ -41,17 +41,31 @@ func pixelBuffer(planes: [Float], side: Int) throws -> CVPixelBuffer {
     guard let base = CVPixelBufferGetBaseAddress(buffer) else {
         throw MobileSAMError("The pixel buffer has no memory to write to.")
     }
-    let bytes = base.assumingMemoryBound(to: UInt8.self)
     let bytesPerRow = CVPixelBufferGetBytesPerRow(buffer)
-    for row in 0..<side {
-        for column in 0..<side {
-            let pixel = bytes + row * bytesPerRow + column * 4
-            for channel in 0..<3 {
-                pixel[2 - channel] = UInt8(planes[(channel * side + row) * side + column])
-            }
-            pixel[3] = 255
-        }
-    }
+    let bytes = UnsafeMutableRawBufferPointer(start: base, count: bytesPerRow * side)
+    writeBGRA(planes: planes, side: side, to: bytes, bytesPerRow: bytesPerRow)
     return buffer
+}
+
+extension RGBImage {
+    /// Read an upright 32BGRA buffer, such as a camera's frame, without a copy in between.
+    ///
+    /// - Throws: `MobileSAMError` for another pixel format.
+    public init(_ buffer: CVPixelBuffer) throws {
+        guard CVPixelBufferGetPixelFormatType(buffer) == kCVPixelFormatType_32BGRA else {
+            throw MobileSAMError(
+                "The pixel buffer is not 32BGRA: ask AVCaptureVideoDataOutput for that format.")
+        }
+        CVPixelBufferLockBaseAddress(buffer, .readOnly)
+        defer { CVPixelBufferUnlockBaseAddress(buffer, .readOnly) }
+        guard let base = CVPixelBufferGetBaseAddress(buffer) else {
+            throw MobileSAMError("The pixel buffer has no memory to read.")
+        }
+        let height = CVPixelBufferGetHeight(buffer), width = CVPixelBufferGetWidth(buffer)
+        let bytesPerRow = CVPixelBufferGetBytesPerRow(buffer)
+        self.init(
+            bgra: UnsafeRawBufferPointer(start: base, count: bytesPerRow * height),
+            height: height, width: width, bytesPerRow: bytesPerRow)
+    }
 }
 #endif

@@ -1,6 +1,7 @@
 #if canImport(CoreML)
 import CoreGraphics
 import CoreML
+import CoreVideo
 
 /// A photo as the decoder needs it: ask about it as often as you like.
 public struct EncodedPhoto {
@@ -53,6 +54,13 @@ public final class Segmenter {
     /// - Parameter image: upright; see `RGBImage.init(_:)`.
     public func encode(_ image: CGImage) throws -> EncodedPhoto {
         let rgb = try RGBImage(image)
+        let frame = try Frame(height: rgb.height, width: rgb.width, side: manifest.imageSize)
+        return try encode(scaled: rgb.scaled(to: frame), in: frame)
+    }
+
+    /// Run the encoder on a camera's frame: an upright 32BGRA buffer.
+    public func encode(_ buffer: CVPixelBuffer) throws -> EncodedPhoto {
+        let rgb = try RGBImage(buffer)
         let frame = try Frame(height: rgb.height, width: rgb.width, side: manifest.imageSize)
         return try encode(scaled: rgb.scaled(to: frame), in: frame)
     }

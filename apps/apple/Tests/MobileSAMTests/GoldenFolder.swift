@@ -19,7 +19,13 @@ struct GoldenFolder: Decodable {
         let outputs: [TensorFile]
         /// A lone point, which is offered three masks to choose from.
         let ambiguous: Bool
+        /// In pixels of the photo; with an input `has_mask_input` of 1 the prompt has logits too.
+        let points: [[Float]]
+        let labels: [Int]
+        let box: [Float]?
         let chosen: Int
+        /// File of the chosen mask at the photo's size, a bit a pixel.
+        let mask: String
         let degenerate: [Bool]
     }
 
@@ -62,6 +68,9 @@ struct GoldenFolder: Decodable {
     let image: String
     let imageSize: Int
     let originalSize: [Int]
+    /// File of the photo's pixels, rows of R, G, B.
+    let photo: String
+    let inputVariant: String
     let encoder: Encoder
     let cases: [Case]
     let limits: Limits
@@ -70,6 +79,8 @@ struct GoldenFolder: Decodable {
         case bundle, image
         case imageSize = "image_size"
         case originalSize = "original_size"
+        case photo
+        case inputVariant = "input_variant"
         case encoder, cases, limits
     }
 

@@ -1,0 +1,77 @@
+package mobilesam
+
+import org.json.JSONException
+import org.json.JSONObject
+
+/**
+ * What this library reads of a bundle's `manifest.json`.
+ *
+ * @property imageSize S, the side of the model's square frame.
+ * @property stride pixels of the frame to one cell of the embedding.
+ * @property appNormalizes whether the app subtracts the mean and divides by the standard deviation
+ *     (input variant `normalized`); else the graph does.
+ * @property acceptedSlots every K the decoder accepts, smallest first.
+ * @property files path of each component's file in the bundle, by `encoder` and `decoder`.
+ */
+class Manifest private constructor(
+    val contractVersion: String,
+    val target: String,
+    val scheme: String,
+    val imageSize: Int,
+    val stride: Int,
+    val appNormalizes: Boolean,
+    val acceptedSlots: List<Int>,
+    private val files: Map<String, String>,
+) {
+    /** Side of the low-res logits, S/4. */
+    val lowResSize: Int
+        get() = 4 * imageSize / stride
+
+    /**
+     * Path of a component's file, relative to the bundle.
+     *
+     * @throws MobileSAMException if the bundle has none.
+     */
+    @Throws(MobileSAMException::class)
+    fun file(component: String): String = files[component]
+        ?: throw MobileSAMException("The manifest names no $component file: export the bundle again.")
+
+    companion object {
+        /**
+         * Read the text of a `manifest.json`.
+         *
+         * @throws MobileSAMException for a manifest of another contract, or one that is malformed.
+         */
+        @JvmStatic
+        @Throws(MobileSAMException::class)
+        fun of(json: String): Manifest = try {
+            read(JSONObject(json))
+        } catch (error: JSONException) {
+            throw MobileSAMException("This is no manifest of a bundle: ${error.message}")
+        }
+
+        private fun read(json: JSONObject): Manifest {
+            val version = json.getString("contract_version")
+            if (version.substringBefore('.') != CONTRACT_MAJOR_VERSION.toString()) {
+                throw MobileSAMException(
+                    "The bundle follows contract $version, this library reads contract " +
+                        "$CONTRACT_MAJOR_VERSION: export it again with a toolkit of that contract.",
+                )
+            }
+            val files = json.getJSONArray("files")
+            val counts = json.optJSONArray("slot_counts")
+            val several = List(counts?.length() ?: 0) { counts!!.getInt(it) }
+            return Manifest(
+                contractVersion = version,
+                target = json.getString("target"),
+                scheme = json.getJSONObject("scheme").getString("name"),
+                imageSize = json.getInt("image_size"),
+                stride = json.getInt("stride"),
+                appNormalizes = json.getString("input_variant") == "normalized",
+                acceptedSlots = several.ifEmpty { listOf(json.getInt("slots")) }.sorted(),
+                files = List(files.length()) { files.getJSONObject(it) }
+                    .associate { it.getString("component") to it.getString("path") },
+            )
+        }
+    }
+}

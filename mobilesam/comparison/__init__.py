@@ -1,0 +1,1 @@
+"""MobileSAM beside other models that segment: parameters, size and time on this machine."""

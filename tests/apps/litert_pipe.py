@@ -1,0 +1,38 @@
+"""``python -m tests.apps.litert_pipe BUNDLE``: a bundle's files run for another process's tests.
+
+A question is a line of JSON, ``{"component": …, "inputs": [{"name": …, "shape": […]}, …]}``,
+and then the inputs' values in that order, little-endian float32. The answer is
+``{"outputs": […]}`` and their values, in the same way. It ends with its input.
+"""
+
+import json
+import sys
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from mobilesam.runtimes import open_runner
+from mobilesam.runtimes.bundle import Bundle
+
+
+def serve(folder: Path, questions: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until the questions end."""
+    with open_runner(Bundle(folder), "litert") as runner:
+        while line := questions.readline():
+            asked = json.loads(line)
+            inputs = {}
+            for each in asked["inputs"]:
+                values = np.frombuffer(questions.read(4 * prod(each["shape"])), "<f4")
+                inputs[each["name"]] = values.reshape(each["shape"])
+            outputs = runner.run(asked["component"], inputs)
+            named = [{"name": name, "shape": value.shape} for name, value in outputs.items()]
+            answers.write(json.dumps({"outputs": named}).encode() + b"\n")
+            for value in outputs.values():
+                answers.write(np.ascontiguousarray(value, "<f4").tobytes())
+            answers.flush()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
