@@ -186,3 +186,26 @@ def test_logits_of_background_points_alone_have_a_limit_of_their_own() -> None:
 
 def test_masks_that_both_sides_leave_empty_are_not_compared() -> None:
     assert _shown([None, None], ROW) == set()
+
+
+@pytest.mark.parametrize(
+    ("ious", "expected"),
+    [
+        ([0.5], 0.5),
+        ([0.5, 0.97], 0.97),
+        ([0.97, 0.5, *[1.0] * 9], 0.97),
+        ([0.5, 0.6, *[1.0] * 18], 0.6),
+        ([0.5, 0.6, *[1.0] * 19], 0.6),
+        ([*[0.5] * 3, *[1.0] * 38], 0.5),
+    ],
+)
+def test_a_percentile_of_few_masks_is_the_second_worst(ious: list[float], expected: float) -> None:
+    findings = _findings()
+    findings.cases += [_case("decoder", mask_iou=each) for each in ious]
+    findings.cases = [case for case in findings.cases if case.stage == "decoder"][1:]
+    (found,) = [
+        check.value
+        for check in checks(findings, ROW)
+        if check.metric == "shown_iou_p5" and check.stage == "decoder"
+    ]
+    assert found == pytest.approx(expected)
