@@ -4,6 +4,7 @@ way to do so."""
 import torch
 from torch import Tensor, nn
 
+from converters.long_sums import sum_by_rows
 from converters.modules import DecoderModule, EncoderModule
 from mobilesam.model.layers import LayerNorm2d
 
@@ -29,7 +30,8 @@ def to_half(module: nn.Module) -> nn.Module:
 
     In float32 stay: the image's normalisation (0 to 255 and the edge of the image), the prompt
     encoder (0.15 % of the weights; coordinates need more than float16's eleven bits) and every
-    LayerNorm2d (its squares overflow float16 from 256 on).
+    LayerNorm2d (its squares overflow float16 from 256 on). Long sums are taken in two steps
+    (:mod:`converters.long_sums`), as some processors add up in float16.
 
     Args:
         module: an :class:`EncoderModule` or :class:`DecoderModule`; changed in place.
@@ -37,6 +39,7 @@ def to_half(module: nn.Module) -> nn.Module:
     if isinstance(module, EncoderModule):
         module.register_module("image_encoder", _half(module.image_encoder))
     elif isinstance(module, DecoderModule):
+        sum_by_rows(module)
         module.register_module("mask_decoder", _half(module.mask_decoder))
         module.image_position = module.image_position.half()
     else:

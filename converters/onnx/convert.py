@@ -11,6 +11,7 @@ from torch import nn
 from converters.base import LICENCE, Conversion, TensorInfo, varying
 from converters.half import to_half
 from converters.kept import looked_up
+from converters.long_sums import sum_by_rows
 from converters.modules import DecoderModule, shorten
 from converters.onnx.folding import fold
 from converters.onnx.options import ONNXOptions, onnx_options
@@ -46,6 +47,8 @@ def prepare(module: nn.Module, scheme: str) -> nn.Module:
     """Change a contract's module, in place, into the one that is converted."""
     _keep_by_lookup(module)
     shorten(module, ONNX, scheme)
+    if scheme == "fp16":
+        sum_by_rows(module)
     return module
 
 

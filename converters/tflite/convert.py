@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from converters.base import Conversion, TensorInfo
 from converters.calibration import ROOM
 from converters.kept import bounded
+from converters.long_sums import sum_by_rows
 from converters.modules import DecoderModule
+from converters.schemes import MIXED, TARGETS
 from converters.spec import ExportSpec, TargetOptions
 from converters.tflite.broadcasting import align_constants
 from converters.tflite.constants import shrink_constants
@@ -52,7 +54,17 @@ def prepare(module: nn.Module, scheme: str) -> nn.Module:
     """Change a contract's module, in place, into the one that is converted."""
     if isinstance(module, DecoderModule):
         module.keep = bounded
+        if sums_in_floats(scheme):
+            sum_by_rows(module)
     return module
+
+
+def sums_in_floats(scheme: str) -> bool:
+    """Whether attention's products are of floats: a GPU then adds them up in float16.
+
+    Those of int8 activations are sums of integers, and sums of sums would be rounded twice.
+    """
+    return scheme not in (*TARGETS["tflite"].calibrated, MIXED)
 
 
 def convert(job: Conversion) -> None:
@@ -106,8 +118,9 @@ def _infos(details: dict[str, dict]) -> list[TensorInfo]:
 
 
 def _float_file(job: Conversion) -> Path:
-    """The float32 file, converted once for all schemes of one export."""
-    path = job.shared / f"{job.component}.tflite"
+    """The float32 file, converted once for all schemes of one export that share it."""
+    sums = "floats" if sums_in_floats(job.scheme) else "integers"
+    path = job.shared / f"{job.component}-{sums}.tflite"
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             import litert_torch

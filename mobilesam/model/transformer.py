@@ -1,7 +1,12 @@
 """SAM's two-way transformer: tokens and image attend to each other (arXiv 2304.02643)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+Weigh = Callable[[Tensor, Tensor], Tensor]
+"""Weights BxheadsxMxN and values BxheadsxNxC to their weighted sums BxheadsxMxC."""
 
 
 class Attention(nn.Module):
@@ -18,6 +23,7 @@ class Attention(nn.Module):
         inner = channels // downsample_rate
         self.num_heads = num_heads
         self.scale = (inner // num_heads) ** -0.5
+        self.weigh: Weigh = torch.matmul
         self.q_proj = nn.Linear(channels, inner)
         self.k_proj = nn.Linear(channels, inner)
         self.v_proj = nn.Linear(channels, inner)
@@ -46,7 +52,7 @@ class Attention(nn.Module):
         scores = q @ k.transpose(2, 3) * self.scale
         if key_bias is not None:
             scores = scores + key_bias
-        mixed = (scores.softmax(dim=-1) @ v).transpose(1, 2)
+        mixed = self.weigh(scores.softmax(dim=-1), v).transpose(1, 2)
         return self.out_proj(mixed.reshape(mixed.shape[0], mixed.shape[1], -1))
 
 
