@@ -18,8 +18,8 @@ What is run, and what is arithmetic only:
   mipmaps: run by Skia itself (``skia-python``, on the CPU), not on a device.
 - A canvas's ``drawImage`` is run by Chromium, headless, without a GPU.
 - OpenCV's scalers are run by OpenCV.
-- vImage's Lanczos filters, of 3 and of 5 lobes, cannot be run here: their definition is computed
-  with Pillow's way of widening and rounding. Apple does not say how Core Graphics scales.
+- vImage's Lanczos filter of 3 lobes cannot be run here: its definition is computed, with Pillow's
+  way of widening and rounding. Apple does not say how Core Graphics scales.
 """
 
 import base64
@@ -55,6 +55,9 @@ Scaler = Callable[[np.ndarray, int, int], np.ndarray]
 
 CELL = 640
 """Side of a photo's place in a sheet; what it does not fill is the photo mirrored."""
+
+OF_A_SHEET = 24
+"""Objects asked for, the largest."""
 
 SMALLEST = 1024
 """Pixels of an object in the frame: smaller ones are not asked for."""
@@ -189,10 +192,9 @@ def scalers(browser: str) -> dict[str, Scaler]:
             f"Canvas: `drawImage`, {quality} quality": partial(
                 canvas, quality=quality, browser=browser
             )
-            for quality in ("low", "medium", "high")
+            for quality in ("low", "high")
         },
-        "vImage: Lanczos, 3 lobes (definition)": partial(lanczos, lobes=3),
-        "vImage: Lanczos, 5 lobes (definition)": partial(lanczos, lobes=5),
+        "vImage: Lanczos, 3 lobes (by definition)": partial(lanczos, lobes=3),
         "OpenCV: `INTER_LINEAR`": partial(opencv, interpolation=cv2.INTER_LINEAR),
         "OpenCV: `INTER_AREA`": partial(opencv, interpolation=cv2.INTER_AREA),
         "nearest pixel": nearest,
@@ -301,7 +303,7 @@ def main(
         a_page, pages = rows * columns, []
         for start in range(0, max(photos, a_page), a_page):
             pages.append(sheet(per_photo[start : start + a_page], columns))
-        kinds[f"sheets of {columns} x {rows}"] = list(scenes(pages, objects * a_page, image_size))
+        kinds[f"sheets of {columns} x {rows}"] = list(scenes(pages, OF_A_SHEET, image_size))
     lines = []
     for kind, of_kind in kinds.items():
         results: dict[str, list[Answer]] = {name: [] for name in known}

@@ -17,6 +17,7 @@ from parity.bundles import BundleSource, open_bundles
 from parity.cases import default_photos
 from parity.cost.load import BUSY_CORES
 from parity.cost.measure import bundle_job, measure_in_turns, reference_job, steps
+from parity.framing import framed
 from parity.gallery import draw_gallery, first_answers
 from parity.image_folder import folder_photos
 from parity.judging import BundleRun, check_run, empty_report, judge_graph, judge_run
@@ -91,11 +92,23 @@ def compare(
     given = default_photos() if images is None else folder_photos(Path(images))
     origins = {run: Origin.of(run.bundle, weights) for run in runs}
     with Progress(progress) as shown, ExitStack() as opened:
-        with shown.task("photos", len(given)) as step:
+        # Photos of any size come first: the report names these.
+        frames = sorted({origin.photo_size for origin in origins.values()}, key=lambda s: s or ())
+        with shown.task("photos", len(given) * len(frames)) as step:
             sizes = sorted({origin.image_size for origin in origins.values()})
-            photos = opened.enter_context(
-                stored_photos(given, sizes, skip_unusable=skip_unusable, strips=True, advance=step)
-            )
+            photos_of = {
+                size: opened.enter_context(
+                    stored_photos(
+                        given if size is None else [framed(photo, size) for photo in given],
+                        sizes,
+                        skip_unusable=skip_unusable,
+                        strips=size is None,  # those would be of another size
+                        advance=step,
+                    )
+                )
+                for size in frames
+            }
+            photos = photos_of[frames[0]]
         models = {origin: origin.load() for origin in dict.fromkeys(origins.values())}
         first = next(iter(models.values()))
         report = empty_report(photos, limits, first, command)
@@ -111,9 +124,10 @@ def compare(
                 continue
             slots = max(run.bundle.manifest.contract.slots for run in intact)
             with ReferenceRunner(model) as reference, ExitStack() as kept:
-                with shown.task("PyTorch reference", len(photos.photos)) as step:
+                asked = photos_of[origin.photo_size]
+                with shown.task("PyTorch reference", len(asked.photos)) as step:
                     answers = kept.enter_context(
-                        reference_answers(reference, photos, step, slots=slots)
+                        reference_answers(reference, asked, step, slots=slots)
                     )
                 if images is not None or not gallery:  # else these photos are drawn already
                     report.gallery |= first_answers(answers)

@@ -90,7 +90,9 @@ def _converted(job: Conversion, system: int) -> "MLModel":
         inputs=_inputs(job),
         outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.signature.outputs],
         minimum_deployment_target=getattr(ct.target, f"iOS{system}"),
-        compute_precision=FP16ComputePrecision(op_selector=HalfSelector())
+        compute_precision=FP16ComputePrecision(
+            op_selector=HalfSelector(job.spec.contract.photo_size is not None)
+        )
         if computes_in_half(job.scheme)
         else ct.precision.FLOAT32,
         pass_pipeline=_pipeline(),

@@ -1,4 +1,4 @@
-"""Pillow's resampling of 8-bit images as numbers: which pixels make a new one, and how much of each.
+"""Pillow's resampling of 8-bit images as numbers: which pixels make a new one, with what weights.
 
 Pillow scales one axis after the other, and rounds to 8 bits after each. Its weights are whole
 numbers of 2**-22, so that everything here is exact. Sources: Pillow's documentation of ``Image.
