@@ -100,7 +100,7 @@ class ScaledPredictor(Predictor):
 
     def __init__(self, model: MobileSAM) -> None:
         super().__init__(model)
-        self.scaler = pillow
+        self.scaler: Scaler = pillow
 
     def scaled(self, pixels: np.ndarray) -> np.ndarray:
         """As the encoder is to get the photo, but for normalising and padding."""
