@@ -8,7 +8,7 @@ PY         := $(VENV)/bin/python
 STAMP      := $(VENV)/.setup-stamp
 comma      := ,
 # Extras that 'all' leaves out, because not every machine can have them.
-BESIDE_ALL := coreai,qualcomm
+BESIDE_ALL := coreai,qualcomm,web
 IMAGES     := ../shared/data/masked
 OUT        := exports
 ROOMS      := coreml_evaluator mobilesam converters parity mobilesam_cli

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mobilesam.data.sample_photos import PHOTOS
-from mobilesam.errors import BundleError
+from mobilesam.engines.table import engine_of
+from mobilesam.errors import BundleError, InputError
 from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes import runner_class
@@ -23,6 +24,7 @@ from parity.image_folder import folder_photos
 from parity.judging import BundleRun, check_run, empty_report, judge_graph, judge_run
 from parity.naming import Named, distinct_names
 from parity.origin import Origin
+from parity.photo_job import PhotoJob, judge_found, shared_findings, still_needed
 from parity.photos import stored_photos
 from parity.references import reference_answers
 from parity.report import Report
@@ -42,6 +44,9 @@ def compare(
     compute_units: str | None = None,
     gallery: bool = False,
     skip_unusable: bool = False,
+    engine: str | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
     progress: bool = True,
     command: str = "",
 ) -> Report:
@@ -69,6 +74,13 @@ def compare(
         gallery: also draw what the weights make of the built-in photos; where bundles come from
             several weights, those of the first.
         skip_unusable: go on without photos that cannot be used; the report lists them.
+        engine: shares the photos of large sets: "local", among processes of this machine with one
+            thread each, or "ray", on a Ray cluster, every machine of which finds bundles, weights
+            and photos under the same paths; None computes in this process.
+        workers: of the engine; as many as there are cores unless given. Each opens every bundle,
+            and how many there are changes no figure.
+        ray_address: of the cluster, host and port; that in RAY_ADDRESS, or else a cluster of this
+            machine alone, unless given.
         progress: show progress on the terminal.
         command: the command line that makes this report again, for the report to state.
 
@@ -83,13 +95,18 @@ def compare(
             named, before any model or bundle is loaded.
         MissingDependencyError: a runtime that was asked for is not installed.
     """
+    if engine is not None and threads is not None:
+        raise InputError(f"workers of the engine '{engine}' have one thread each: drop --threads")
+    sharing = engine_of(engine, workers=workers, address=ray_address)
     limits = Thresholds(None if thresholds is None else Path(thresholds))
     for runtime in runtimes or ():
         runner_class(runtime).require()
     found = open_bundles(bundles)
     runs = [run for bundle in found for run in _runs(bundle, limits, runtimes)]
     left_out = _without_runs(found, runs, runtimes)
-    given = default_photos() if images is None else folder_photos(Path(images))
+    # Workers on other machines do not share this one's working folder.
+    folder = None if images is None else Path(images).absolute() if engine else Path(images)
+    given = default_photos() if folder is None else folder_photos(folder)
     origins = {run: Origin.of(run.bundle, weights) for run in runs}
     with Progress(progress) as shown, ExitStack() as opened:
         # Photos of any size come first: the report names these.
@@ -108,10 +125,9 @@ def compare(
                 )
                 for size in frames
             }
-            photos = photos_of[frames[0]]
         models = {origin: origin.load() for origin in dict.fromkeys(origins.values())}
         first = next(iter(models.values()))
-        report = empty_report(photos, limits, first, command)
+        report = empty_report(photos_of[frames[0]], limits, first, command)
         judged: dict[BundleRun, BundleReport] = {}
         if gallery:
             with ReferenceRunner(first) as reference, shown.task("gallery", len(PHOTOS)) as step:
@@ -123,21 +139,34 @@ def compare(
             if not intact:
                 continue
             slots = max(run.bundle.manifest.contract.slots for run in intact)
+            photos = asked = photos_of[origin.photo_size]
+            found_by_workers = None
+            if engine is not None:
+                job = PhotoJob.of(origin, intact, compute_units)
+                with shown.task("photos, shared", len(photos.photos)) as step:
+                    found_by_workers = shared_findings(sharing, job, photos, step)
+                asked = still_needed(photos, found_by_workers)
             with ReferenceRunner(model) as reference, ExitStack() as kept:
-                asked = photos_of[origin.photo_size]
                 with shown.task("PyTorch reference", len(asked.photos)) as step:
                     answers = kept.enter_context(
                         reference_answers(reference, asked, step, slots=slots)
                     )
                 if images is not None or not gallery:  # else these photos are drawn already
                     report.gallery |= first_answers(answers)
-                for run in intact:
-                    judge_run(judged[run], run, answers, threads, compute_units, shown)
+                for place, run in enumerate(intact):
+                    if found_by_workers is None:
+                        judge_run(judged[run], run, answers, threads, compute_units, shown)
+                    else:
+                        own_found = found_by_workers[place]
+                        judge_found(
+                            judged[run], run, own_found, answers, photos.photos, compute_units
+                        )
                     pairs = add_audits(judged[run], run.bundle, run.files, model)
                     judge_graph(
                         judged[run], run, limits, pairs, model, answers, threads, compute_units
                     )
-        report.unusable_images = photos.unusable
+        lost = [each for photos in photos_of.values() for each in photos.unusable]
+        report.unusable_images = [each for i, each in enumerate(lost) if each not in lost[:i]]
         report.warnings += left_out
         report.bundles = [judged[run] for run in runs]
         if measure:

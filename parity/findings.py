@@ -13,7 +13,7 @@ from mobilesam.progress import Step
 from mobilesam.runtimes.base import BundleRunner, Decoded
 from parity import metrics
 from parity.cases import Case
-from parity.photos import UNREADABLE
+from parity.photos import UNREADABLE, StoredPhoto
 from parity.references import Answer, PhotoReference, logits_of, masks_of
 from parity.schema import CaseMetrics, EncoderMetrics, MaskMetrics, Stage
 
@@ -25,9 +25,9 @@ NEGLIGIBLE = 0.01
 
 @dataclass(frozen=True)
 class Drawn:
-    """A case as both draw it: the photo's index and the masks [H, W] shown."""
+    """A case as both draw it: the photo and the masks [H, W] shown."""
 
-    photo: int
+    photo: StoredPhoto
     case: Case
     reference_mask: Bools
     exported_mask: Bools
@@ -54,6 +54,15 @@ class Findings:
         if self._worst_key is None or key < self._worst_key:
             self._worst_key, self.worst = key, drawn
 
+    def add(self, further: "Findings") -> None:
+        """Append what was measured on later photos."""
+        self.encoder += further.encoder
+        self.cases += further.cases
+        self.spreads += further.spreads
+        self.skipped = list(dict.fromkeys([*self.skipped, *further.skipped]))
+        if further.worst is not None and further._worst_key is not None:
+            self.offer_worst(further._worst_key, further.worst)
+
 
 def compare_runner(
     runner: BundleRunner,
@@ -68,7 +77,7 @@ def compare_runner(
         advance: called with each photo's name before it is asked about.
     """
     findings = Findings()
-    for index, reference in enumerate(references):
+    for reference in references:
         advance(reference.photo.name)
         try:
             rgb, given = reference.photo.pixels(), reference.embedding()
@@ -93,10 +102,10 @@ def compare_runner(
                 continue  # an older contract does not promise to bear it
             prompt = case.inputs(runner)
             alone = runner.decode_prepared(given, prompt)
-            _compare_masks(findings, "decoder", index, answer, alone)
+            _compare_masks(findings, "decoder", reference.photo, answer, alone)
             if case.everyday:
                 together = runner.decode_prepared(own, prompt)
-                _compare_masks(findings, "end_to_end", index, answer, together)
+                _compare_masks(findings, "end_to_end", reference.photo, answer, together)
     findings.skipped = list(dict.fromkeys(findings.skipped))
     return findings
 
@@ -119,7 +128,7 @@ def _compare_embeddings(
 
 
 def _compare_masks(
-    findings: Findings, stage: Stage, photo: int, answer: Answer, export: Decoded
+    findings: Findings, stage: Stage, photo: StoredPhoto, answer: Answer, export: Decoded
 ) -> None:
     case, shown = answer.case, answer.chosen
     where = f"{case.image}, {case.name}"

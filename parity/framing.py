@@ -1,6 +1,7 @@
 """Photos for encoders that take one size: what a camera with frames of that size would give."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -9,32 +10,30 @@ from mobilesam.bundle.prompt_types import Subject
 from mobilesam.inference.images import cut_to_shape, fitted
 from parity.cases import PromptedPhoto
 
+Size = tuple[int, int]
 
-def framed(photo: PromptedPhoto, shape: tuple[int, int]) -> PromptedPhoto:
+
+def framed(photo: PromptedPhoto, shape: Size) -> PromptedPhoto:
     """The photo cut to the shape of a camera's frame, around its subject, and scaled to its size.
 
     Args:
         photo: of any size.
         shape: H, W of the frame.
     """
-
-    def subject_and_pixels() -> tuple[Subject, np.ndarray]:
-        pixels = photo.load()
-        return photo.subject(pixels.shape[:2]), pixels
-
-    def load() -> np.ndarray:
-        subject, pixels = subject_and_pixels()
-        return fitted(pixels, shape, subject.point)
-
-    def subject(_: tuple[int, int]) -> Subject:
-        own, pixels = subject_and_pixels()
-        return _moved(own, pixels.shape[:2], shape)
-
-    return replace(photo, load=load, subject=subject)
+    return replace(
+        photo, load=partial(_pixels, photo, shape), subject=partial(_subject, photo, shape)
+    )
 
 
-def _moved(subject: Subject, size: tuple[int, int], shape: tuple[int, int]) -> Subject:
-    """A subject of an image of (H, W) where it lies in the frame; what is cut off is left out."""
+def _pixels(photo: PromptedPhoto, shape: Size) -> np.ndarray:
+    pixels = photo.load()
+    return fitted(pixels, shape, photo.subject(pixels.shape[:2]).point)
+
+
+def _subject(photo: PromptedPhoto, shape: Size, _: Size) -> Subject:
+    """What to point at, where it lies in the frame; what is cut off is left out."""
+    size = photo.load().shape[:2]
+    subject = photo.subject(size)
     left, top, right, bottom = cut_to_shape(size, shape, subject.point)
     factors = shape[1] / (right - left), shape[0] / (bottom - top)
 

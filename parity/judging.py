@@ -4,7 +4,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -28,7 +28,7 @@ from parity.findings import Findings, compare_runner
 from parity.headroom import measure_headroom, telling
 from parity.hidden_faults import hidden_faults
 from parity.own_weights import judge_own_weights
-from parity.photos import PhotoSet, is_strip, left_out, read_pixels
+from parity.photos import PhotoSet, StoredPhoto, is_strip, left_out, read_pixels
 from parity.references import PhotoReference
 from parity.report import Report
 from parity.schema import BundleReport, Check
@@ -57,6 +57,27 @@ class BundleRun:
         """The runtime, as the manifest names it, whose files are run."""
         return files_of(self.runtime)
 
+    def open(self, threads: int | None, compute_units: str | None) -> BundleRunner:
+        """The bundle's runner, to be opened by ``with``."""
+        return open_on(self.bundle, self.runtime, threads, compute_units)
+
+
+class Failure(NamedTuple):
+    """What kept a runtime from answering.
+
+    Attributes:
+        reason: in words.
+        refused: what the runtime does not take; empty where it failed otherwise.
+    """
+
+    reason: str
+    refused: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> "Failure":
+        refused = error.what if isinstance(error, RefusedError) else ""
+        return cls(str(error) or type(error).__name__, refused)
+
 
 def check_run(run: BundleRun, model: Weighted) -> BundleReport:
     """A report with the verdict FAIL; one without reasons is of an intact bundle, to be run."""
@@ -79,11 +100,16 @@ def judge_run(
     A slow runtime is asked about the first photos only, and the report says so.
     """
     asked = answers[: photos_asked(run.runtime, run.bundle.manifest.scheme.name)]
-    judge_opened(report, lambda: _open(run, threads, compute_units), asked, run.row, shown)
-    if len(asked) < len(answers):
-        names = ", ".join(answer.photo.name for answer in asked)
+    judge_opened(report, lambda: run.open(threads, compute_units), asked, run.row, shown)
+    note_asked(report, [answer.photo for answer in asked], len(answers))
+
+
+def note_asked(report: BundleReport, asked: Sequence[StoredPhoto], photos: int) -> None:
+    """Say of a slow runtime which of so many photos it was asked about, where it was not all."""
+    if len(asked) < photos:
+        names = ", ".join(photo.name for photo in asked)
         report.notes.append(
-            f"{len(asked)} of {len(answers)} images were asked on this slow runtime: {names}."
+            f"{len(asked)} of {photos} images were asked on this slow runtime: {names}."
         )
 
 
@@ -106,11 +132,11 @@ def judge_graph(
         return
     row = limits.row(run.bundle.manifest.target, scheme, run.runtime)
     try:
-        with _open(run, threads, compute_units) as runner:
+        with run.open(threads, compute_units) as runner:
             asked = answers[: photos_asked(run.runtime, run.bundle.manifest.scheme.name)]
             judge_own_weights(report, runner, pairs, model, asked, row)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
-        _could_not_run(report, error)
+        could_not_run(report, Failure.of(error))
 
 
 def judge_opened(
@@ -129,19 +155,23 @@ def judge_opened(
             shown_on = telling(answers, findings.encoder, findings.cases)
             report.headroom = measure_headroom(runner, shown_on)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
-        _could_not_run(report, error)
+        could_not_run(report, Failure.of(error))
 
 
-def _could_not_run(report: BundleReport, error: Exception) -> None:
+def could_not_run(report: BundleReport, failure: Failure) -> None:
+    """Let a bundle fail for what kept its runtime from answering."""
     report.verdict = "FAIL"
-    report.refused = error.what if isinstance(error, RefusedError) else ""
-    report.reasons.append(f"could not be run: {error or type(error).__name__}")
+    report.refused = failure.refused
+    report.reasons.append(f"could not be run: {failure.reason}")
 
 
-def _open(run: BundleRun, threads: int | None, compute_units: str | None) -> BundleRunner:
-    if run.runtime == "coreml" and compute_units is not None:
-        return open_runner(run.bundle, run.runtime, threads=threads, compute_units=compute_units)
-    return open_runner(run.bundle, run.runtime, threads=threads)
+def open_on(
+    bundle: Bundle, runtime: str, threads: int | None, compute_units: str | None
+) -> BundleRunner:
+    """A bundle's runner, to be opened by ``with``; the compute units are Core ML's alone."""
+    if runtime == "coreml" and compute_units is not None:
+        return open_runner(bundle, runtime, threads=threads, compute_units=compute_units)
+    return open_runner(bundle, runtime, threads=threads)
 
 
 def judge_runner(
@@ -153,6 +183,12 @@ def judge_runner(
 ) -> Findings:
     """Ask an opened runner every case; write numbers, checks, verdict and picture to its report."""
     findings = compare_runner(runner, answers, step)
+    judge_findings(report, findings, row)
+    return findings
+
+
+def judge_findings(report: BundleReport, findings: Findings, row: Row) -> None:
+    """Write what was measured of a bundle to its report: numbers, checks, verdict and picture."""
     report.encoder, report.cases = findings.encoder, findings.cases
     report.notes = findings.skipped
     report.checks = [*report.checks, *checks(findings, row)]
@@ -161,11 +197,10 @@ def judge_runner(
     if findings.worst is not None:
         worst = findings.worst
         report.worst_case = f"{worst.case.image}, {worst.case.name}"
-        pixels = read_pixels(answers[worst.photo].photo)
+        pixels = read_pixels(worst.photo)
         if pixels is not None:
             masks = worst.reference_mask, worst.exported_mask
             report.worst_picture = data_uri(draw_case(pixels, worst.case.prompt, *masks))
-    return findings
 
 
 def _integrity(run: BundleRun, model: Weighted) -> list[Check]:

@@ -39,11 +39,14 @@ class StoredPhoto:
         pixels: reads the image from the temporary folder, HxWx3 uint8 RGB.
         cases: makes the photo's cases for a frame of side S and decoders of up to K slots;
             ``one_point`` comes first. Without slots only those that every photo has.
+        store: decodes the photo's file once more, on whatever machine that is, and keeps it under
+            the given path; None where there is no such file.
     """
 
     name: str
     pixels: Callable[[], np.ndarray]
     cases: Callable[[int, int | None], list[Case]]
+    store: "Callable[[Path], StoredPhoto] | None" = None
 
 
 UNREADABLE = (OSError, ValueError, EOFError)
@@ -101,8 +104,7 @@ def stored_photos(
         refuse_unusable(unusable, len(photos), skip_unusable=skip_unusable)
         shares = [Share(index, len(usable)) for index in range(len(usable))]
         stored = [
-            StoredPhoto(photo.name, kept.pixels, partial(_cases, photo, kept, share))
-            for share, (photo, kept) in zip(shares, usable, strict=True)
+            _stored(photo, share, kept) for share, (photo, kept) in zip(shares, usable, strict=True)
         ]
         if strips:
             stored += _strips(usable, Path(folder), image_sizes)
@@ -228,6 +230,17 @@ class _Kept:
         return replace(self.subject, mask=mask)
 
 
+def _stored(photo: PromptedPhoto, share: Share, kept: _Kept) -> StoredPhoto:
+    cases = partial(_cases, photo, kept, share)
+    return StoredPhoto(photo.name, kept.pixels, cases, partial(_store, photo, share))
+
+
+def _store(photo: PromptedPhoto, share: Share, place: Path) -> StoredPhoto:
+    """The photo decoded from its file and kept at a place."""
+    pixels = photo.load()
+    return _stored(photo, share, _Kept.write(place, pixels, photo.subject(pixels.shape[:2])))
+
+
 def _cases(
     photo: PromptedPhoto, kept: _Kept, share: Share, image_size: int, slots: int | None
 ) -> list[Case]:
@@ -270,9 +283,21 @@ def _strips(
                 everyday_cases(name, subject, size, image_size)
         except InputError:  # of a photo that is a few pixels wide nothing is left to cut
             continue
-        stored = _Kept.write(folder / kind, strip, subject)
-        made.append(StoredPhoto(name, stored.pixels, partial(_strip_cases, name, stored)))
+        made.append(_stored_strip(name, photo, axis, strip, folder / kind))
     return made
+
+
+def _stored_strip(
+    name: str, photo: PromptedPhoto, axis: int, strip: np.ndarray, place: Path
+) -> StoredPhoto:
+    kept = _Kept.write(place, strip, Subject.middle(strip.shape[:2]))
+    cases = partial(_strip_cases, name, kept)
+    return StoredPhoto(name, kept.pixels, cases, partial(_store_strip, name, photo, axis))
+
+
+def _store_strip(name: str, photo: PromptedPhoto, axis: int, place: Path) -> StoredPhoto:
+    """The strip cut from the photo's file once more and kept at a place."""
+    return _stored_strip(name, photo, axis, middle_strip(photo.load(), axis), place)
 
 
 def _strip_cases(name: str, kept: _Kept, image_size: int, _slots: int | None) -> list[Case]:

@@ -23,7 +23,7 @@ await mkdir("dist/onnx", { recursive: true });
 const made = [
   // The arithmetic as a file of its own, to be read and copied: not minified.
   await build({ ...common, entryPoints: ["src/mobilesam.ts"], format: "esm", outdir: "dist" }),
-  await build({ ...common, entryPoints: ["src/app.ts"], format: "esm", minify: true, outdir: "dist" }),
+  await build({ ...common, entryPoints: ["src/app.ts", "src/runner.ts"], format: "esm", minify: true, outdir: "dist" }),
   // Classic scripts, for LiteRT.js loads its wasm by importScripts.
   await build({
     ...common,
@@ -37,7 +37,7 @@ const made = [
   }),
 ];
 
-for (const name of ["index.html", "style.css", "icon.svg"]) await cp(`src/${name}`, `dist/${name}`);
+for (const name of ["index.html", "runner.html", "style.css", "icon.svg"]) await cp(`src/${name}`, `dist/${name}`);
 for (const name of LITERT_FILES) {
   for (const end of ["js", "wasm"]) {
     await cp(`${LITERT}/${name}_internal.${end}`, `dist/litert/${name}_internal.${end}`);

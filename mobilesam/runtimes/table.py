@@ -8,10 +8,11 @@ ARM = "ARM CPU"
 GPU = "GPU, float16"
 GPU_FP32 = "GPU, float32"
 NPU = "Snapdragon NPU"
+BROWSER = "browser"
 X86 = "x86-64 CPU"
-HARDWARE = (X86, ARM, GPU, GPU_FP32, NPU, APPLE)
+HARDWARE = (X86, ARM, GPU, GPU_FP32, NPU, APPLE, BROWSER)
 """What may compute, in the order of the report's columns. Apple's is Core ML, Core AI, or what
-evaluates Core ML's files elsewhere."""
+evaluates Core ML's files elsewhere; a browser's wasm runs on any of the CPUs."""
 
 _CPUS = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM}
 
@@ -54,6 +55,10 @@ RUNNERS: dict[str, RunnerRow] = {
     ),
     "coreai": RunnerRow(
         "coreai", "CoreAIRunner", "coreai", photos=1, hardware=APPLE, slow=("fp16", "w8")
+    ),
+    "litert_web": RunnerRow("browser", "LiteRTWebRunner", "web", "litert", hardware=BROWSER),
+    "onnxruntime_web": RunnerRow(
+        "browser", "ONNXRuntimeWebRunner", "web", "onnxruntime", hardware=BROWSER
     ),
     "qnn_htp": RunnerRow(
         "qnn_htp", "QNNHTPRunner", "qualcomm", files="onnxruntime", photos=1, hardware=NPU

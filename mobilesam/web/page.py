@@ -21,6 +21,9 @@ BUILT = ".built"
 _CLONE = Path(__file__).resolve().parents[2] / "apps" / "web"
 _SHIPPED = Path(__file__).resolve().parent / "source"
 
+_failed: dict[str, str] = {}
+"""Why the page could not be built in this process, by sources: npm tries for minutes."""
+
 Said = Callable[[str], None]
 
 
@@ -56,6 +59,8 @@ def built_page(*, say: Said = lambda now: None) -> Path:
     key = _digest(source)
     if _key_of(page) == key:
         return page
+    if key in _failed:
+        raise MissingDependencyError(_failed[key])
     npm = shutil.which("npm")
     if npm is None:
         raise MissingDependencyError(
@@ -69,11 +74,12 @@ def built_page(*, say: Said = lambda now: None) -> Path:
         if place != source:
             _copy(source, place)
         say("Building the page (npm fetches about 180 MB of packages once) ...")
-        for command in (
-            ["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            ["run", "--silent", "build"],
-        ):
-            _run([npm, *command], place)
+        try:
+            _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], place)
+            _run([npm, "run", "--silent", "build"], place)
+        except MissingDependencyError as error:
+            _failed[key] = str(error)
+            raise
         write_whole(page / BUILT, key)
     return page
 

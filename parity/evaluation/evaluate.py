@@ -91,7 +91,10 @@ def evaluate(
     name = str(model.path if isinstance(model, Bundle) else model)
     bundle = _bundle(model, image_size, runtime)
     side = bundle.manifest.image_size if bundle else image_size or IMAGE_SIZE
-    job = EvaluationJob(name, bundle is not None, side, runtime, threads if engine is None else 1)
+    found_as = name if engine is None else _address(bundle, name)
+    job = EvaluationJob(
+        found_as, bundle is not None, side, runtime, threads if engine is None else 1
+    )
     with Progress(progress) as shown:
         with shown.task("photos", len(photos)) as step:
             photos, unusable = usable(photos, side, skip_unusable=skip_unusable, step=step)

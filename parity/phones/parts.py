@@ -8,7 +8,7 @@ from typing import NamedTuple
 from converters.executorch.options import ExecuTorchOptions
 from converters.schemes import EXECUTORCH
 from converters.spec import TargetOptions
-from mobilesam.runtimes.table import APPLE, ARM, GPU, NPU, X86
+from mobilesam.runtimes.table import APPLE, ARM, BROWSER, GPU, NPU, X86
 from parity.comparison import compare
 from parity.replay.emulated import judge_on_arm64
 from parity.report import Report
@@ -87,6 +87,13 @@ PARTS: dict[str, Part] = {
         _on(),
         runtimes=("executorch_coreml",),
         options={EXECUTORCH: ExecuTorchOptions(backend="coreml")},
+    ),
+    "browser": Part(
+        BROWSER,
+        SMALL,
+        {"tflite": None, "onnx": None},
+        _on("litert_web", "onnxruntime_web"),
+        runtimes=("litert_web", "onnxruntime_web"),
     ),
 }
 """By the name that ``mobilesam phones --only`` takes."""

@@ -34,6 +34,8 @@ TARGET_OF = {
     "qnn_htp": "onnx",
     "litert_gpu": "tflite",
     "litert_gpu_fp32": "tflite",
+    "litert_web": "tflite",
+    "onnxruntime_web": "onnx",
 }
 WORD = {
     "torchscript": "TorchScript",
@@ -47,6 +49,8 @@ WORD = {
     "qnn_htp": "QNN",
     "litert_gpu": "GPU, float16",
     "litert_gpu_fp32": "GPU, float32",
+    "litert_web": "LiteRT.js",
+    "onnxruntime_web": "ONNX Runtime Web",
 }
 HALF = {"qnn_htp": 0.05, "litert_gpu": 0.02}
 """Relative L2 by which runtimes may differ that compute float32 files in float16.

@@ -115,7 +115,12 @@ def test_missing_npm_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     npm.chmod(0o755)
     with pytest.raises(MissingDependencyError, match=r"'npm ci .*registry not found"):
         built_page()
+    npm.unlink()
+    with pytest.raises(MissingDependencyError, match="registry not found"):
+        built_page()
+    page_module._failed.clear()  # as in another process
     npm.write_text('#!/bin/sh\n[ "$1" = ci ] || /bin/mkdir -p dist\n', "utf-8")
+    npm.chmod(0o755)
     made = built_page()
     assert made == tmp_path / "cache" / "web" / "dist"
     assert sha256_of(made.parent / "src") == sha256_of(source / "src")

@@ -1,9 +1,10 @@
 /** A bundle as the page sees it: its worker, what it answered, and what that took. */
-import type { Photo, Prompt } from "./mobilesam";
+import type { Photo, Prompt, Tensor } from "./mobilesam";
 import type { Step } from "./steps";
 import type {
   Accelerator,
   BundleEntry,
+  Component,
   Decoded,
   Encoded,
   Opened,
@@ -28,6 +29,12 @@ export const THREADS = globalThis.crossOriginIsolated
   ? Math.max(1, Math.min(8, navigator.hardwareConcurrency ?? 1))
   : 1;
 
+/** Of a bundle's worker: null leaves the number of threads to the page. */
+export interface Limits {
+  threads: number | null;
+  components: Component[];
+}
+
 export class Client {
   opened: Opened | null = null;
   encoded: Encoded | null = null;
@@ -43,6 +50,7 @@ export class Client {
   constructor(
     readonly entry: BundleEntry,
     private readonly accelerator: Accelerator,
+    private readonly limits: Limits = { threads: null, components: ["encoder", "decoder"] },
   ) {}
 
   /** Whether the worker is running and holds the photo's embedding. */
@@ -59,7 +67,8 @@ export class Client {
         page: new URL("./", document.baseURI).href,
         runtime: this.entry.runtime,
         accelerator: this.accelerator,
-        threads: THREADS,
+        threads: Math.min(this.limits.threads ?? THREADS, THREADS),
+        components: this.limits.components,
       },
       progress,
     ).then((opened) => (this.opened = opened));
@@ -88,6 +97,11 @@ export class Client {
     const answer = this.decodeAnew(step);
     this.answers.set(step, answer);
     return answer;
+  }
+
+  /** Run one component on raw tensors. */
+  run(component: Component, inputs: Record<string, Tensor>): Promise<Record<string, Tensor>> {
+    return this.ask({ kind: "run", component, inputs });
   }
 
   /** End the worker and free its memory. What was measured stays. */

@@ -35,6 +35,7 @@ export interface Open {
   runtime: string;
   accelerator: Accelerator;
   threads: number;
+  components: Component[];
 }
 
 export interface Encode {

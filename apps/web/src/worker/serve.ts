@@ -55,7 +55,10 @@ class Session {
       files: FileRecord[];
     };
     this.contract = contractOf(manifest);
-    const files = manifest.files.filter((file) => file.runtime === question.runtime);
+    const files = manifest.files.filter(
+      ({ runtime, component }) =>
+        runtime === question.runtime && question.components.includes(component),
+    );
     const total = files.reduce((sum, file) => sum + file.size_bytes, 0);
     const started = this.engine.start(question);
     let before = 0;

@@ -1,0 +1,50 @@
+/** One component in a worker, driven from outside: what `parity --runtime litert_web` runs. */
+import { Client } from "./client";
+import type { Tensor } from "./mobilesam";
+import type { BundleEntry, Component } from "./worker/protocol";
+
+/** A tensor as text: its float32 values, little-endian, in base64. */
+interface Text {
+  data: string;
+  shape: number[];
+}
+
+function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+  const raw = atob(text);
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return bytes;
+}
+
+function textOf({ data, shape }: Tensor): Text {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const parts: string[] = [];
+  for (let i = 0; i < bytes.length; i += 0x8000) {
+    parts.push(String.fromCharCode(...bytes.subarray(i, i + 0x8000)));
+  }
+  return { data: btoa(parts.join("")), shape: [...shape] };
+}
+
+const clients = new Map<Component, Client>();
+
+Object.assign(globalThis, {
+  /** Load one component of the first bundle; says which runtime computes. */
+  async openComponent(component: Component, threads: number | null): Promise<string> {
+    const { bundles } = (await (await fetch("bundles.json")).json()) as { bundles: BundleEntry[] };
+    const client = new Client(bundles[0], "cpu", { threads, components: [component] });
+    clients.set(component, client);
+    return (await client.open()).engine;
+  },
+
+  async runComponent(
+    component: Component,
+    inputs: Record<string, Text>,
+  ): Promise<Record<string, Text>> {
+    const tensors: Record<string, Tensor> = {};
+    for (const [name, { data, shape }] of Object.entries(inputs)) {
+      tensors[name] = { data: new Float32Array(bytesOf(data).buffer), shape };
+    }
+    const found = await clients.get(component)!.run(component, tensors);
+    return Object.fromEntries(Object.entries(found).map(([name, value]) => [name, textOf(value)]));
+  },
+});
