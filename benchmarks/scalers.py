@@ -56,7 +56,7 @@ Scaler = Callable[[np.ndarray, int, int], np.ndarray]
 CELL = 640
 """Side of a photo's place in a sheet; what it does not fill is the photo mirrored."""
 
-OF_A_SHEET = 24
+OF_A_SHEET = 12
 """Objects asked for, the largest."""
 
 SMALLEST = 1024

@@ -247,7 +247,7 @@ def test_parity_cuts_photos_to_the_frame_around_their_subject() -> None:
     found, subject = cut.load(), cut.subject((200, 200))
     assert found.shape == (200, 200, 3)
     assert subject.box == (60, 80, 140, 120) and subject.point == (100, 100)
-    assert np.array_equal(subject.mask, found[..., 0] > 127)
+    assert subject.mask is not None and np.array_equal(subject.mask, found[..., 0] > 127)
     tall = framed(given, (300, 100)).subject((300, 100))
     assert tall.box == (0, 120, 100, 180) and tall.mask is not None and tall.mask.all(axis=1).any()
 
