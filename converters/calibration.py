@@ -29,7 +29,7 @@ from mobilesam.data.image_files import image_files
 from mobilesam.data.sample_photos import PHOTOS, data_folder
 from mobilesam.errors import InputError, reason_of
 from mobilesam.files import sha256_of
-from mobilesam.inference.images import load_image, middle_strip
+from mobilesam.inference.images import fitted, load_image, middle_strip
 from mobilesam.inference.predictor import Predictor, choose_mask
 from mobilesam.inference.prompts import Prompt, make_prompt
 from mobilesam.inference.transforms import Frame
@@ -214,7 +214,8 @@ class Calibration:
         self, component: Component, rgb: np.ndarray, rows: Sequence[PromptRow]
     ) -> Iterator[Inputs]:
         if component == "encoder":
-            yield pack_image(rgb, self.contract)
+            size = self.contract.photo_size
+            yield pack_image(rgb if size is None else fitted(rgb, size), self.contract)
             return
         predictor = Predictor(self.model)
         predictor.set_image(rgb)

@@ -13,6 +13,7 @@ from converters.provenance import weights_record
 from converters.schemes import ALL, MIXED
 from converters.selection import (
     check_method,
+    check_photo_size,
     offered,
     one_of,
     options_of,
@@ -51,6 +52,7 @@ def export(
     input_variant: str = "pixels",
     channel_order: str = "rgb",
     masks: str = "low_res",
+    photo_size: tuple[int, int] | None = None,
     slots: int = DEFAULT_SLOTS,
     options: Mapping[str, TargetOptions] = NO_OPTIONS,
     calibration: str | Path | None = None,
@@ -77,6 +79,8 @@ def export(
         channel_order: of variant ``uint8``: ``rgb``, ``bgr`` or ``rgba``.
         masks: ``low_res`` (four masks' logits) or ``full`` (the decoder gives the mask that SAM
             shows, S x S, 0 or 255).
+        photo_size: H, W of the photos that the encoder takes, of variant ``uint8``; it scales and
+            pads them itself, exactly as Pillow does. None: the app scales.
         slots: K, point slots of the decoder, 2 to 64.
         options: what single targets are asked for beside the scheme, by the target's name, such as
             ``{"coreml": CoreMLOptions(ios=17)}`` (:mod:`converters.coreml.options`).
@@ -136,15 +140,22 @@ def export(
         calibration_photos(None)  # that they are not installed is an error before the work
     tuned = None if distilled is None else read_distilled(Path(distilled))
 
+    size = weights.image_size if isinstance(weights, MobileSAM) else image_size or DEFAULT_SIZE
+    if photo_size is not None:
+        check_photo_size(photo_size, variant, size)
     names = None
     if calibrated and photos is not None:
-        size = weights.image_size if isinstance(weights, MobileSAM) else image_size or DEFAULT_SIZE
         names = usable_names(photos, size)
     model = _model(weights, image_size)
     chosen = within_limits(chosen, targets, model)
     record = weights_record(model)
     contract = Contract.of(
-        model, input_variant=variant, slots=slots, channel_order=order, masks=given
+        model,
+        input_variant=variant,
+        slots=slots,
+        channel_order=order,
+        masks=given,
+        photo_size=photo_size,
     )
     specs = {
         Path(out) / f"{target}-{plan[0] if plan and scheme == MIXED else scheme}": ExportSpec(

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from converters.kept import Keep, selected
 from converters.schemes import TARGETS
 from mobilesam.bundle.contract import MASK_VALUE, Component, Contract
 from mobilesam.errors import ExportError
-from mobilesam.inference.transforms import MASK_THRESHOLD, PIXEL_MEAN, PIXEL_STD
+from mobilesam.inference.resampling import PRECISION, pillow_axes, taps
+from mobilesam.inference.transforms import MASK_THRESHOLD, PIXEL_MEAN, PIXEL_STD, Frame
 from mobilesam.model.layers import bake
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.point_labels import PADDING_POINT
@@ -21,6 +23,10 @@ HIDDEN = -8192.0
 """Added to the attention score of an unused slot. As long as scores lie within half of it of each
 other its exponential is exactly zero in float32 and float16, and unlike infinity it leaves float16
 three bits of headroom; a power of two, it is added without rounding itself."""
+
+
+HALF = PRECISION // 2
+"""Bits of each half of a weight of :class:`Resampling`."""
 
 
 class EncoderModule(nn.Module):
@@ -38,6 +44,7 @@ class EncoderModule(nn.Module):
         if self.normalizes:
             self.register_buffer("mean", torch.tensor(PIXEL_MEAN).reshape(1, 3, 1, 1))
             self.register_buffer("std", torch.tensor(PIXEL_STD).reshape(1, 3, 1, 1))
+        if contract.takes_valid_size:
             self.register_buffer("position", torch.arange(contract.image_size).float())
 
     def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
@@ -72,12 +79,83 @@ class PhotoEncoderModule(EncoderModule):
     def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
         """[1, S, S, C] uint8 and [2] to [1, 256, S/16, S/16]."""
         # Made floats first, since delegates have few ops for bytes.
-        planes = image.float().permute(0, 3, 1, 2)
+        return super().forward(self.planes(image.float()), valid_size)
+
+    def planes(self, image: Tensor) -> Tensor:
+        """[1, H, W, C] to [1, 3, H, W], red first."""
+        planes = image.permute(0, 3, 1, 2)
         if self.places != [0, 1, 2]:
-            planes = torch.cat([planes[:, place : place + 1] for place in self.places], dim=1)
-        elif self.channels > 3:
-            planes = planes[:, :3]
-        return super().forward(planes, valid_size)
+            return torch.cat([planes[:, place : place + 1] for place in self.places], dim=1)
+        return planes[:, :3] if self.channels > 3 else planes
+
+
+class Resampling(nn.Module):
+    """One axis of planes scaled as Pillow does it, bit for bit.
+
+    Pillow sums whole numbers of 30 bits. Here each weight is split into its upper and lower eleven
+    bits: both sums, and all that is made of them, are whole numbers that float32 holds exactly, in
+    whatever order a runtime adds; and float16 holds the halves of the weights.
+
+    Args:
+        old, new: pixels of the axis before and after.
+        axis: of [1, 3, H, W]; 2 is rows, 3 columns.
+    """
+
+    def __init__(self, old: int, new: int, axis: int) -> None:
+        super().__init__()
+        made = taps(old, new)
+        self.axis, self.count = axis, len(made.index)
+        shape = [-1 if place == axis else 1 for place in range(4)]
+        upper, lower = np.divmod(made.weight, 1 << HALF)
+        assert 255 * lower.sum(axis=0).max() + (1 << (PRECISION - 1)) < 1 << 24
+        for number, index in enumerate(made.index):
+            self.register_buffer(f"index{number}", torch.from_numpy(index))
+            for name, part in (("upper", upper), ("lower", lower)):
+                weights = torch.from_numpy(part[number]).float().reshape(shape)
+                self.register_buffer(f"{name}{number}", weights)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Float planes of whole numbers, 0 to 255, to such planes."""
+        upper, lower = self._sums(planes)
+        carried = torch.floor((lower + (1 << (PRECISION - 1))) * 2.0**-HALF)
+        return torch.floor((upper + carried) * 2.0 ** (HALF - PRECISION))
+
+    def _sums(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted sums with the upper and with the lower halves of the weights."""
+        upper: Tensor | None = None
+        lower: Tensor | None = None
+        for number in range(self.count):
+            chosen = planes.index_select(self.axis, self.get_buffer(f"index{number}"))
+            more = chosen * self.get_buffer(f"upper{number}")
+            rest = chosen * self.get_buffer(f"lower{number}")
+            upper = more if upper is None else upper + more
+            lower = rest if lower is None else lower + rest
+        assert upper is not None and lower is not None
+        return upper, lower
+
+
+class ResizingEncoderModule(PhotoEncoderModule):
+    """The image encoder as ``encode`` where it takes photos of one size and scales them itself."""
+
+    def __init__(self, model: MobileSAM, contract: Contract) -> None:
+        super().__init__(model, contract)
+        assert contract.photo_size is not None
+        old, size = contract.photo_size, contract.image_size
+        new = Frame(old, size).valid_size
+        self.takes_bytes = contract.input_variant == "uint8"
+        self.padding = (0, size - new[1], 0, size - new[0])
+        self.steps = nn.ModuleList(
+            Resampling(old[axis], new[axis], 2 + axis)
+            for axis in pillow_axes(old, new)
+            if old[axis] != new[axis]
+        )
+
+    def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
+        """[1, H, W, C] uint8, or float32 planes [1, 3, H, W], to [1, 256, S/16, S/16]."""
+        planes = self.planes(image.float()) if self.takes_bytes else image
+        for step in self.steps:
+            planes = step(planes)
+        return self.image_encoder(F.pad((planes - self.mean) / self.std, self.padding))
 
 
 class DecoderModule(nn.Module):
@@ -207,7 +285,9 @@ def build_module(model: MobileSAM, component: Component, contract: Contract) -> 
     """
     refuse_train_mode(model)
     wrapper: type[EncoderModule | DecoderModule]
-    if component == "encoder":
+    if component == "encoder" and contract.photo_size is not None:
+        wrapper = ResizingEncoderModule
+    elif component == "encoder":
         wrapper = PhotoEncoderModule if contract.input_variant == "uint8" else EncoderModule
     else:
         wrapper = FullMaskDecoderModule if contract.masks == "full" else DecoderModule
@@ -218,16 +298,20 @@ def example_inputs(contract: Contract, component: Component) -> dict[str, Tensor
     """Seeded inputs by contract name that exercise every branch of the component."""
     generator = torch.Generator().manual_seed(0)
     size, slots = contract.image_size, contract.slots
+    takes_bytes = contract.input_variant == "uint8"
 
     def random(*shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator)
 
     if component == "encoder":
+        shape = contract.signature("encoder").inputs[0].shape
+        if contract.photo_size is not None:
+            values = (random(*shape) * 255).round()
+            return {"image": values.to(torch.uint8 if takes_bytes else torch.float32)}
         image = torch.zeros(1, 3, size, size)
         height, width = size, size * 3 // 4
         valid_size = torch.tensor([float(height), float(width)])
-        if contract.input_variant == "uint8":
-            shape = contract.signature("encoder").inputs[0].shape
+        if takes_bytes:
             values = (random(*shape) * 255).round().to(torch.uint8)
             return {"image": values, "valid_size": valid_size}
         if contract.input_variant == "pixels":

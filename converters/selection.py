@@ -10,7 +10,9 @@ from converters.lookup import calibration_methods, known_target, require_plan
 from converters.plan import Plan, read_plan
 from converters.schemes import ALL, TARGETS
 from converters.spec import TargetOptions
+from mobilesam.bundle.contract import InputVariant
 from mobilesam.errors import InputError
+from mobilesam.inference.transforms import Frame
 from mobilesam.model.sam import MobileSAM
 
 _T = TypeVar("_T")
@@ -34,6 +36,36 @@ def planned(
     if name in TARGETS[plan.target].schemes:
         raise InputError(f"'{files[0]}' has the name of scheme {name}: give the file another name")
     return [name for name in schemes if name not in files], (name, plan)
+
+
+LEAST_SIDE = 16
+MOST_SHRUNK = 12
+"""Photos whose sides an encoder shrinks more have too many pixels in a sum for float32."""
+
+
+def check_photo_size(size: tuple[int, int], input_variant: InputVariant, image_size: int) -> None:
+    """Refuse a size of photos that no encoder can be made for.
+
+    Args:
+        size: H, W.
+        input_variant: of the export.
+        image_size: S.
+
+    Raises:
+        InputError: says what would do, or that they are too elongated for the frame.
+    """
+    if input_variant != "uint8":
+        raise InputError(
+            "an encoder that scales photos itself takes them as the app has them: --resize needs "
+            f"--input uint8, not {input_variant}"
+        )
+    low, high = LEAST_SIDE, MOST_SHRUNK * image_size
+    if not all(low <= side <= high for side in size):
+        raise InputError(
+            f"the sides of photos that an encoder scales must be {low} to {high} pixels, not "
+            f"{size[0]}x{size[1]} (height x width)"
+        )
+    Frame(size, image_size)
 
 
 def options_of(

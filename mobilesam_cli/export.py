@@ -1,5 +1,6 @@
 """`mobilesam export`: checkpoint in, bundles out."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -52,6 +53,15 @@ def export(
     channel_order: Annotated[
         Literal["rgb", "bgr", "rgba"], typer.Option(help="Of --input uint8: a pixel's values.")
     ] = "rgb",
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Of --input uint8: the encoder takes photos of so many rows and columns, such as "
+            "1080x1920, and scales and pads them itself, exactly as Pillow does.",
+            show_default="the app scales photos of any size",
+        ),
+    ] = None,
     masks: Annotated[
         Literal["low_res", "full"],
         typer.Option(
@@ -160,6 +170,7 @@ def export(
         input_variant=input_variant,
         channel_order=channel_order,
         masks=masks,
+        photo_size=_photo_size(resize),
         slots=slots,
         options={
             COREML: coreml,
@@ -193,6 +204,16 @@ def export(
         print_json(rows)
         return
     _print_table(rows)
+
+
+def _photo_size(text: str | None) -> tuple[int, int] | None:
+    """Rows and columns, as in 1080x1920."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6})[xX×]([0-9]{1,6})", text)
+    if found is None:
+        raise InputError(f"--resize takes height x width in pixels, as in 1080x1920, not '{text}'")
+    return int(found[1]), int(found[2])
 
 
 def _require_points(targets: list[str], schemes: list[str], interface: str) -> None:

@@ -85,6 +85,12 @@ def _input(manifest: "Manifest") -> str:
     if manifest.input_variant != "uint8":
         return manifest.input_variant
     order = manifest.channel_order.upper()
+    if manifest.photo_size is not None:
+        height, width = manifest.photo_size
+        return (
+            f"uint8, {order}, rows of pixels (NHWC), photos of {width} x {height} as they are; the "
+            "graph scales, normalises and pads"
+        )
     return f"uint8, {order}, rows of pixels (NHWC), 0 to 255; the graph normalises and pads"
 
 

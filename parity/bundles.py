@@ -55,6 +55,23 @@ def require_own_interface(bundle: Bundle, why: str) -> None:
         )
 
 
+def require_any_photo(bundle: Bundle, why: str) -> None:
+    """Check that a bundle's encoder takes photos of any size.
+
+    Args:
+        why: as of :func:`require_own_interface`.
+
+    Raises:
+        InputError: it scales photos of one size itself.
+    """
+    if bundle.manifest.photo_size is not None:
+        height, width = bundle.manifest.photo_size
+        raise InputError(
+            f"{bundle.path} takes photos of {width} x {height} pixels only, and {why}: export the "
+            "same weights and scheme without --resize, the network is the same"
+        )
+
+
 def _inside(path: Path) -> list[Bundle]:
     if (path / MANIFEST_NAME).is_file() or not path.is_dir():
         return [Bundle(path)]

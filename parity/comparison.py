@@ -18,6 +18,7 @@ from parity.bundles import BundleSource, open_bundles
 from parity.cases import default_photos
 from parity.cost.load import BUSY_CORES
 from parity.cost.measure import bundle_job, measure_in_turns, reference_job, steps
+from parity.framing import framed
 from parity.gallery import draw_gallery, first_answers
 from parity.image_folder import folder_photos
 from parity.judging import BundleRun, check_run, empty_report, judge_graph, judge_run
@@ -108,14 +109,25 @@ def compare(
     given = default_photos() if folder is None else folder_photos(folder)
     origins = {run: Origin.of(run.bundle, weights) for run in runs}
     with Progress(progress) as shown, ExitStack() as opened:
-        with shown.task("photos", len(given)) as step:
+        # Photos of any size come first: the report names these.
+        frames = sorted({origin.photo_size for origin in origins.values()}, key=lambda s: s or ())
+        with shown.task("photos", len(given) * len(frames)) as step:
             sizes = sorted({origin.image_size for origin in origins.values()})
-            photos = opened.enter_context(
-                stored_photos(given, sizes, skip_unusable=skip_unusable, strips=True, advance=step)
-            )
+            photos_of = {
+                size: opened.enter_context(
+                    stored_photos(
+                        given if size is None else [framed(photo, size) for photo in given],
+                        sizes,
+                        skip_unusable=skip_unusable,
+                        strips=size is None,  # those would be of another size
+                        advance=step,
+                    )
+                )
+                for size in frames
+            }
         models = {origin: origin.load() for origin in dict.fromkeys(origins.values())}
         first = next(iter(models.values()))
-        report = empty_report(photos, limits, first, command)
+        report = empty_report(photos_of[frames[0]], limits, first, command)
         judged: dict[BundleRun, BundleReport] = {}
         if gallery:
             with ReferenceRunner(first) as reference, shown.task("gallery", len(PHOTOS)) as step:
@@ -127,7 +139,8 @@ def compare(
             if not intact:
                 continue
             slots = max(run.bundle.manifest.contract.slots for run in intact)
-            asked, found_by_workers = photos, None
+            photos = asked = photos_of[origin.photo_size]
+            found_by_workers = None
             if engine is not None:
                 job = PhotoJob.of(origin, intact, compute_units)
                 with shown.task("photos, shared", len(photos.photos)) as step:
@@ -152,7 +165,8 @@ def compare(
                     judge_graph(
                         judged[run], run, limits, pairs, model, answers, threads, compute_units
                     )
-        report.unusable_images = photos.unusable
+        lost = [each for photos in photos_of.values() for each in photos.unusable]
+        report.unusable_images = [each for i, each in enumerate(lost) if each not in lost[:i]]
         report.warnings += left_out
         report.bundles = [judged[run] for run in runs]
         if measure:

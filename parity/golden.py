@@ -26,6 +26,7 @@ from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.bundles import require_own_interface
 from parity.cases import PromptedPhoto, default_photos
+from parity.framing import framed
 from parity.origin import Origin
 from parity.photos import stored_photos
 from parity.references import Answer, PhotoReference, reference_answers
@@ -159,11 +160,13 @@ def write_golden(
         InputError: the folder cannot be used.
         BundleError: the bundle's decoder has no slots for any prompt.
     """
+    size = bundle.manifest.photo_size
+    asked = photo if size is None else framed(photo, size)
     # Only prepares inputs: nothing of the bundle is loaded.
     runner = open_runner(bundle, bundle.runtimes[0])
     with (
         new_folder(out) as made,
-        stored_photos([photo], [bundle.manifest.image_size]) as photos,
+        stored_photos([asked], [bundle.manifest.image_size]) as photos,
         ReferenceRunner(model) as reference,
         reference_answers(reference, photos) as (answers,),
     ):

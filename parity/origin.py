@@ -18,12 +18,15 @@ class Origin:
         weights, variant, image_size: as of :func:`mobilesam.load_model`.
         sha256: of the bundle's weights, where they come from a file: of several sets in it, it
             tells which is meant.
+        photo_size: H, W of the only photos that the bundle takes, which the reference is asked
+            then; None: of any size.
     """
 
     weights: str
     variant: str
     image_size: int
     sha256: str = ""
+    photo_size: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, weights: str | Path | None) -> "Origin":
@@ -42,7 +45,7 @@ class Origin:
         else:
             chosen = _recorded(bundle)
         sha256 = "" if chosen in KNOWN_NAMES else manifest.weights.sha256
-        return cls(chosen, manifest.variant, manifest.image_size, sha256)
+        return cls(chosen, manifest.variant, manifest.image_size, sha256, manifest.photo_size)
 
     def load(self) -> MobileSAM:
         """The reference model.

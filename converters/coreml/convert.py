@@ -83,6 +83,7 @@ def _converted(job: Conversion, system: int) -> "MLModel":
     from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
 
     prepare(job.module, job.scheme)
+    resizes = job.spec.contract.photo_size is not None
     return ct.convert(
         named(job.program),
         source="pytorch",
@@ -90,7 +91,7 @@ def _converted(job: Conversion, system: int) -> "MLModel":
         inputs=_inputs(job),
         outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.signature.outputs],
         minimum_deployment_target=getattr(ct.target, f"iOS{system}"),
-        compute_precision=FP16ComputePrecision(op_selector=HalfSelector())
+        compute_precision=FP16ComputePrecision(op_selector=HalfSelector(resizes))
         if computes_in_half(job.scheme)
         else ct.precision.FLOAT32,
         pass_pipeline=_pipeline(),

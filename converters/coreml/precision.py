@@ -10,15 +10,25 @@ EXACT_INPUTS = frozenset({"point_coords", "valid_size"})
 float16's eleven bits would move a point, and the phases of its positional encoding, visibly."""
 
 
-class HalfSelector:
-    """Decides for each operation whether it may compute in float16."""
+NORMALISED = "normalised image"
+"""Stands for the input ``image`` from the subtraction of the mean on."""
 
-    def __init__(self) -> None:
+
+class HalfSelector:
+    """Decides for each operation whether it may compute in float16.
+
+    Args:
+        resizes: the program scales its image before it subtracts the mean: in whole numbers, for
+            which float16 is too short.
+    """
+
+    def __init__(self, resizes: bool = False) -> None:
+        self._exact = EXACT_INPUTS | {"image"} if resizes else EXACT_INPUTS
         self._sources: dict[str, frozenset[str]] = {}
 
     def __call__(self, operation: "Operation") -> bool:
         sources = self._of(operation)
-        return not sources or not sources <= EXACT_INPUTS
+        return not sources or not sources <= self._exact
 
     def _of(self, operation: "Operation") -> frozenset[str]:
         """Names of the program's inputs that an operation's values are computed from.
@@ -36,5 +46,7 @@ class HalfSelector:
                     if variable is None:
                         continue
                     found |= {variable.name} if variable.op is None else self._of(variable.op)
+            if operation.op_type == "sub" and "image" in found:
+                found = {NORMALISED}
             self._sources[operation.name] = frozenset(found)
         return self._sources[operation.name]

@@ -10,11 +10,12 @@ import numpy as np
 
 from mobilesam.bundle.sam_interface import SHOWN, sam_image, sam_prompt, sam_signature
 from mobilesam.bundle.tensors import SLOT_AXIS, Signature, TensorSpec
-from mobilesam.errors import PromptError
+from mobilesam.errors import ImageError, PromptError
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import (
     ChannelOrder,
     Frame,
+    in_order,
     normalized_input,
     pixels_input,
     uint8_input,
@@ -24,11 +25,12 @@ from mobilesam.model.point_labels import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 if TYPE_CHECKING:  # a process that runs exported files has no need of torch
     from mobilesam.model.sam import MobileSAM
 
-CONTRACT_VERSION = "1.3"
+CONTRACT_VERSION = "1.4"
 """Major version changes break readers; a reader accepts its own major version only. Minor ones add
 promises: since 1.1 a scheme's meaning is word for word that of the table; since 1.2 what is not to
 be read, a mask input without its flag and the coordinates of unused slots, may be infinite; since
-1.3 there are the variant ``uint8`` and channel orders, and decoders that give one full mask."""
+1.3 there are the variant ``uint8`` and channel orders, and decoders that give one full mask; since
+1.4 there are encoders that take photos of one size and scale them themselves."""
 
 InputVariant = Literal["pixels", "normalized", "uint8"]
 INPUT_VARIANTS: tuple[InputVariant, ...] = ("pixels", "normalized", "uint8")
@@ -70,6 +72,8 @@ class Contract:
         masks: ``low_res``: logits of four masks, of which the app chooses one and scales it;
             ``full``: the decoder does, and gives one mask of S x S beside its logits.
         channel_order: of a pixel in variant ``uint8``; the others have RGB planes.
+        photo_size: H, W of the photos that the encoder takes, which it scales and pads itself;
+            None: the app scales photos of any size.
     """
 
     image_size: int
@@ -81,6 +85,7 @@ class Contract:
     interface: Interface = "mobilesam"
     channel_order: ChannelOrder = "rgb"
     masks: Masks = "low_res"
+    photo_size: tuple[int, int] | None = None
 
     @classmethod
     def of(
@@ -91,6 +96,7 @@ class Contract:
         slots: int = DEFAULT_SLOTS,
         channel_order: ChannelOrder = "rgb",
         masks: Masks = "low_res",
+        photo_size: tuple[int, int] | None = None,
     ) -> "Contract":
         """The contract of an export of this model."""
         return cls(
@@ -101,12 +107,18 @@ class Contract:
             slots,
             channel_order=channel_order,
             masks=masks,
+            photo_size=photo_size,
         )
 
     @property
     def graph_normalises(self) -> bool:
         """Whether the encoder takes a photo's values of 0 to 255."""
         return self.input_variant != "normalized"
+
+    @property
+    def takes_valid_size(self) -> bool:
+        """Whether the encoder has to be told how much of its frame is photo."""
+        return self.graph_normalises and self.photo_size is None
 
     @property
     def low_res_size(self) -> int:
@@ -135,7 +147,7 @@ class Contract:
 
     def _encode(self) -> Signature:
         size, order = self.image_size, self.channel_order
-        shape, dtype = (1, 3, size, size), "float32"
+        dtype = "float32"
         axes: tuple[str, ...] = ("batch", "rgb", "row", "column")
         values = {
             "pixels": "0 to 255; black where the image does not reach, the graph normalises",
@@ -143,17 +155,19 @@ class Contract:
             "reach",
             "uint8": "0 to 255; anything where the image does not reach, the graph normalises",
         }[self.input_variant]
+        height, width = self.photo_size or (size, size)
+        shape = (1, 3, height, width)
         if self.input_variant == "uint8":
-            shape, dtype = (1, size, size, len(order)), "uint8"
+            shape, dtype = (1, height, width, len(order)), "uint8"
             axes = ("batch", "row", "column", order)
-        image = TensorSpec(
-            "image",
-            shape,
-            dtype,
-            axes,
-            f"{order.upper()} image, resized so that its longest side is {size} (bilinear, "
-            f"antialiased), placed top-left; values {values}",
-        )
+        scaled = f"resized so that its longest side is {size} (bilinear, antialiased)"
+        meaning = f"{order.upper()} image, {scaled}, placed top-left; values {values}"
+        if self.photo_size is not None:
+            meaning = (
+                f"{order.upper()} photo of {width} x {height} pixels, values 0 to 255; {scaled}, "
+                "normalised and padded by the graph"
+            )
+        image = TensorSpec("image", shape, dtype, axes, meaning)
         valid = TensorSpec(
             "valid_size",
             (2,),
@@ -161,7 +175,7 @@ class Contract:
             ("height_width",),
             "height and width of the part of the frame that is image, in whole pixels",
         )
-        inputs = (image, valid) if self.graph_normalises else (image,)
+        inputs = (image, valid) if self.takes_valid_size else (image,)
         return Signature("encode", inputs, (self._embedding("image embedding"),))
 
     def _decode(self) -> Signature:
@@ -231,7 +245,13 @@ class Contract:
 
 
 def pack_image(image: np.ndarray, contract: Contract) -> dict[str, np.ndarray]:
-    """The encoder's inputs for an image HxWx3 uint8 RGB, by the contract's input variant."""
+    """The encoder's inputs for an image HxWx3 uint8 RGB, by the contract's input variant.
+
+    Raises:
+        ImageError: the encoder takes photos of another size.
+    """
+    if contract.photo_size is not None:
+        return {"image": _photo(image, contract, contract.photo_size)}
     if contract.interface == "sam":
         return sam_image(image, contract.image_size)
     if contract.input_variant == "uint8":
@@ -241,6 +261,20 @@ def pack_image(image: np.ndarray, contract: Contract) -> dict[str, np.ndarray]:
         pixels, valid_size = pixels_input(image, contract.image_size)
         return {"image": pixels, "valid_size": valid_size}
     return {"image": normalized_input(image, contract.image_size)}
+
+
+def _photo(image: np.ndarray, contract: Contract, size: tuple[int, int]) -> np.ndarray:
+    """A photo as it is, uint8 [1, H, W, C] or float32 planes [1, 3, H, W]."""
+    height, width = image.shape[:2]
+    if (height, width) != size:
+        raise ImageError(
+            f"this encoder takes photos of {size[1]} x {size[0]} pixels (width x height), which it "
+            f"scales itself, and not of {width} x {height}: give it such a photo, or export "
+            "without --resize"
+        )
+    if contract.input_variant != "uint8":
+        return image.transpose(2, 0, 1)[None].astype(np.float32)
+    return in_order(image, contract.channel_order)[None]
 
 
 def pack_prompt(prompt: Prompt, frame: Frame, contract: Contract) -> dict[str, np.ndarray]:

@@ -141,6 +141,7 @@ class Manifest(Record):
     interface: Interface = "mobilesam"
     channel_order: ChannelOrder = "rgb"
     masks: Masks = "low_res"
+    photo_size: tuple[int, int] | None = None
     signatures: dict[Component, SignatureRecord]
     files: tuple[FileRecord, ...]
     preprocessing: dict[str, str | list[float]]
@@ -168,6 +169,7 @@ class Manifest(Record):
             self.interface,
             self.channel_order,
             self.masks,
+            self.photo_size,
         )
 
     def follows(self, minor: int) -> bool:

@@ -63,13 +63,20 @@ def _preprocessing(contract: Contract) -> dict[str, str | list[float]]:
     values = "0 to 255" if by_graph else "(value - mean) / std"
     if of_bytes:
         values += ", uint8, all values of a pixel side by side"
+    place = "top-left"
+    resize = (
+        f"longest side to {size}: factor = {size} / max(height, width), each side "
+        "int(side * factor + 0.5), bilinear with antialiasing (Pillow's BILINEAR)"
+    )
+    if contract.photo_size is not None:
+        padded = "by the graph: right and bottom, with zeros, after normalising"
+        resize, place = f"by the graph: {resize}", f"by the graph: {place}"
     if contract.interface == "sam":
         padded = "by the graph: right and bottom, with zeros, after normalising"
     return {
         "colour": contract.channel_order.upper(),
-        "resize": f"longest side to {size}: factor = {size} / max(height, width), each side "
-        "int(side * factor + 0.5), bilinear with antialiasing (Pillow's BILINEAR)",
-        "place": "top-left",
+        "resize": resize,
+        "place": place,
         "pad": padded,
         "values": values,
         "normalised_by": "graph" if by_graph else "app",

@@ -104,6 +104,43 @@ def middle_strip(pixels: np.ndarray, axis: int) -> np.ndarray:
     return np.take(pixels, range(start, start + width), axis)
 
 
+def cut_to_shape(
+    size: tuple[int, int], shape: tuple[int, int], centre: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """The largest part of an image that has the shape of another.
+
+    Args:
+        size: H, W of the image.
+        shape: H, W that the part is to be in proportion to.
+        centre: x, y that should lie in the part's middle, as far as the image reaches.
+
+    Returns:
+        Left, top, right and bottom in pixels, the last two just outside.
+    """
+    (height, width), (rows, columns) = size, shape
+    part_h = max(1, min(height, round(width * rows / columns)))
+    part_w = max(1, min(width, round(height * columns / rows)))
+    left = min(max(0, round(centre[0] - part_w / 2)), width - part_w)
+    top = min(max(0, round(centre[1] - part_h / 2)), height - part_h)
+    return left, top, left + part_w, top + part_h
+
+
+def fitted(
+    pixels: np.ndarray, shape: tuple[int, int], centre: tuple[float, float] | None = None
+) -> np.ndarray:
+    """An HxWx3 uint8 image as a camera with frames of another size would have taken it.
+
+    Args:
+        pixels: the image.
+        shape: H, W of the frames.
+        centre: as of :func:`cut_to_shape`; None: the image's.
+    """
+    size = pixels.shape[0], pixels.shape[1]
+    middle = (size[1] / 2, size[0] / 2) if centre is None else centre
+    part = Image.fromarray(pixels).crop(cut_to_shape(size, shape, middle))
+    return np.array(part.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+
+
 def _from_file(path: Path, name: str) -> np.ndarray:
     """The pixels of an image file, refusing first what is not a readable, non-empty file."""
     if path.is_dir():

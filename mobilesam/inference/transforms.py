@@ -115,10 +115,17 @@ def uint8_input(
     resized = resize_longest_side(image, image_size)
     height, width = resized.shape[:2]
     frame = np.full((1, image_size, image_size, len(order)), 255, np.uint8)
-    for place, channel in enumerate(order):
-        values = resized[..., "rgb".index(channel)] if channel in "rgb" else 255 - resized[..., 0]
-        frame[0, :height, :width, place] = values
+    frame[0, :height, :width] = in_order(resized, order)
     return frame, np.array((height, width), dtype=np.float32)
+
+
+def in_order(image: np.ndarray, order: ChannelOrder) -> np.ndarray:
+    """HxWx3 uint8 RGB to HxWxC in a channel order; a fourth value, which is not read, varies."""
+    channels = [
+        image[..., "rgb".index(channel)] if channel in "rgb" else 255 - image[..., 0]
+        for channel in order
+    ]
+    return np.stack(channels, axis=-1)
 
 
 def upscale_logits(low_res: "torch.Tensor", frame: Frame) -> "torch.Tensor":

@@ -15,7 +15,7 @@ from mobilesam.errors import BundleError, InputError
 from mobilesam.runtimes import runner_class
 from mobilesam.runtimes.bundle import Bundle
 from parity.bisection.alignment import Aligned
-from parity.bundles import require_own_interface
+from parity.bundles import require_any_photo, require_own_interface
 
 
 class Format(NamedTuple):
@@ -52,6 +52,7 @@ def require_format(bundle: Bundle) -> None:
         InputError: the target is not one of :data:`FORMATS`, or the interface not this project's.
     """
     require_own_interface(bundle, "its files' values are not held against PyTorch's")
+    require_any_photo(bundle, "what its graph does before the network is not looked into")
     target = bundle.manifest.target
     if target not in FORMATS:
         raise InputError(

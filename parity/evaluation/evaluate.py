@@ -14,7 +14,7 @@ from mobilesam.errors import InputError
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.weights.checkpoints import KNOWN_NAMES
-from parity.bundles import require_own_interface
+from parity.bundles import require_any_photo, require_own_interface
 from parity.evaluation.job import EvaluationJob, Scored
 from parity.evaluation.scores import EvaluationReport, score
 from parity.evaluation.subset import Subset, usable
@@ -147,6 +147,7 @@ def _bundle(
         raise InputError("a bundle has an image size of its own: drop --image-size")
     bundle = model if isinstance(model, Bundle) else Bundle(model)
     require_own_interface(bundle, "its answers have no three masks to choose the best of")
+    require_any_photo(bundle, "photos with masks are of many sizes")
     bundle.verify()
     if bundle.manifest.slots < SLOTS:
         raise InputError(

@@ -20,7 +20,7 @@ from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
 from parity.audits import add_audits
-from parity.bundles import BundleSource, open_bundles
+from parity.bundles import BundleSource, open_bundles, require_any_photo
 from parity.cases import Case, default_photos
 from parity.image_folder import folder_photos
 from parity.judging import BundleRun, empty_bundle_report
@@ -83,11 +83,14 @@ def pack(
         BundleError: no bundle was given, one was altered or is not of the reference's weights, or
             ``run.py`` knows none of its runtimes.
         CheckpointError: the reference's weights cannot be loaded.
-        InputError: ``out`` has something in it or cannot be written, or the images cannot be used.
+        InputError: ``out`` has something in it or cannot be written, or the images cannot be used,
+            or a bundle takes photos of one size only.
     """
     opened = open_bundles(bundles)
     titles = distinct_names([Named(bundle.name, str(bundle.path)) for bundle in opened])
     runtimes = [_replayable(bundle) for bundle in opened]
+    for bundle in opened:
+        require_any_photo(bundle, "the photos of a pack are of many sizes")
     origins = [Origin.of(bundle, weights) for bundle in opened]
     given = default_photos() if images is None else folder_photos(images)
     if brief:

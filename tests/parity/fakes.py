@@ -41,6 +41,7 @@ def write_bundle(
     input_variant: InputVariant = "pixels",
     channel_order: ChannelOrder = "rgb",
     masks: Masks = "low_res",
+    photo_size: tuple[int, int] | None = None,
     slots: int = 8,
     scheme: str = "fp32",
     target: str = "torchscript",
@@ -48,7 +49,12 @@ def write_bundle(
     """A bundle whose manifest is right and whose files answer zeros."""
     folder.mkdir(parents=True)
     contract = Contract.of(
-        model, input_variant=input_variant, slots=slots, channel_order=channel_order, masks=masks
+        model,
+        input_variant=input_variant,
+        slots=slots,
+        channel_order=channel_order,
+        masks=masks,
+        photo_size=photo_size,
     )
     files = []
     for component in COMPONENTS:
