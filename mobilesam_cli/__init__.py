@@ -26,6 +26,7 @@ from mobilesam_cli.examples import examples
 from mobilesam_cli.export import export
 from mobilesam_cli.golden import golden
 from mobilesam_cli.inspect import inspect
+from mobilesam_cli.new_app import new_app
 from mobilesam_cli.options import COMMAND_LINE, say
 from mobilesam_cli.parity import parity
 from mobilesam_cli.phones import phones
@@ -154,6 +155,7 @@ COMMANDS = (
     inspect,
     golden,
     web,
+    new_app,
     doctor,
     demo,
 )
