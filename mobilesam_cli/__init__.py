@@ -31,6 +31,7 @@ from mobilesam_cli.options import COMMAND_LINE, say
 from mobilesam_cli.parity import parity
 from mobilesam_cli.phones import phones
 from mobilesam_cli.predict import predict
+from mobilesam_cli.release import release
 from mobilesam_cli.replay import replay
 from mobilesam_cli.scenes import scenes
 from mobilesam_cli.search import search
@@ -155,6 +156,7 @@ COMMANDS = (
     inspect,
     golden,
     web,
+    release,
     new_app,
     doctor,
     demo,
