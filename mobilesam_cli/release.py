@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from mobilesam.errors import InputError
 from mobilesam_cli.options import (
     Bundles,
+    Photos,
     ReferenceWeights,
     WeightsKey,
     keyed,
@@ -25,6 +27,7 @@ def release(
             show_default="judge them now",
         ),
     ] = None,
+    images: Photos = None,
     weights: ReferenceWeights = None,
     weights_key: WeightsKey = None,
     measure: Annotated[
@@ -48,7 +51,9 @@ def release(
     The bundles, SHA256SUMS, the parity report, golden masks, the page, a model card, and a page of
     code for Android, iOS, the web and Python.
     """
-    require_inputs(report=report)
+    if report is not None and images is not None:
+        raise InputError("--images is for judging now: drop it, or --report")
+    require_inputs(images=images, report=report)
     require_writable_folder(out)
 
     from parity.release import write_release
@@ -57,6 +62,7 @@ def release(
         bundles,
         out,
         report=report,
+        images=images,
         weights=keyed(weights, weights_key),
         measure=measure,
         allow_failed=allow_failed,

@@ -1,4 +1,4 @@
-"""Golden masks: one photo, a few prompts, and PyTorch's masks of them as pictures, in one small folder.
+"""Golden masks: one photo, a few prompts, and PyTorch's masks as pictures, in one small folder.
 
 Where :mod:`parity.golden` writes every tensor of one bundle, tens of megabytes at full size, this
 writes only what an app begins and ends with. The masks follow from the weights, so that one folder
@@ -75,7 +75,7 @@ class GoldenMasks(Record):
 
 
 class Compared(NamedTuple):
-    """One mask that a bundle drew: its IoU with PyTorch's and the least that its scheme may have."""
+    """One mask that a bundle drew: its IoU with PyTorch's, and the least that is right."""
 
     case: str
     mask: int
@@ -106,9 +106,8 @@ def write_masks(model: MobileSAM, photo: PromptedPhoto, out: Path) -> GoldenMask
     ):
         pixels = answers.photo.pixels()
         Image.fromarray(pixels).save(made / PHOTO_NAME, optimize=True)
-        asked = [
-            a for a in answers.answers() if a.case.everyday and a.case.prompt.mask_input is None
-        ]
+        everyday = [answer for answer in answers.answers() if answer.case.everyday]
+        asked = [answer for answer in everyday if answer.case.prompt.mask_input is None]
         golden = GoldenMasks(
             format=FORMAT,
             weights_sha256=model.weights.sha256 if model.weights else "",
@@ -145,8 +144,8 @@ def compare_masks(
 ) -> list[Compared]:
     """Draw the golden masks with a bundle's files, on the first of its runtimes.
 
-    Prompts that need more point slots than the bundle has are left out. A file that chooses the mask
-    itself is held against the masks that it may choose from.
+    Prompts that need more point slots than the bundle has are left out. A file that chooses the
+    mask itself is held against the masks that it may choose from.
 
     Args:
         folder: of golden masks.
@@ -201,7 +200,7 @@ def _compared(
         case.points or None,
         case.labels or None,
         case.box,
-        original_size=predictor.original_size,
+        original_size=predictor.frame.original_size,
         low_res_size=predictor.low_res_size,
     )
     try:
@@ -209,7 +208,7 @@ def _compared(
     except PromptError:
         return []
     drawn = (upscale_logits(low_res, predictor.frame)[0] > MASK_THRESHOLD).numpy()
-    wanted = [_read_mask(folder, name, predictor.original_size) for name in case.masks]
+    wanted = [_read_mask(folder, name, predictor.frame.original_size) for name in case.masks]
     own = limits.prompt_types.get(case.prompt_type)
     limit = limits.mask_iou_min if own is None else own.mask_iou_min
     manifest = predictor.bundle.manifest
@@ -238,9 +237,7 @@ def _read_mask(folder: Path, name: str, size: tuple[int, int]) -> np.ndarray:
         with Image.open(path) as picture:
             mask = np.asarray(picture.convert("1"))
     except OSError:
-        raise InputError(
-            f"'{path}' is no picture of a mask: write the golden masks again"
-        ) from None
+        raise InputError(f"'{path}' is no picture of a mask: write them again") from None
     if mask.shape != tuple(size):
         raise InputError(f"'{path}' is not of the photo's size: write the golden masks again")
     return mask

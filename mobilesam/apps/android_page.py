@@ -91,27 +91,31 @@ class {type}(encoderFile: ByteBuffer, decoderFile: ByteBuffer) {{
 ```"""
 
 _AFTER = {
-    "low_res": "The app chooses a mask (of a lone point the best `iou_predictions` of masks 1 to "
-    "3, else mask 0), scales its logits to the frame, crops, scales to the photo, and takes what is "
-    "above 0.",
+    "low_res": "The app chooses a mask (of a lone point the best of masks 1 to 3 by "
+    "`iou_predictions`, else mask 0), scales its logits to the frame, crops, scales to the photo, "
+    "and takes what is above 0.",
     "full": "The app crops `masks` to the photo's part of the frame and scales it to the photo by "
     "the nearest pixels: 255 is mask.",
 }
 
 
-def page(bundles: Sequence[Listed]) -> str:
-    """The page of a release's bundles, with code for each that LiteRT runs."""
+def page(bundles: Sequence[Listed], *, beside_sample: bool = False) -> str:
+    """The page of a release's bundles, with code for each that LiteRT runs.
+
+    Args:
+        beside_sample: whether the sample app lies beside the page.
+    """
     own = [each for each in bundles if RUNTIME in each.bundle.runtimes]
     if not own:
         return f"# On Android\n\n{_NONE}\n"
     apt = next((each for each in own if not unfit(each.bundle)), None)
-    sample = "`mobilesam new-app android BUNDLE DIR` writes a sample app and the Kotlin library."
-    if apt is not None:
+    sample = ""
+    if apt is not None and not beside_sample:
         sample = (
             f"`mobilesam new-app android {apt.folder} app` writes a sample app with that bundle, "
             "and the Kotlin library that the first block of each bundle calls."
         )
-    parts = [_HEAD.format(sample=sample)]
+    parts = [_HEAD.format(sample=sample).strip()]
     for each in own:
         parts += [f"## {each.name}", facts(each, RUNTIME)]
         if reason := unfit(each.bundle):

@@ -12,9 +12,13 @@ _HEAD = """\
 # On iOS and macOS
 
 Add the bundle's folder to the app as a folder reference. The Swift of this page was not
-compiled: there was no Mac. `mobilesam new-app ios {folder} app` writes a sample app with that bundle,
-and the Swift package that the first block of each bundle calls.
+compiled: there was no Mac.
 """
+
+_SAMPLE = (
+    "`mobilesam new-app ios {folder} app` writes a sample app with that bundle, and the Swift package "
+    "that the first block of each bundle calls."
+)
 
 _NONE = "No bundle of this release is for iOS: `mobilesam export --target coreml` makes one."
 
@@ -96,12 +100,18 @@ _VALID = """\
 """
 
 
-def page(bundles: Sequence[Listed]) -> str:
-    """The page of a release's bundles, with code for each that Core ML runs."""
+def page(bundles: Sequence[Listed], *, beside_sample: bool = False) -> str:
+    """The page of a release's bundles, with code for each that Core ML runs.
+
+    Args:
+        beside_sample: whether the sample app lies beside the page.
+    """
     own = [each for each in bundles if RUNTIME in each.bundle.runtimes]
     if not own:
         return f"# On iOS and macOS\n\n{_NONE}\n"
-    parts = [_HEAD.format(folder=own[0].folder)]
+    parts = [_HEAD.strip()]
+    if not beside_sample:
+        parts.append(_SAMPLE.format(folder=own[0].folder))
     for each in own:
         parts += [f"## {each.name}", facts(each, RUNTIME), "With the Swift package:"]
         parts.append(_LIBRARY.format(type=each.type_name, name=each.name))

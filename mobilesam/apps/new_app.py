@@ -17,9 +17,9 @@ Platform = Literal["ios", "android", "web"]
 _ANDROID = """\
 # A sample app with {name}
 
-Open this folder in Android Studio and run `sample`: choose a photo, tap what you want or drag a box
-around it. The bundle lies in [assets/{name}](sample/src/main/assets/{name}); the Kotlin library that
-runs it is the module [mobilesam](mobilesam). Neither Gradle files nor sample were built where they
+Open this folder in Android Studio and run `sample`: choose a photo, tap what you want or drag a
+box around it. The bundle lies in [assets/{name}](sample/src/main/assets/{name}); the Kotlin
+library that runs it is the module [mobilesam](mobilesam). Neither Gradle files nor sample were built where they
 were written.
 
 """
@@ -29,8 +29,8 @@ _IOS = """\
 
 In Xcode, make a new iOS app with SwiftUI and delete the two files it begins with. Drag the files of
 [Sample](Sample) into it, and its folder [{name}](Sample/{name}) as a folder reference. Add the
-package [MobileSAM](MobileSAM) by File > Add Package Dependencies > Add Local. Then run it on a phone:
-choose a photo, tap what you want or drag a box around it. The sample was not built where it was
+ package [MobileSAM](MobileSAM) by File > Add Package Dependencies > Add Local. Then run it on a
+phone: choose a photo, tap what you want or drag a box around it. The sample was not built where it was
 written.
 
 """
@@ -109,7 +109,9 @@ def _android(bundle: BundleFolder, made: Path) -> None:
     copy_bundle(bundle, made / assets / bundle.name)
     _name_bundle("android", bundle, made)
     each = Listed(bundle.name, f"{assets}/{bundle.name}", bundle)
-    _write_readme(made, _ANDROID.format(name=bundle.name), android_page.page([each]))
+    _write_readme(
+        made, _ANDROID.format(name=bundle.name), android_page.page([each], beside_sample=True)
+    )
 
 
 def _ios(bundle: BundleFolder, made: Path) -> None:
@@ -122,7 +124,7 @@ def _ios(bundle: BundleFolder, made: Path) -> None:
     (made / "Sample/Usage.swift").unlink()
     _name_bundle("ios", bundle, made)
     each = Listed(bundle.name, f"Sample/{bundle.name}", bundle)
-    _write_readme(made, _IOS.format(name=bundle.name), ios_page.page([each]))
+    _write_readme(made, _IOS.format(name=bundle.name), ios_page.page([each], beside_sample=True))
 
 
 def _web(bundle: BundleFolder, made: Path) -> None:

@@ -20,7 +20,7 @@ from mobilesam import Bundle
 
 with Bundle("{folder}").predictor({runtime!r}) as predictor:
     predictor.set_image("photo.jpg")
-    height, width = predictor.original_size
+    height, width = predictor.frame.original_size
     masks, scores, logits = predictor.predict([[width / 2, height / 2]], [1])
 mask = masks[scores.argmax()]  # bool, the photo's size
 ```"""
@@ -114,7 +114,7 @@ mask = answer["masks"][0, 0] > 0  # bool, the photo's size
 
 def page(bundles: Sequence[Listed]) -> str:
     """The page of a release's bundles, with code for each."""
-    parts = [_HEAD]
+    parts = [_HEAD.strip()]
     for each in bundles:
         for runtime in each.bundle.runtimes:
             title = each.name if len(each.bundle.runtimes) == 1 else f"{each.name}, {runtime}"

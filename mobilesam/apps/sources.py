@@ -15,8 +15,17 @@ SHIPPED = {
     "apps/apple/Sample": "apple/Sample",
     "apps/apple/Sources": "apple/Sources",
 }
-"""What a wheel holds of the apps: path in a clone, path in the wheel's ``mobilesam/apps/source``.
-The page's sources are ``mobilesam/web/source``."""Files and folders of an app's sources, by their path within it.
+"""What a wheel holds of the apps: the path in a clone, and below ``mobilesam/apps/source``.
+
+The page's sources are in ``mobilesam/web/source``.
+"""
+
+_CLONE = Path(__file__).resolve().parents[2]
+_INSTALLED = Path(__file__).resolve().parent / "source"
+
+
+def app_files(app: str) -> dict[str, Path]:
+    """Files and folders of an app's sources, by their path within it.
 
     Args:
         app: ``android``, ``apple`` or ``web``.

@@ -12,8 +12,8 @@ PACKAGES = {"litert": "@litertjs/core", "onnxruntime": "onnxruntime-web"}
 _HEAD = """\
 # In the browser
 
-Each block is a module with `click(photo, x, y)`. A photo is what `getImageData` gives, x and y are its
-pixels, and the answer is its mask, bytes of 0 and 1. The arithmetic around the files is
+Each block is a module with `click(photo, x, y)`. A photo is what `getImageData` gives, x and y are
+its pixels, and the answer is its mask, bytes of 0 and 1. The arithmetic around the files is
 [mobilesam.ts](code/mobilesam.ts), which needs nothing else; `npx esbuild code/mobilesam.ts
 --outdir=.` makes the `mobilesam.js` that the blocks import.
 """
@@ -131,7 +131,7 @@ def page(bundles: Sequence[Listed], *, with_page: bool) -> str:
     own = [(each, runtime) for each in bundles if (runtime := _runtime(each.bundle))]
     if not own:
         return f"# In the browser\n\n{_NONE}\n"
-    parts = [_HEAD, *([_PAGE] if with_page else [])]
+    parts = [_HEAD.strip(), *([_PAGE.strip()] if with_page else [])]
     for each, runtime in own:
         parts += [f"## {each.name}", facts(each, runtime), f"With `{PACKAGES[runtime]}`:"]
         parts.append(f"```js\n{_module(each, runtime)}```")

@@ -1,4 +1,4 @@
-"""A folder fit for a release: bundles, digests, the report, golden masks, the page, code for apps."""
+"""A folder fit for a release: bundles, digests, report, golden masks, page, card, code."""
 
 from parity.release.folder import write_release
 

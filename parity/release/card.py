@@ -12,10 +12,10 @@ from parity.report import Report
 PLATFORMS = {"android": "Android", "ios": "iOS and macOS", "web": "the browser", "python": "Python"}
 
 _ATTRIBUTION = """\
-The architecture is that of MobileSAM (Zhang et al., *Faster Segment Anything*, 2023, Apache-2.0), which
-takes its prompt encoder and mask decoder from the Segment Anything Model (Kirillov et al., Meta AI, 2023,
-Apache-2.0) and its image encoder from TinyViT (Wu et al., Microsoft, 2022, MIT). The files were made and
-judged by mobilesam-export {version}."""
+The architecture is that of MobileSAM (Zhang et al., *Faster Segment Anything*, 2023, Apache-2.0),
+which takes its prompt encoder and mask decoder from the Segment Anything Model (Kirillov et al.,
+Meta AI, 2023, Apache-2.0), and its image encoder from TinyViT (Wu et al., Microsoft, 2022, MIT).
+The files were made by mobilesam-export {version}."""
 
 _CHECK = """\
     sha256sum -c SHA256SUMS
@@ -47,7 +47,7 @@ def card(
         "## Use it\n\n" + _links(with_page),
         "## Check it\n\n" + _commands(bundles, golden),
         "`inspect` verifies the digests and draws the golden masks (a photo, prompts and "
-        "PyTorch's masks, in [golden](golden)) with the bundle's files; `parity` judges the bundles "
+        "PyTorch's masks: [golden](golden)) with the bundle's files; `parity` judges the bundles "
         "again, as [report/report.md](report/report.md) has it.",
         "## Weights",
     ]
@@ -112,8 +112,8 @@ def _links(with_page: bool) -> str:
     lines = [f"- [{title}]({name}.md)" for name, title in PLATFORMS.items()]
     if with_page:
         lines.append(
-            "- [web/](web/index.html): a page that runs the files in the browser; serve this folder "
-            "and open `/web/`"
+            "- [web/](web/index.html): a page that runs the files in the browser; serve this "
+            "folder and open `/web/`"
         )
     return "\n".join(lines)
 

@@ -40,6 +40,7 @@ def write_release(
     out: Path,
     *,
     report: Path | None = None,
+    images: Path | None = None,
     weights: str | None = None,
     measure: bool = True,
     allow_failed: bool = False,
@@ -54,6 +55,7 @@ def write_release(
         bundles: as of :func:`parity.compare`.
         out: the folder; new or empty, or an earlier release with ``overwrite``.
         report: ``report.json`` of these very bundles; None: they are judged now.
+        images: folder of photos for judging now; None: the built-in ones.
         weights: of the PyTorch model; None takes what each manifest names.
         measure: of a run now: also take latency and memory.
         allow_failed: release bundles too whose verdict is FAIL; the card says which.
@@ -78,7 +80,7 @@ def write_release(
     _require_room(out, overwrite)
     released = listed(found, BUNDLES)
     if report is None:
-        judged = compare(found, weights=weights, measure=measure, progress=progress)
+        judged = compare(found, images=images, weights=weights, measure=measure, progress=progress)
     else:
         judged = read_report(report)
     own = _of_these(judged, released, allow_failed)
@@ -226,8 +228,8 @@ def _require_room(out: Path, overwrite: bool) -> None:
             require_new(out)
         except InputError:
             raise InputError(
-                f"'{out}' is not a release (it has no {SUMS}), and is not overwritten: give another "
-                "folder"
+                f"'{out}' is not a release (it has no {SUMS}), and is not overwritten: give "
+                "another folder"
             ) from None
 
 
