@@ -16,8 +16,8 @@ compiled: there was no Mac.
 """
 
 _SAMPLE = (
-    "`mobilesam new-app ios {folder} app` writes a sample app with that bundle, and the Swift package "
-    "that the first block of each bundle calls."
+    "`mobilesam new-app ios {folder} app` writes a sample app with that bundle, and the Swift "
+    "package that the first block of each bundle calls."
 )
 
 _NONE = "No bundle of this release is for iOS: `mobilesam export --target coreml` makes one."

@@ -17,10 +17,10 @@ Platform = Literal["ios", "android", "web"]
 _ANDROID = """\
 # A sample app with {name}
 
-Open this folder in Android Studio and run `sample`: choose a photo, tap what you want or drag a
-box around it. The bundle lies in [assets/{name}](sample/src/main/assets/{name}); the Kotlin
-library that runs it is the module [mobilesam](mobilesam). Neither Gradle files nor sample were built where they
-were written.
+Open this folder in Android Studio and run `sample`: choose a photo, tap what you want or drag a box
+around it. The bundle lies in [{name}](sample/src/main/assets/{name}); the Kotlin library that runs
+it is the module [mobilesam](mobilesam). Neither Gradle files nor sample were built where they were
+written.
 
 """
 
@@ -29,9 +29,9 @@ _IOS = """\
 
 In Xcode, make a new iOS app with SwiftUI and delete the two files it begins with. Drag the files of
 [Sample](Sample) into it, and its folder [{name}](Sample/{name}) as a folder reference. Add the
- package [MobileSAM](MobileSAM) by File > Add Package Dependencies > Add Local. Then run it on a
-phone: choose a photo, tap what you want or drag a box around it. The sample was not built where it was
-written.
+package [MobileSAM](MobileSAM) by File > Add Package Dependencies > Add Local. Then run it on a
+phone: choose a photo, tap what you want or drag a box around it. The sample was not built where it
+was written.
 
 """
 

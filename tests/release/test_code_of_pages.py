@@ -44,7 +44,8 @@ function answer(component, name, outputs, asked) {
   for (const [tensor, { values, shape }] of Object.entries(asked.at(-1))) {
     const bytes = Buffer.from(values.buffer, values.byteOffset, values.byteLength);
     const dtype = values.constructor.name;
-    console.log(JSON.stringify({ component, tensor, dtype, shape, data: bytes.toString("base64") }));
+    const data = bytes.toString("base64");
+    console.log(JSON.stringify({ component, tensor, dtype, shape, data }));
   }
   const made = outputs.map(({ name, shape, dtype }) => {
     const kind = dtype === "uint8" ? Uint8Array : Float32Array;
