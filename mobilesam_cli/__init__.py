@@ -26,10 +26,12 @@ from mobilesam_cli.examples import examples
 from mobilesam_cli.export import export
 from mobilesam_cli.golden import golden
 from mobilesam_cli.inspect import inspect
+from mobilesam_cli.new_app import new_app
 from mobilesam_cli.options import COMMAND_LINE, say
 from mobilesam_cli.parity import parity
 from mobilesam_cli.phones import phones
 from mobilesam_cli.predict import predict
+from mobilesam_cli.release import release
 from mobilesam_cli.replay import replay
 from mobilesam_cli.scenes import scenes
 from mobilesam_cli.search import search
@@ -154,6 +156,8 @@ COMMANDS = (
     inspect,
     golden,
     web,
+    release,
+    new_app,
     doctor,
     demo,
 )

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilesam_cli.options import Json, print_json
+from mobilesam_cli.options import Json, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from mobilesam.bundle.manifest import Manifest
     from mobilesam.runtimes.bundle import Bundle
+
+FAILED = 1
 
 
 def inspect(
@@ -24,9 +26,19 @@ def inspect(
             "Apple Neural Engine, and why.",
         ),
     ] = False,
+    golden: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of golden masks, as in a release: also draw them with the bundle's files.",
+            show_default="draw none",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a bundle's tensors, scheme, files and provenance, and verify its digests."""
+    """Show a bundle's tensors, scheme, files and provenance, and verify its digests.
+
+    Exit status 1 where a golden mask is not drawn as it should be.
+    """
     from mobilesam.runtimes.bundle import Bundle
 
     opened = Bundle(bundle)
@@ -37,7 +49,16 @@ def inspect(
             from parity.delegates import ask_delegates
 
             described["delegates"] = [answer.as_dict() for answer in ask_delegates(opened)]
+        right = True
+        if golden is not None:
+            from parity.golden_masks import compare_masks
+
+            compared = compare_masks(opened, golden)
+            described["golden"] = [{**each._asdict(), "passed": each.passed} for each in compared]
+            right = all(each.passed for each in compared)
         print_json(described)
+        if not right:
+            raise typer.Exit(FAILED)
         return
     from rich.console import Console
 
@@ -48,6 +69,28 @@ def inspect(
     opened.verify()
     if delegates:
         _print_delegates(console, opened)
+    if golden is not None and not _print_golden(opened, golden):
+        raise typer.Exit(FAILED)
+
+
+def _print_golden(bundle: "Bundle", folder: Path) -> bool:
+    """Say how the bundle draws the golden masks; returns whether all are near enough."""
+    from parity.golden_masks import compare_masks
+
+    compared = compare_masks(bundle, folder)
+    wrong = [each for each in compared if not each.passed]
+    for each in wrong:
+        say(
+            "wrong",
+            f"{each.case}, mask {each.mask}: IoU {each.iou:.4f} with PyTorch's, at least "
+            f"{each.limit} is right",
+        )
+    least = min(each.iou for each in compared)
+    typer.echo(
+        f"golden masks: {len(compared) - len(wrong)} of {len(compared)} as PyTorch draws them, "
+        f"least IoU {least:.4f}"
+    )
+    return not wrong
 
 
 def _print_facts(console: "Console", manifest: "Manifest") -> None:

@@ -199,8 +199,10 @@ def read_logits(path: Path | None) -> "np.ndarray | None":
     return array
 
 
-def require_inputs(*, images: Path | None = None, thresholds: Path | None = None) -> None:
-    """Check, before long work, that what ``--images`` and ``--thresholds`` name is there.
+def require_inputs(
+    *, images: Path | None = None, thresholds: Path | None = None, report: Path | None = None
+) -> None:
+    """Check, before long work, that what an option names is there.
 
     Raises:
         InputError: it is not.
@@ -209,6 +211,8 @@ def require_inputs(*, images: Path | None = None, thresholds: Path | None = None
         raise InputError(f"--images takes a folder of photos, and '{images}' is not a folder")
     if thresholds is not None and not thresholds.is_file():
         raise InputError(f"there is no thresholds file at '{thresholds}'")
+    if report is not None and not report.exists():
+        raise InputError(f"there is no report at '{report}': give a report.json")
 
 
 def require_writable_folder(folder: Path) -> None:

@@ -229,6 +229,7 @@ def empty_bundle_report(run: BundleRun) -> BundleReport:
         runtime=run.runtime,
         engine=run.runtime,
         hardware=hardware_of(run.runtime),
+        manifest_sha256=bundle.manifest_sha256,
         weights=manifest.weights.name,
         image_size=manifest.image_size,
         verdict="FAIL",

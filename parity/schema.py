@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
 
 from mobilesam.bundle.manifest import Record
 
-SCHEMA_VERSION = "1.5"
+SCHEMA_VERSION = "1.6"
 
 
 def _null_is_nan(value: Any) -> Any:
@@ -242,6 +242,8 @@ class BundleReport(ReportRecord):
     """Oldest version of the runtime on which such files gave right masks; empty if not stated."""
     hardware: str = ""
     """What computed, one of ``mobilesam.runtimes.table.HARDWARE``; empty before 1.5."""
+    manifest_sha256: str = ""
+    """Of the manifest of the bundle that was judged; empty before 1.6."""
     refused: str = ""
     """What the runtime refuses, such as an op's name, where it does not take the files at all."""
     verdict: Literal["PASS", "FAIL"]

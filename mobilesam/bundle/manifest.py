@@ -199,6 +199,11 @@ class BundleFolder:
         return f"{self.manifest.target}-{self.manifest.scheme.name}"
 
     @property
+    def manifest_sha256(self) -> str:
+        """Of the manifest's file, which has the digests of all others."""
+        return sha256_of(self.path / MANIFEST_NAME)
+
+    @property
     def runtimes(self) -> tuple[str, ...]:
         """Names of the runtimes this bundle has files for, in the manifest's order."""
         return tuple(dict.fromkeys(record.runtime for record in self.manifest.files))

@@ -31,13 +31,20 @@ HEADERS = {
 """With these a page may use threads: it shares memory with no other origin's."""
 
 
-def write_site(bundles: Sequence[BundleFolder], page: Path, out: Path) -> None:
+def write_site(
+    bundles: Sequence[BundleFolder],
+    page: Path,
+    out: Path,
+    *,
+    lying: Sequence[str] | None = None,
+) -> None:
     """Write the page with bundles to a new folder, all or nothing.
 
     Args:
         bundles: intact ones, in the order in which the page lists them.
         page: the built page.
         out: a folder that is not there yet, or is empty.
+        lying: where the bundles lie already, relative to the page; None copies them into it.
 
     Raises:
         BundleError: no browser runs a bundle's format, or it has another interface than this
@@ -50,28 +57,45 @@ def write_site(bundles: Sequence[BundleFolder], page: Path, out: Path) -> None:
         shutil.copytree(
             page, made, ignore=shutil.ignore_patterns(BUILT, *left_out), dirs_exist_ok=True
         )
-        entries = []
-        names = _names(bundles)
-        for bundle, name, runtime in zip(bundles, names, runtimes, strict=True):
-            folder = made / "bundles" / name
-            _copy_bundle(bundle, folder, runtime)
-            scheme = bundle.manifest.scheme
-            entries.append(
-                {
-                    "name": name,
-                    "folder": f"bundles/{name}",
-                    "runtime": runtime,
-                    "target": bundle.manifest.target,
-                    "scheme": scheme.name,
-                    "meaning": scheme.meaning,
-                    "sizeBytes": bundle.size_bytes(runtime),
-                }
-            )
-        listed = {"bundles": entries, "example": _copy_example(made / EXAMPLE)}
-        (made / BUNDLES).write_text(json.dumps(listed, indent=2) + "\n", "utf-8")
-        # Netlify and Cloudflare Pages read this file; other hosts are told in their own ways.
-        lines = [f"  {name}: {value}" for name, value in HEADERS.items()]
-        (made / "_headers").write_text("\n".join(["/*", *lines]) + "\n", "utf-8")
+        write_bundles(bundles, made, lying=lying)
+
+
+def write_bundles(
+    bundles: Sequence[BundleFolder], made: Path, *, lying: Sequence[str] | None = None
+) -> None:
+    """Write what a page shows beside its own files: bundles, their list, a photo, headers.
+
+    Args:
+        bundles: intact ones that a browser runs.
+        made: the page's folder.
+        lying: as of :func:`write_site`.
+
+    Raises:
+        BundleError: as of :func:`write_site`.
+    """
+    made.mkdir(parents=True, exist_ok=True)
+    entries = []
+    names = distinct_names(bundles)
+    for place, (bundle, name) in enumerate(zip(bundles, names, strict=True)):
+        runtime, scheme = runtime_of(bundle), bundle.manifest.scheme
+        if lying is None:
+            _copy_bundle(bundle, made / "bundles" / name, runtime)
+        entries.append(
+            {
+                "name": name,
+                "folder": f"bundles/{name}" if lying is None else lying[place],
+                "runtime": runtime,
+                "target": bundle.manifest.target,
+                "scheme": scheme.name,
+                "meaning": scheme.meaning,
+                "sizeBytes": bundle.size_bytes(runtime),
+            }
+        )
+    listed = {"bundles": entries, "example": _copy_example(made / EXAMPLE)}
+    (made / BUNDLES).write_text(json.dumps(listed, indent=2) + "\n", "utf-8")
+    # Netlify and Cloudflare Pages read this file; other hosts are told in their own ways.
+    lines = [f"  {name}: {value}" for name, value in HEADERS.items()]
+    (made / "_headers").write_text("\n".join(["/*", *lines]) + "\n", "utf-8")
 
 
 def runtime_of(bundle: BundleFolder) -> str:
@@ -101,7 +125,7 @@ def runtime_of(bundle: BundleFolder) -> str:
     )
 
 
-def _names(bundles: Sequence[BundleFolder]) -> list[str]:
+def distinct_names(bundles: Sequence[BundleFolder]) -> list[str]:
     """Names of the bundles, each once; equal ones are numbered."""
     names: list[str] = []
     for bundle in bundles:

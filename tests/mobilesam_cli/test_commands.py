@@ -25,7 +25,7 @@ from tests.mobilesam_cli.conftest import Run
 COMMANDS = (
     *("export", "parity", "replay", "bisect", "evaluate", "train", "distill", "scenes"),
     *("predict", "inspect", "golden", "doctor", "demo", "search", "sensitivity"),
-    *("examples", "phones", "everything", "annotate", "compare", "web"),
+    *("examples", "phones", "everything", "annotate", "compare", "web", "release", "new-app"),
 )
 SMALL = ("--image-size", "128")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer.testing
 
+from mobilesam.apps.sources import SHIPPED
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.files import sha256_of
 from mobilesam.runtimes.bundle import Bundle
@@ -148,7 +149,8 @@ def test_the_wheel_holds_the_sources(repository: Path) -> None:
     project = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert included == {
-        f"apps/web/{name}": f"mobilesam/web/source/{name}" for name in page_module.SOURCES
+        **{f"apps/web/{name}": f"mobilesam/web/source/{name}" for name in page_module.SOURCES},
+        **{path: f"mobilesam/apps/source/{place}" for path, place in SHIPPED.items()},
     }
     for path in included:
         assert (repository / path).exists()
