@@ -18,8 +18,9 @@ What is run, and what is arithmetic only:
   mipmaps: run by Skia itself (``skia-python``, on the CPU), not on a device.
 - A canvas's ``drawImage`` is run by Chromium, headless, without a GPU.
 - OpenCV's scalers are run by OpenCV.
-- vImage's Lanczos filter of 3 lobes cannot be run here: its definition is computed, with Pillow's
-  way of widening and rounding. Apple does not say how Core Graphics scales.
+- vImage cannot be run here. Apple names its algorithm, Lanczos, whose definition is computed; that
+  it has 3 lobes, and widens and rounds as Pillow does, is assumed. Core Graphics is left out, since
+  Apple does not say how it scales.
 """
 
 import base64
