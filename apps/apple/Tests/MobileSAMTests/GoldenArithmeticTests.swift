@@ -75,8 +75,9 @@ final class GoldenArithmeticTests: XCTestCase {
                     frame: frame, lowResSize: side, lowResLogits: logits, iouPredictions: iou,
                     chosen: chosen)
                 let bits = try Data(contentsOf: folder.appendingPathComponent(record.mask))
-                let expected = (0..<(frame.height * frame.width)).map {
-                    bits[$0 / 8] >> (7 - $0 % 8) & 1 == 1
+                let expected = (0..<(frame.height * frame.width)).map { (index: Int) -> Bool in
+                    let byte: UInt8 = bits[index / 8]
+                    return (byte >> UInt8(7 - index % 8)) & 1 == 1
                 }
                 assertSame(answer.mask(), expected, record.name)
                 masks += 1
