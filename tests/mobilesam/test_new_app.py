@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mobilesam.apps import sources
-from mobilesam.apps.new_app import new_app
+from mobilesam.apps.new_app import Platform, new_app
 from mobilesam.apps.sources import SHIPPED
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.runtimes.bundle import Bundle
@@ -15,7 +15,7 @@ from tests.release.test_release import broken_links
 from tests.shared_bundles import exported
 from tests.tiny_bundles import tiny_bundle, tiny_model
 
-PLACES = {
+PLACES: dict[Platform, tuple[str, str]] = {
     "android": ("tflite", "sample/src/main/assets/tflite-fp32"),
     "ios": ("coreml", "Sample/coreml-fp32"),
     "web": ("onnx", "public/bundles/onnx-fp32"),
@@ -25,7 +25,7 @@ PLACES = {
 @pytest.mark.parametrize("installed", [False, True])
 @pytest.mark.parametrize("platform", PLACES)
 def test_the_sample_holds_the_bundle_and_names_it(
-    platform: str,
+    platform: Platform,
     installed: bool,
     repository: Path,
     tmp_path: Path,
@@ -33,10 +33,10 @@ def test_the_sample_holds_the_bundle_and_names_it(
 ) -> None:
     if installed:
         for path, place in SHIPPED.items():
-            target = tmp_path / "source" / place
-            target.parent.mkdir(parents=True, exist_ok=True)
+            shipped = tmp_path / "source" / place
+            shipped.parent.mkdir(parents=True, exist_ok=True)
             copy = shutil.copytree if (repository / path).is_dir() else shutil.copyfile
-            copy(repository / path, target)
+            copy(repository / path, shipped)
         monkeypatch.setattr(sources, "_CLONE", tmp_path / "no clone")
         monkeypatch.setattr(sources, "_INSTALLED", tmp_path / "source")
     target, place = PLACES[platform]

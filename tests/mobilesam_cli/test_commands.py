@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco
+from typer.main import get_command_name
 
 from mobilesam import SAM, Predictor, __version__, load_model
 from mobilesam.bundle.compute_units import ComputeUnits
@@ -189,7 +190,8 @@ def test_inspect_shows_which_file_differs(run: Run, bundle: Path) -> None:
 def test_every_command_is_documented(repository: Path) -> None:
     page = (repository / "docs" / "commands.md").read_text("utf-8")
     assert [command for command in COMMANDS if f"mobilesam {command}" not in page] == []
-    own = {c.callback.__name__ for c in app.registered_commands if c.callback is not None}
+    callbacks = [c.callback for c in app.registered_commands if c.callback is not None]
+    own = {get_command_name(callback.__name__) for callback in callbacks}
     groups = {g.typer_instance.info.name for g in app.registered_groups if g.typer_instance}
     assert own | groups == set(COMMANDS)
 

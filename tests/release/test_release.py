@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ import typer.testing
 import yaml
 from PIL import Image
 
+from converters.onnx.options import ONNXOptions
+from mobilesam.apps import python_page
+from mobilesam.apps.layout import Listed
 from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.errors import InputError
 from mobilesam.inference.answers import answer
@@ -19,11 +23,12 @@ from mobilesam.inference.predictor import Predictor
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam_cli import app
-from parity.golden_masks import INDEX_NAME
+from parity.golden_masks import INDEX_NAME, compare_masks
 from parity.metrics import iou
 from parity.release import write_release
 from parity.release.folder import SUMS
 from parity.report import Report
+from tests.shared_bundles import exported
 from tests.tiny_bundles import tiny_model
 
 NAMES = ["tflite-fp32", "tflite-fp32-2", "onnx-fp32", "coreml-fp32"]
@@ -66,6 +71,15 @@ def told(*arguments: str | Path) -> typer.testing.Result:
 def golden_of(release: Path) -> Path:
     (folder,) = (release / "golden").iterdir()
     return folder
+
+
+def wanted_mask() -> np.ndarray:
+    """PyTorch's mask of a click in the middle of photo.jpg."""
+    predictor = Predictor(tiny_model())
+    predictor.set_image("photo.jpg")
+    height, width = predictor.frame.original_size
+    prompt = make_prompt([[width / 2, height / 2]], [1], None, original_size=(height, width))
+    return answer(predictor, prompt).mask
 
 
 def test_every_digest_verifies_and_every_file_has_one(released: Path) -> None:
@@ -164,11 +178,7 @@ def test_python_blocks_draw_pytorch_s_mask(
     Image.open(golden_of(released) / "photo.png").save(tmp_path / "photo.jpg")
     (tmp_path / "bundles").symlink_to(released / "bundles")
     monkeypatch.chdir(tmp_path)
-    predictor = Predictor(tiny_model())
-    predictor.set_image("photo.jpg")
-    height, width = predictor.frame.original_size
-    prompt = make_prompt([[width / 2, height / 2]], [1], None, original_size=(height, width))
-    wanted = answer(predictor, prompt).mask
+    wanted = wanted_mask()
     found = blocks(released / "python.md", "python")
     assert len(found) == 2 * len(NAMES) - 1  # Core ML has no runtime of its own here
     for text in found:
@@ -177,6 +187,28 @@ def test_python_blocks_draw_pytorch_s_mask(
         assert names["mask"].dtype == np.bool_ and names["mask"].shape == wanted.shape
         # A full mask has the frame's outline, which is coarser than the photo's.
         assert iou(names["mask"], wanted) >= (0.9 if "-2/" in text else 0.99), text
+
+
+@pytest.mark.parametrize("kind", ["sam", "normalized"])
+def test_other_interfaces_draw_pytorch_s_mask_too(
+    kind: str, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"input_variant": "normalized"}
+    if kind == "sam":
+        asked = {"options": ONNXOptions(interface="sam")}
+    bundle = exported(tiny_model(), f"tiny-page-{kind}", "onnx", ["fp32"], **asked)["fp32"]
+    golden = golden_of(released)
+    assert all(each.passed for each in compare_masks(bundle, golden))
+    Image.open(golden / "photo.png").save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "python.md").write_text(python_page.page([Listed("x", str(bundle.path), bundle)]))
+    masks = []
+    for text in blocks(tmp_path / "python.md", "python"):
+        names: dict[str, np.ndarray] = {}
+        exec(compile(text, "python.md", "exec"), names)
+        masks.append(names["mask"])
+    assert len(masks) == 2 and iou(masks[0], masks[1]) >= 0.99
+    assert iou(masks[1], wanted_mask()) >= 0.99
 
 
 def test_what_is_refused(four: list[Bundle], report: Path, released: Path, tmp_path: Path) -> None:
