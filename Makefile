@@ -17,8 +17,8 @@ ROOMS      := coreml_evaluator mobilesam converters parity mobilesam_cli
 PIP_ARGS   ?=
 # What `make phones` passes on, e.g. PHONES_ARGS="--image-size 256 --only gpu".
 PHONES_ARGS ?=
-# Two processes: most of the time goes into converters that use one core.
-PYTEST_ARGS ?= -q --durations=15 -n 2 --dist loadfile --no-loadscope-reorder
+# A process for each core, four at most: converters use one core and up to 3 GB each.
+PYTEST_ARGS ?= -q --durations=15 -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo web phones test test-fast lint rooms wheel-test android-test \
