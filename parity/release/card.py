@@ -98,13 +98,16 @@ def _bundle_table(bundles: Sequence[Listed], report: Report) -> str:
 
 
 def _measured(report: Report) -> str:
-    machine = report.machine
+    machine, times = report.machine, ""
+    if any(line.encoder_s is not None for line in report.tradeoffs):
+        times = (
+            f" Times are medians on {machine.get('processor', 'an unnamed processor')} with "
+            f"{machine.get('cores', '?')} cores, not on a phone."
+        )
     return (
         f"Judged on {report.created[:10]} by mobilesam-export {report.tool_version} on "
         f"{len(report.images)} images, with limits for each scheme: "
-        f"[report/report.html](report/report.html). Times are medians on "
-        f"{machine.get('processor', 'an unnamed processor')} with {machine.get('cores', '?')} "
-        "cores, not on a phone."
+        f"[report/report.html](report/report.html).{times}"
     )
 
 

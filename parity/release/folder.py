@@ -199,9 +199,10 @@ def _write_code(made: Path, released: Sequence[Listed], *, with_page: bool) -> N
 
 def _write_weights(made: Path, released: Sequence[Listed]) -> None:
     """The licence, and of the demo weights their card and what they were trained on."""
-    if any(each.bundle.manifest.licence == "Apache-2.0" for each in released):
+    manifests = [each.bundle.manifest for each in released]
+    if {m.licence for m in manifests} | {m.weights.licence for m in manifests} == {"Apache-2.0"}:
         shutil.copyfile(app_files("web")["licences"] / "Apache-2.0.txt", made / "LICENSE")
-    if any(each.bundle.manifest.weights.name == DEMO for each in released):
+    if any(manifest.weights.name == DEMO for manifest in manifests):
         (made / "weights").mkdir()
         for name in ("README.md", "ATTRIBUTION.md"):
             text = (DEMO_FILE.parent / name).read_text("utf-8")

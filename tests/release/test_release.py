@@ -25,7 +25,8 @@ from mobilesam.runtimes.bundle import Bundle
 from mobilesam_cli import app
 from parity.golden_masks import INDEX_NAME, compare_masks
 from parity.metrics import iou
-from parity.release import write_release
+from parity.release import folder, write_release
+from parity.release.card import card
 from parity.release.folder import SUMS
 from parity.report import Report
 from tests.shared_bundles import exported
@@ -209,6 +210,25 @@ def test_other_interfaces_draw_pytorch_s_mask_too(
         masks.append(names["mask"])
     assert len(masks) == 2 and iou(masks[0], masks[1]) >= 0.99
     assert iou(masks[1], wanted_mask()) >= 0.99
+
+
+def test_demo_weights_come_with_their_card_and_licence(
+    released: Path, report: Path, tmp_path: Path
+) -> None:
+    bundle = Bundle(released / "bundles" / NAMES[0])
+    said = {"name": "demo", "licence": "Apache-2.0", "source": "/home/someone/demo.safetensors"}
+    weights = bundle.manifest.weights.model_copy(update=said)
+    bundle.manifest = bundle.manifest.model_copy(update={"weights": weights})
+    each = Listed(NAMES[0], f"bundles/{NAMES[0]}", bundle)
+    folder._write_weights(tmp_path, [each])
+    judged = Report.model_validate_json((released / "report/report.json").read_text("utf-8"))
+    own = judged.model_copy(update={"bundles": judged.bundles[:1]})
+    text = card([each], own, {NAMES[0]: "golden/x"}, with_page=False)
+    (tmp_path / "README.md").write_text(text, "utf-8")
+    assert (tmp_path / "LICENSE").is_file()
+    assert "](weights/README.md)" in text and "/home/someone" not in text
+    assert [link for link in broken_links(tmp_path) if "weights" in link or "../" in link] == []
+    assert yaml.safe_load(text.split("---\n")[1])["license"] == "apache-2.0"
 
 
 def test_what_is_refused(four: list[Bundle], report: Path, released: Path, tmp_path: Path) -> None:
