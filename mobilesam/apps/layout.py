@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mobilesam.bundle.contract import Component
 from mobilesam.bundle.manifest import BundleFolder, TensorRecord
+from mobilesam.errors import BundleError
 from mobilesam.web.site import distinct_names
 
 ITEM_BYTES = {"float32": 4, "uint8": 1}
@@ -50,13 +51,31 @@ class Listed(NamedTuple):
         raise KeyError(name)
 
 
+def require_scaled_by_app(bundle: BundleFolder) -> None:
+    """Check that the app scales the photo, as the code of every page and sample does.
+
+    Raises:
+        BundleError: the encoder scales photos of one size itself.
+    """
+    if bundle.manifest.photo_size is not None:
+        raise BundleError(
+            f"{bundle.path} scales photos itself (--resize), for which there is no code of pages "
+            "and samples yet: export it without --resize"
+        )
+
+
 def listed(bundles: Sequence[BundleFolder], folder: str) -> list[Listed]:
     """The bundles under names of their own in one folder.
 
     Args:
         bundles: in the order in which pages list them.
         folder: relative to the pages; each bundle lies in it under its name.
+
+    Raises:
+        BundleError: as of :func:`require_scaled_by_app`.
     """
+    for bundle in bundles:
+        require_scaled_by_app(bundle)
     names = distinct_names(bundles)
     return [
         Listed(name, f"{folder}/{name}", bundle)

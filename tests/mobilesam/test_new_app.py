@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mobilesam.apps import sources
+from mobilesam.apps.layout import listed
 from mobilesam.apps.new_app import Platform, new_app
 from mobilesam.apps.sources import SHIPPED
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
@@ -77,6 +78,16 @@ def test_a_bundle_that_the_sample_does_not_run_is_refused(tmp_path: Path) -> Non
         new_app("web", of_bytes, out)
     with pytest.raises(BundleError, match="export it with --target coreml"):
         new_app("ios", of_bytes, out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_that_scales_itself_is_refused(tmp_path: Path) -> None:
+    bundle = Bundle(tiny_bundle("tflite").path)
+    bundle.manifest = bundle.manifest.model_copy(update={"photo_size": (70, 101)})
+    with pytest.raises(BundleError, match="export it without --resize"):
+        new_app("android", bundle, tmp_path / "app")
+    with pytest.raises(BundleError, match="export it without --resize"):
+        listed([bundle], "bundles")
     assert not list(tmp_path.iterdir())
 
 
