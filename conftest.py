@@ -1,4 +1,4 @@
-"""What tests in several processes share (``pytest -n 2``): threads, and a folder of bundles."""
+"""What tests in several processes share (``pytest -n``): threads, and a folder of bundles."""
 
 import os
 from pathlib import Path
