@@ -55,6 +55,13 @@ def demo_bundle(target: str, scheme: str) -> Bundle:
     return exported(demo_model(), "demo", target, [scheme])[scheme]
 
 
+def require_converter(*targets: str) -> None:
+    """Skip the test where a target's converter or runtime is not installed."""
+    for target in targets:
+        for module in REQUIRED.get(target, ()):
+            pytest.importorskip(module, reason=f"{module} is not installed")
+
+
 def exported(
     model: MobileSAM,
     name: str,
@@ -72,9 +79,7 @@ def exported(
 
     Skips when the converter is not installed.
     """
-    more = REQUIRED.get(options.lowered_to(), ()) if options is not None else ()
-    for module in (*REQUIRED[target], *more):
-        pytest.importorskip(module, reason=f"{module} is not installed")
+    require_converter(target, *([options.lowered_to()] if options is not None else []))
     out = shared_folder(name)
     with in_this_process():
         asked = {} if options is None else {target: options}

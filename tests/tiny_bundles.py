@@ -1,16 +1,22 @@
 """Bundles of a model small enough to be exported in seconds, with every kind of layer, all live."""
 
 from functools import cache
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from converters import export
 from converters.coreml.options import minimum_ios
 from converters.executorch.options import ExecuTorchOptions
 from converters.lookup import schemes_of
 from converters.schemes import COREML, EXECUTORCH
+from mobilesam.errors import InputError
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.tiny_vit import TinyViT, TinyViTConfig
 from mobilesam.model.vit import ViT, ViTConfig
 from mobilesam.runtimes.bundle import Bundle
-from tests.shared_bundles import exported
+from tests.shared_bundles import exported, require_converter
 from tests.upstream.oracle import randomize
 
 SIZE = 128
@@ -93,3 +99,14 @@ def _group(target: str, scheme: str) -> tuple[bool | str, int]:
     if target == "executorch":  # whose schemes share no work
         return scheme, 0
     return scheme not in ("fp32", "fp16"), minimum_ios(scheme) if target == COREML else 0
+
+
+def assert_refused(target: str, sentence: str, out: Path, **asked: Any) -> None:
+    """An export of the tiny model says a sentence, and writes nothing.
+
+    Skips when the converter is not installed.
+    """
+    require_converter(target)
+    with pytest.raises(InputError, match=sentence):
+        export(tiny_model(), targets=target, schemes="fp32", out=out, **asked)
+    assert not out.exists()

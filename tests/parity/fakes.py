@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from mobilesam.inference.transforms import ChannelOrder
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.base import Arrays, BundleRunner
-from parity import comparison
+from parity import comparison, judging, origin
 from parity.cases import default_photos
+from parity.schema import BundleReport
 from tests.specs import make_spec
 
 SIZE = 64
@@ -118,6 +120,19 @@ class ModuleRunner(BundleRunner):
 def without_audits(patch: pytest.MonkeyPatch) -> None:
     """Judge by masks alone: the files of these bundles hold no weights."""
     patch.setattr(comparison, "add_audits", lambda *_: None)
+
+
+def run_modules(patch: pytest.MonkeyPatch) -> None:
+    """Run the modules of the demo weights as if they had been read from a bundle's files."""
+    patch.setattr(origin, "load_model", lambda _, __, size, **___: demo_model(size))
+    patch.setattr(judging, "open_runner", lambda bundle, _, **given: ModuleRunner(bundle))
+    without_audits(patch)
+
+
+def judged(folder: Path, photos: Path, **contract: Any) -> BundleReport:
+    """The verdict on a bundle of the demo weights with such a contract, written to a folder."""
+    bundle = write_bundle(folder, demo_model(), **contract)
+    return comparison.compare([bundle], images=photos, measure=False, progress=False).bundles[0]
 
 
 def changed(component: Component, change: Callable[[Arrays_], Arrays_]) -> type[ModuleRunner]:

@@ -1,6 +1,7 @@
 """``--masks full``: the decoder gives the mask that SAM shows, and one that draws another fails."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from converters import export
 from converters.coreml.options import CoreMLOptions
 from converters.executorch.options import ExecuTorchOptions
 from converters.modules import FullMaskDecoderModule, build_module
@@ -23,13 +23,17 @@ from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import Frame
 from mobilesam.runtimes.bundle import Bundle
-from parity import comparison, judging, origin
+from parity import comparison
 from parity.bundles import require_own_interface
 from parity.schema import BundleReport
-from tests.parity.fakes import ModuleRunner, demo_model, without_audits, write_bundle, write_photos
+from tests.parity.fakes import (
+    judged,
+    run_modules,
+    write_photos,
+)
 from tests.parity.replay_folders import loadable
-from tests.shared_bundles import REQUIRED, exported
-from tests.tiny_bundles import SIZE, tiny_model
+from tests.shared_bundles import exported
+from tests.tiny_bundles import SIZE, assert_refused, tiny_model
 
 GIVING = [target for target in TARGETS if target != COREML]
 
@@ -97,15 +101,9 @@ Judge = Callable[[], BundleReport]
 @pytest.fixture
 def judge(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
     """Judges the modules of the demo weights as if they had been read from a bundle's files."""
-    monkeypatch.setattr(origin, "load_model", lambda _, __, size, **___: demo_model(size))
-    monkeypatch.setattr(judging, "open_runner", lambda bundle, _, **given: ModuleRunner(bundle))
-    without_audits(monkeypatch)
+    run_modules(monkeypatch)
 
-    def run() -> BundleReport:
-        bundle = write_bundle(tmp_path / "b", demo_model(), masks="full")
-        return comparison.compare([bundle], images=photos, measure=False, progress=False).bundles[0]
-
-    return run
+    return partial(judged, tmp_path / "b", photos, masks="full")
 
 
 def test_the_right_module_passes(judge: Judge) -> None:
@@ -202,9 +200,5 @@ REFUSED: list[tuple[str, Any, str]] = [
 def test_what_cannot_be_is_refused_before_anything_is_written(
     tmp_path: Path, target: str, options: Any, sentence: str
 ) -> None:
-    for module in REQUIRED[target]:
-        pytest.importorskip(module, reason=f"{module} is not installed")
     asked: dict[str, Any] = {"options": {target: options}, "masks": "full"}
-    with pytest.raises(InputError, match=sentence):
-        export(tiny_model(), targets=target, schemes="fp32", out=tmp_path / "out", **asked)
-    assert not (tmp_path / "out").exists()
+    assert_refused(target, sentence, tmp_path / "out", **asked)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from mobilesam.inference.predictor import Predictor
 from mobilesam.inference.resampling import Taps, taps
 from mobilesam.inference.transforms import CHANNEL_ORDERS, ChannelOrder, resize_longest_side
 from mobilesam.runtimes.bundle import Bundle
-from parity import comparison, judging, origin
+from parity import comparison
 from parity.bundles import require_any_photo
 from parity.cases import PromptedPhoto
 from parity.description.manifest import manifest_differences
@@ -33,11 +34,17 @@ from parity.framing import framed
 from parity.golden import write_golden
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
-from tests.parity.fakes import ModuleRunner, demo_model, without_audits, write_bundle, write_photos
+from tests.parity.fakes import (
+    demo_model,
+    judged,
+    run_modules,
+    write_bundle,
+    write_photos,
+)
 from tests.parity.replay_folders import loadable
 from tests.parity.test_golden import photo
-from tests.shared_bundles import REQUIRED, exported
-from tests.tiny_bundles import SIZE, tiny_model
+from tests.shared_bundles import exported
+from tests.tiny_bundles import SIZE, assert_refused, tiny_model
 
 PHOTO = (150, 200)
 """Of the bundles; larger than their frame."""
@@ -119,17 +126,9 @@ Judge = Callable[[], BundleReport]
 @pytest.fixture
 def judge(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
     """Judges the modules of the demo weights as if they had been read from a bundle's files."""
-    monkeypatch.setattr(origin, "load_model", lambda _, __, size, **___: demo_model(size))
-    monkeypatch.setattr(judging, "open_runner", lambda bundle, _, **given: ModuleRunner(bundle))
-    without_audits(monkeypatch)
+    run_modules(monkeypatch)
 
-    def run() -> BundleReport:
-        bundle = write_bundle(
-            tmp_path / "b", demo_model(), input_variant="uint8", photo_size=(105, 140)
-        )
-        return comparison.compare([bundle], images=photos, measure=False, progress=False).bundles[0]
-
-    return run
+    return partial(judged, tmp_path / "b", photos, input_variant="uint8", photo_size=(105, 140))
 
 
 def test_the_right_module_passes(judge: Judge) -> None:
@@ -296,9 +295,5 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     tmp_path: Path, asked: dict[str, Any], sentence: str
 ) -> None:
     (target, *_) = asked.get("options", {"torchscript": None})
-    for module in REQUIRED[target]:
-        pytest.importorskip(module, reason=f"{module} is not installed")
     given = {"input_variant": "uint8", "photo_size": PHOTO} | asked
-    with pytest.raises(InputError, match=sentence):
-        export(tiny_model(), targets=target, schemes="fp32", out=tmp_path / "out", **given)
-    assert not (tmp_path / "out").exists()
+    assert_refused(target, sentence, tmp_path / "out", **given)

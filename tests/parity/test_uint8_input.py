@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 import converters.modules
-from converters import export
 from converters.calibration import Calibration
 from converters.executorch.options import ExecuTorchOptions
 from converters.modules import EncoderModule, PhotoEncoderModule, build_module, example_inputs
@@ -20,11 +19,10 @@ from converters.onnx.options import ONNXOptions
 from converters.schemes import COREML, EXECUTORCH, ONNX, TARGETS
 from mobilesam.bundle.contract import Contract, InputVariant, pack_image
 from mobilesam.bundle.manifest import MANIFEST_NAME
-from mobilesam.errors import InputError
 from mobilesam.inference.predictor import Predictor
 from mobilesam.inference.transforms import CHANNEL_ORDERS, ChannelOrder, pixels_input
 from mobilesam.runtimes.bundle import Bundle
-from parity import comparison, judging, origin
+from parity import comparison
 from parity.cost.worker import example
 from parity.description.manifest import manifest_differences
 from parity.golden import write_golden
@@ -32,12 +30,18 @@ from parity.replay.merge import merge
 from parity.replay.pack import pack
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
-from tests.parity.fakes import ModuleRunner, demo_model, without_audits, write_bundle, write_photos
+from tests.parity.fakes import (
+    demo_model,
+    judged,
+    run_modules,
+    write_bundle,
+    write_photos,
+)
 from tests.parity.replay_folders import loadable, run_script
 from tests.parity.test_golden import photo
-from tests.shared_bundles import REQUIRED, exported
+from tests.shared_bundles import exported
 from tests.specs import make_job
-from tests.tiny_bundles import SIZE, tiny_bundle, tiny_model
+from tests.tiny_bundles import SIZE, assert_refused, tiny_bundle, tiny_model
 
 ORDER_OF: dict[str, ChannelOrder] = dict(
     zip(TARGETS, ("rgb", "rgba", "bgr", "rgba", "rgb", "bgr"), strict=True)
@@ -253,14 +257,11 @@ def judge(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[ChannelOrder], BundleReport]:
     """Judges the modules of the demo weights as if they had been read from a bundle's files."""
-    monkeypatch.setattr(origin, "load_model", lambda _, __, size, **___: demo_model(size))
-    monkeypatch.setattr(judging, "open_runner", lambda bundle, _, **given: ModuleRunner(bundle))
-    without_audits(monkeypatch)
+    run_modules(monkeypatch)
 
     def run(order: ChannelOrder) -> BundleReport:
-        model = demo_model()
-        bundle = write_bundle(tmp_path / "b", model, input_variant="uint8", channel_order=order)
-        return comparison.compare([bundle], images=photos, measure=False, progress=False).bundles[0]
+        given = {"input_variant": "uint8", "channel_order": order}
+        return judged(tmp_path / "b", photos, **given)
 
     return run
 
@@ -341,8 +342,4 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     tmp_path: Path, asked: dict[str, Any], sentence: str
 ) -> None:
     (target, *_) = asked.get("options", {"torchscript": None})
-    for module in REQUIRED[target]:
-        pytest.importorskip(module, reason=f"{module} is not installed")
-    with pytest.raises(InputError, match=sentence):
-        export(tiny_model(), targets=target, schemes="fp32", out=tmp_path / "out", **asked)
-    assert not (tmp_path / "out").exists()
+    assert_refused(target, sentence, tmp_path / "out", **asked)
