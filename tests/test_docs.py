@@ -226,5 +226,6 @@ def test_readme_snippets_run(
     exec(compile(snippet.replace("image_size=1024", "image_size=64"), "README.md", "exec"), names)
     assert names["masks"].shape == names["phone_masks"].shape == (3, 480, 640)
     assert (names["masks"] == names["phone_masks"]).mean() > 0.999
+    assert [bundle.reasons for bundle in names["report"].bundles] == [[]]
     assert names["report"].passed
     assert (tmp_path / "reports" / "report.html").is_file()
