@@ -108,6 +108,11 @@ def meeting(computed: tuple[int, ...], constant: tuple[int, ...]) -> Op:
     return Op("ADD", (one, other), (value(),))
 
 
+def product(one: tuple[int, ...], other: tuple[int, ...], made: tuple[int, ...]) -> Op:
+    given = (Value("INT8", one, False), Value("INT8", other, False))
+    return Op("BATCH_MATMUL", given, (Value("INT8", made, False),))
+
+
 MISREAD = "broadcasts wrongly"
 
 
@@ -147,6 +152,12 @@ MISREAD = "broadcasts wrongly"
         (meeting((8, 4), (8, 4))._replace(name="LESS_EQUAL"), MISREAD),
         (Op("SUB", meeting((8,), (8,)).inputs[::-1], (value(rank=1),)), MISREAD),
         (Op("SUB", (value(rank=1), value(rank=3)), (value(rank=3),)), ""),
+        # The decoder's attention at 1024, as it is, transposed, and row by row; and at 512.
+        (product((1, 8, 7, 4096), (1, 8, 4096, 16), (1, 8, 7, 16)), "sums of 4096 products"),
+        (product((1, 8, 7, 4096), (1, 8, 16, 4096), (1, 8, 7, 16)), "sums of 4096 products"),
+        (product((1, 512, 7, 64), (1, 512, 64, 16), (1, 512, 7, 16)), ""),
+        (product((8, 7, 1024), (8, 1024, 16), (8, 7, 16)), ""),
+        (product((8, 4096, 16), (8, 16, 7), (8, 4096, 7)), ""),
         (Op("DEQUANTIZE", (value("INT8", 4, True),), (value(),)), ""),
         (Op("DEQUANTIZE", (value("INT8", 2, True),), (value(rank=2),)), "int8 weights of a linear"),
         (Op("DEQUANTIZE", (value("INT8", 2),), (value(rank=2),)), ""),
