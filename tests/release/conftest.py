@@ -1,6 +1,5 @@
 """A release of four bundles, of which each has another interface, as a receiver gets it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,14 +51,29 @@ def report(four: list[Bundle], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stands in for a built page."""
+    return stand_in_page(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="session")
 def released(
-    four: list[Bundle], report: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
+    four: list[Bundle], report: Path, page: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The release; to be read only."""
     folder = tmp_path_factory.mktemp("released")
-    page = stand_in_page(folder / "dist")
     with pytest.MonkeyPatch.context() as patch:
-        loadable(patch, four[0])
-        patch.setattr(release_folder, "built_page", lambda **_: page)
+        _stand_in(patch, four, page)
         write_release(four, folder / "release", report=report, progress=False)
-        yield folder / "release"
+    return folder / "release"
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch, four: list[Bundle], page: Path) -> None:
+    """Let a test load what the bundles were exported from, and release with the page."""
+    _stand_in(monkeypatch, four, page)
+
+
+def _stand_in(patch: pytest.MonkeyPatch, four: list[Bundle], page: Path) -> None:
+    loadable(patch, four[0])
+    patch.setattr(release_folder, "built_page", lambda **_: page)

@@ -167,6 +167,7 @@ def test_a_wrong_golden_mask_is_found(released: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("stand_ins")
 def test_parity_judges_the_released_bundles(released: Path, report: Path) -> None:
     photos = report.parent.parent / "photos"
     result = told("parity", released / "bundles", "--images", photos, "--no-measure")
@@ -253,6 +254,7 @@ def test_what_is_refused(four: list[Bundle], report: Path, released: Path, tmp_p
         write_release(four, released, report=report, page=False)
 
 
+@pytest.mark.usefixtures("stand_ins")
 def test_an_earlier_release_is_replaced_and_a_failed_bundle_named(
     four: list[Bundle], report: Path, released: Path, tmp_path: Path
 ) -> None:
