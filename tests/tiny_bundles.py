@@ -61,6 +61,11 @@ def vit_model() -> MobileSAM:
     encoder = ViT(SMALL_VIT)
     model = MobileSAM(encoder, variant="tiny_plain", image_size=SIZE, channels=CHANNELS)
     randomize(model, seed=0)
+    # Of both models alike, it is converted once (tests.shared_bundles).
+    model.prompt_encoder, model.mask_decoder = (
+        tiny_model().prompt_encoder,
+        tiny_model().mask_decoder,
+    )
     return model.requires_grad_(False)
 
 
