@@ -260,7 +260,7 @@ def empty_report(
         warnings=[*_few(photos), *hidden_faults(photos.photos)],
         prompt_types=list(PROMPT_TYPES),
         degenerate_rule=DEGENERATE_RULE,
-        thresholds_file=str(limits.path),
+        thresholds_file=limits.name,
         command=command,
         bundles=[],
     )

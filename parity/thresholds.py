@@ -99,12 +99,16 @@ class Thresholds:
     Args:
         path: a TOML file like ``parity/thresholds.toml``; None reads that one.
 
+    Attributes:
+        name: the file's as it was given, or ``parity/thresholds.toml``.
+
     Raises:
         ThresholdError: the file cannot be read, or holds something it should not.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or DEFAULT_FILE
+        self.name = str(path) if path else "/".join(DEFAULT_FILE.parts[-2:])
         self._schemes: dict[str, _Scheme] = {}
         for scheme, table in self._read().items():
             self._schemes[scheme] = self._scheme(scheme, table)

@@ -8,7 +8,7 @@ from typing import Literal
 from mobilesam.apps import android_page, ios_page, web_page
 from mobilesam.apps.layout import Listed, require_scaled_by_app
 from mobilesam.apps.sources import app_files
-from mobilesam.bundle.manifest import LOG_NAME, MANIFEST_NAME, BundleFolder
+from mobilesam.bundle.manifest import MANIFEST_NAME, BundleFolder
 from mobilesam.files import new_folder
 from mobilesam.web.site import runtime_of, write_bundles
 
@@ -89,10 +89,10 @@ def new_app(platform: Platform, bundle: BundleFolder, out: Path) -> None:
 
 
 def copy_bundle(bundle: BundleFolder, folder: Path) -> None:
-    """Copy a bundle as it is: its manifest, the files that it names, and the log of its export."""
+    """Copy a bundle as it is, without the log of its export, which names folders of a machine."""
     folder.mkdir(parents=True)
     names = {record.path for record in bundle.manifest.files}
-    for name in (MANIFEST_NAME, *sorted(names), LOG_NAME):
+    for name in (MANIFEST_NAME, *sorted(names)):
         source, target = bundle.path / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import as_file
 from pathlib import Path
 
-from mobilesam.bundle.manifest import LOG_NAME, MANIFEST_NAME, BundleFolder
+from mobilesam.bundle.manifest import MANIFEST_NAME, BundleFolder
 from mobilesam.data.sample_photos import PHOTOS, data_folder
 from mobilesam.errors import BundleError, MissingDependencyError
 from mobilesam.files import new_folder
@@ -137,11 +137,9 @@ def distinct_names(bundles: Sequence[BundleFolder]) -> list[str]:
 
 
 def _copy_bundle(bundle: BundleFolder, folder: Path, runtime: str) -> None:
-    """Copy the manifest, the export's log and the runtime's files."""
+    """Copy the manifest and the runtime's files."""
     folder.mkdir(parents=True)
     shutil.copyfile(bundle.path / MANIFEST_NAME, folder / MANIFEST_NAME)
-    if (bundle.path / LOG_NAME).is_file():
-        shutil.copyfile(bundle.path / LOG_NAME, folder / LOG_NAME)
     for record in bundle.manifest.files:
         if record.runtime == runtime:
             target = folder / record.path

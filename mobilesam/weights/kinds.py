@@ -76,7 +76,7 @@ def kind_of_folder(folder: Path) -> str:
         return "a TensorFlow SavedModel (a directory)"
     if (folder / ".metadata").is_file() and any(folder.glob("*.distcp")):
         return "a distributed checkpoint of PyTorch (a directory; dcp_to_torch_save makes a file)"
-    if all((folder / name).is_file() for name in ("manifest.json", "export.log")):
+    if (folder / "manifest.json").is_file() and any(folder.glob("encoder.*")):
         return "an exported bundle (a directory)"
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _CHECKPOINTS and p.is_file())
     hint = f", with '{found[0].name}' in it" if found else ""

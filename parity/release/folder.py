@@ -152,7 +152,11 @@ def _of_these(judged: Report, released: Sequence[Listed], allow_failed: bool) ->
         kept += [line.model_copy(update={"path": each.folder}) for line in own]
     # How it was run names this machine's folders; in the release this command runs it again.
     again = f"mobilesam parity {BUNDLES}"
-    return judged.model_copy(update={"bundles": kept, "command": again})
+    limits = judged.thresholds_file
+    if Path(limits).is_absolute():
+        limits = Path(limits).name
+    changed = {"bundles": kept, "command": again, "thresholds_file": limits}
+    return judged.model_copy(update=changed)
 
 
 def _golden(

@@ -219,7 +219,7 @@ def test_a_missing_file_names_what_is_known(tmp_path: Path) -> None:
     message = refused(tmp_path / "missing.pt")
     assert "missing.pt" in message and "'demo'" in message and "'official'" in message
     assert "directory" in refused(tmp_path)
-    for name in ("manifest.json", "export.log"):
+    for name in ("manifest.json", "encoder.onnx"):
         (tmp_path / name).touch()
     assert "is an exported bundle (a directory), not a checkpoint" in refused(tmp_path)
 
