@@ -108,35 +108,18 @@ def page(bundles: Sequence[Listed], *, beside_sample: bool = False) -> str:
     own = [each for each in bundles if RUNTIME in each.bundle.runtimes]
     if not own:
         return f"# On Android\n\n{_NONE}\n"
-    apt = next((each for each in own if not unfit(each.bundle)), None)
     sample = ""
-    if apt is not None and not beside_sample:
+    if not beside_sample:
         sample = (
-            f"`mobilesam new-app android {apt.folder} app` writes a sample app with that bundle, "
+            f"`mobilesam new-app android {own[0].folder} app` writes a sample app with that bundle, "
             "and the Kotlin library that the first block of each bundle calls."
         )
     parts = [_HEAD.format(sample=sample).strip()]
     for each in own:
-        parts += [f"## {each.name}", facts(each, RUNTIME)]
-        if reason := unfit(each.bundle):
-            parts.append(f"The Kotlin library does not run it: {reason}. With LiteRT alone:")
-        else:
-            library = _LIBRARY.format(type=each.type_name, name=each.name)
-            parts += ["With the Kotlin library:", library, "With LiteRT alone:"]
-        parts += [_alone(each), _AFTER[each.bundle.manifest.masks]]
+        library = _LIBRARY.format(type=each.type_name, name=each.name)
+        parts += [f"## {each.name}", facts(each, RUNTIME), "With the Kotlin library:", library]
+        parts += ["With LiteRT alone:", _alone(each), _AFTER[each.bundle.manifest.masks]]
     return "\n\n".join(parts) + "\n"
-
-
-def unfit(bundle: BundleFolder) -> str:
-    """Why the library of apps/android does not run a bundle; empty where it does."""
-    manifest = bundle.manifest
-    if RUNTIME not in bundle.runtimes:
-        return f"it is for {manifest.target}, and LiteRT runs tflite"
-    if manifest.input_variant == "uint8":
-        return "its encoder takes bytes (--input uint8), and the library makes float planes"
-    if manifest.masks == "full":
-        return "its decoder gives one mask (--masks full), and the library chooses among four"
-    return ""
 
 
 def require_fit(bundle: BundleFolder) -> None:
@@ -145,10 +128,10 @@ def require_fit(bundle: BundleFolder) -> None:
     Raises:
         BundleError: it does not, with the reason.
     """
-    if reason := unfit(bundle):
+    if RUNTIME not in bundle.runtimes:
         raise BundleError(
-            f"the Android sample does not run {bundle.path}: {reason}; export it with --target "
-            "tflite and neither option"
+            f"the Android sample does not run {bundle.path}: it is for {bundle.manifest.target}, "
+            "and LiteRT runs tflite; export it with --target tflite"
         )
 
 

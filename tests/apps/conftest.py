@@ -24,7 +24,7 @@ class GoldenFolders:
     """What ``mobilesam golden`` makes of a bundle and each photo.
 
     Attributes:
-        bundle: its TFLite files take raw pixels.
+        bundle: TFLite files.
         folders: one a photo, with its name.
         indices: what ``golden.json`` of each says.
     """
@@ -47,17 +47,20 @@ def photo(name: str) -> np.ndarray:
     return ((base + noise) % 256).astype(np.uint8)
 
 
+def golden_folders(bundle: Bundle, out: Path) -> GoldenFolders:
+    """Golden vectors of the tiny model's bundle and each photo, in a folder for each."""
+    row = Thresholds().row("tflite", "fp32")
+    folders, indices = [], []
+    for name in SIZES:
+        asked = PromptedPhoto(name, partial(photo, name), Subject.middle)
+        indices.append(write_golden(bundle, tiny_model(), asked, row, out / name))
+        folders.append(out / name)
+    return GoldenFolders(bundle, tuple(folders), tuple(indices))
+
+
 @pytest.fixture(scope="session")
 def golden(
     tiny_bundle: Callable[..., Bundle], tmp_path_factory: pytest.TempPathFactory
 ) -> GoldenFolders:
     """Skips where TFLite files cannot be made."""
-    bundle = tiny_bundle("tflite", "fp32")
-    row = Thresholds().row("tflite", "fp32")
-    folders, indices = [], []
-    for name in SIZES:
-        asked = PromptedPhoto(name, partial(photo, name), Subject.middle)
-        out = tmp_path_factory.mktemp("golden") / name
-        indices.append(write_golden(bundle, tiny_model(), asked, row, out))
-        folders.append(out)
-    return GoldenFolders(bundle, tuple(folders), tuple(indices))
+    return golden_folders(tiny_bundle("tflite", "fp32"), tmp_path_factory.mktemp("golden"))

@@ -1,7 +1,7 @@
 """``python -m tests.apps.litert_pipe BUNDLE``: a bundle's files run for another process's tests.
 
-A question is a line of JSON, ``{"component": …, "inputs": [{"name": …, "shape": […]}, …]}``,
-and then the inputs' values in that order, little-endian float32. The answer is
+A question is a line of JSON, ``{"component": …, "inputs": [{"name": …, "shape": […], "dtype": …},
+…]}``, and then the inputs' values in that order, little-endian float32 or uint8. The answer is
 ``{"outputs": […]}`` and their values, in the same way. It ends with its input.
 """
 
@@ -24,13 +24,17 @@ def serve(folder: Path, questions: BinaryIO, answers: BinaryIO) -> None:
             asked = json.loads(line)
             inputs = {}
             for each in asked["inputs"]:
-                values = np.frombuffer(questions.read(4 * prod(each["shape"])), "<f4")
-                inputs[each["name"]] = values.reshape(each["shape"])
+                dtype = np.dtype(each["dtype"]).newbyteorder("<")
+                content = questions.read(dtype.itemsize * prod(each["shape"]))
+                inputs[each["name"]] = np.frombuffer(content, dtype).reshape(each["shape"])
             outputs = runner.run(asked["component"], inputs)
-            named = [{"name": name, "shape": value.shape} for name, value in outputs.items()]
+            named = [
+                {"name": name, "shape": value.shape, "dtype": value.dtype.name}
+                for name, value in outputs.items()
+            ]
             answers.write(json.dumps({"outputs": named}).encode() + b"\n")
             for value in outputs.values():
-                answers.write(np.ascontiguousarray(value, "<f4").tobytes())
+                answers.write(value.astype(value.dtype.newbyteorder("<")).tobytes())
             answers.flush()
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,18 @@ from mobilesam.inference.answers import answer
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
 from mobilesam.model import point_labels
-from tests.apps.conftest import GoldenFolders, photo
+from mobilesam.runtimes.bundle import Bundle
+from tests.apps.conftest import GoldenFolders, golden_folders, photo
 from tests.apps.planted import Error, plant_all
 from tests.conftest import require_emulator, require_runtime
+from tests.shared_bundles import exported
+from tests.tiny_bundles import tiny_model
 
 MODULE = Path("apps/android/mobilesam/src")
 EXAMPLES = Path("apps/android/examples")
 VECTORS = Path("apps/apple/Tests/MobileSAMTests/Fixtures/vectors.json")
 RIGHT = "right"
-TESTS = {"VectorTest": 6, "GoldenTest": 4, "ManifestTest": 5, "JavaCallerTest": 3}
+TESTS = {"VectorTest": 6, "GoldenTest": 4, "ManifestTest": 7, "JavaCallerTest": 3}
 """Test classes, and how many tests each has."""
 
 ERRORS = {
@@ -41,6 +45,12 @@ ERRORS = {
         "Preprocessing.kt",
         "(channel * side + row) * side",
         "(channel * side + row + side - image.height) * side + side - image.width",
+        "photosBecomeTheEncodersInputs",
+    ),
+    "BGR in bytes": Error(
+        "Preprocessing.kt",
+        '"rgb".indexOf(name)',
+        '"bgr".indexOf(name)',
         "photosBecomeTheEncodersInputs",
     ),
     "label -1 left out": Error(
@@ -121,10 +131,35 @@ def _settings(golden: GoldenFolders) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def own_masks(golden: GoldenFolders, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def golden_bytes(golden: GoldenFolders, tmp_path_factory: pytest.TempPathFactory) -> GoldenFolders:
+    """Of a bundle that takes bytes, in an order that is not the photo's."""
+    return golden_folders(_of_bytes(), tmp_path_factory.mktemp("golden-bytes"))
+
+
+def _of_bytes() -> Bundle:
+    return exported(
+        *(tiny_model(), "tiny-bgr", "tflite", ["fp32"]), input_variant="uint8", channel_order="bgr"
+    )["fp32"]
+
+
+def _of_full_masks() -> Bundle:
+    return exported(tiny_model(), "tiny-full", "tflite", ["fp32"], masks="full")["fp32"]
+
+
+@pytest.fixture(scope="module", params=["four masks", "bytes", "full masks"])
+def kind(
+    request: pytest.FixtureRequest, golden: GoldenFolders, golden_bytes: GoldenFolders
+) -> GoldenFolders:
+    """Each kind of bundle that the library runs, with vectors of its inputs."""
+    if request.param == "bytes":
+        return golden_bytes
+    # Its inputs are those of four masks.
+    return golden if request.param == "four masks" else replace(golden, bundle=_of_full_masks())
+
+
+def own_masks(golden: GoldenFolders, out: Path) -> Path:
     """The masks that the library's own predictor draws with the bundle's files in LiteRT."""
     require_runtime("litert")
-    out = tmp_path_factory.mktemp("own")
     with golden.bundle.predictor("litert") as predictor:
         for folder, index in zip(golden.folders, golden.indices, strict=True):
             predictor.set_image(photo(folder.name))
@@ -149,31 +184,35 @@ def own_masks(golden: GoldenFolders, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.slow
 def test_every_golden_vector_pixel_for_pixel(
-    compiled: dict[str, list[Path]], golden: GoldenFolders, own_masks: Path, repository: Path
+    compiled: dict[str, list[Path]], kind: GoldenFolders, tmp_path: Path, repository: Path
 ) -> None:
-    pipe = [sys.executable, "-m", "tests.apps.litert_pipe", str(golden.bundle.path)]
+    pipe = [sys.executable, "-m", "tests.apps.litert_pipe", str(kind.bundle.path)]
     settings = {
-        **_settings(golden),
+        **_settings(kind),
         "MOBILESAM_VECTORS": str(repository / VECTORS),
         "MOBILESAM_LITERT": "\n".join(pipe),
-        "MOBILESAM_OWN": str(own_masks),
+        "MOBILESAM_OWN": str(own_masks(kind, tmp_path)),
         "PYTHONPATH": str(repository),
     }
     done = _junit(compiled[RIGHT], list(TESTS), settings)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"OK ({sum(TESTS.values())} tests)" in done.stdout
-    assert golden.masks >= 16
+    assert kind.masks >= 16
     # A test that skipped itself would not have printed this.
-    assert f"golden vectors: {golden.masks} masks, 0 differing pixels" in done.stdout
-    assert f"LiteRT: {golden.masks} masks, 0 differing pixels" in done.stdout
+    assert f"golden vectors: {kind.masks} masks, 0 differing pixels" in done.stdout
+    assert f"LiteRT: {kind.masks} masks, 0 differing pixels" in done.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ERRORS)
 def test_a_planted_error_fails_the_golden_vectors(
-    name: str, compiled: dict[str, list[Path]], golden: GoldenFolders
+    name: str,
+    compiled: dict[str, list[Path]],
+    golden: GoldenFolders,
+    golden_bytes: GoldenFolders,
 ) -> None:
-    done = _junit(compiled[name], ["GoldenTest"], _settings(golden))
+    asked = golden_bytes if name.endswith("bytes") else golden
+    done = _junit(compiled[name], ["GoldenTest"], _settings(asked))
     failed = re.findall(r"^\d+\) (\w+)\(mobilesam\.GoldenTest\)$", done.stdout, re.MULTILINE)
     assert done.returncode != 0
     assert failed == [ERRORS[name].fails], done.stdout
@@ -192,7 +231,7 @@ def _constants(source: str, name: str) -> dict[str, str]:
 
 def test_constants_are_the_contract_s(repository: Path) -> None:
     source = (repository / MODULE / "main/kotlin/mobilesam/Contract.kt").read_text("utf-8")
-    contract = Contract(1024, 16, 256, "pixels", 8)
+    contract = Contract(1024, 16, 256, "pixels", 8, masks="full")
     signatures = [contract.signature(component) for component in COMPONENTS]
     names = {spec.name for each in signatures for spec in (*each.inputs, *each.outputs)}
     assert _constants(source, "TensorName") == {name.upper(): f'"{name}"' for name in names}
@@ -206,4 +245,5 @@ def test_constants_are_the_contract_s(repository: Path) -> None:
     for name, values in (("MEAN", PIXEL_MEAN), ("STD", PIXEL_STD)):
         assert statistics[name] == f"floatArrayOf({', '.join(f'{value}f' for value in values)})"
     assert f"CONTRACT_MAJOR_VERSION = {CONTRACT_VERSION.split('.')[0]}\n" in source
-    assert f"MASK_COUNT = {contract.signature('decoder').outputs[1].shape[1]}\n" in source
+    four = replace(contract, masks="low_res").signature("decoder").outputs[1].shape[1]
+    assert f"MASK_COUNT = {four}\n" in source

@@ -2,5 +2,9 @@ package org.tensorflow.lite;
 
 /** What the library calls of LiteRT's tensors. */
 public interface Tensor {
-    int numElements();
+    DataType dataType();
+
+    int[] shape();
+
+    int numBytes();
 }

@@ -4,9 +4,13 @@ package mobilesam
  * What the decoder returned for a prompt.
  *
  * @property lowResSize side of the low-res logits, S/4.
- * @property lowResLogits logits of all four masks, 4 x S/4 x S/4.
- * @property iouPredictions how good the model thinks each of the four is.
+ * @property lowResLogits logits of all four masks, 4 x S/4 x S/4; of the one mask, where the graph
+ *     chooses it.
+ * @property iouPredictions how good the model thinks each of them is.
  * @property chosen the mask to show.
+ * @property frameMask where the graph draws it: S x S bytes, 255 in the mask and 0 elsewhere, of
+ *     which the top left `frame.validHeight` x `frame.validWidth` are the photo. It can be drawn as
+ *     it is, as transparency; [mask] has the photo's size.
  */
 class Answer internal constructor(
     val frame: Frame,
@@ -14,6 +18,7 @@ class Answer internal constructor(
     val lowResLogits: FloatArray,
     val iouPredictions: FloatArray,
     val chosen: Int,
+    val frameMask: ByteArray? = null,
 ) {
     /** Low-res logits of one mask, S/4 rows of S/4: what `Prompt.earlierLogits` takes. */
     @JvmOverloads

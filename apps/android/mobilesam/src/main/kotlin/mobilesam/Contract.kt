@@ -14,6 +14,7 @@ internal object TensorName {
     const val HAS_MASK_INPUT = "has_mask_input"
     const val LOW_RES_MASKS = "low_res_masks"
     const val IOU_PREDICTIONS = "iou_predictions"
+    const val MASKS = "masks"
 }
 
 /** Values of `point_labels`. */

@@ -10,6 +10,10 @@ import org.json.JSONObject
  * @property stride pixels of the frame to one cell of the embedding.
  * @property appNormalizes whether the app subtracts the mean and divides by the standard deviation
  *     (input variant `normalized`); else the graph does.
+ * @property channelOrder of input variant `uint8`, whose encoder takes bytes: `rgb`, `bgr` or
+ *     `rgba`, the values of a pixel side by side; null where it takes planes of floats.
+ * @property graphChooses whether the decoder gives one mask, chosen and thresholded, instead of the
+ *     logits of four (exported with `--masks full`).
  * @property acceptedSlots every K the decoder accepts, smallest first.
  * @property files path of each component's file in the bundle, by `encoder` and `decoder`.
  */
@@ -20,6 +24,8 @@ class Manifest private constructor(
     val imageSize: Int,
     val stride: Int,
     val appNormalizes: Boolean,
+    val channelOrder: String?,
+    val graphChooses: Boolean,
     val acceptedSlots: List<Int>,
     private val files: Map<String, String>,
 ) {
@@ -58,7 +64,15 @@ class Manifest private constructor(
                         "$CONTRACT_MAJOR_VERSION: export it again with a toolkit of that contract.",
                 )
             }
+            if (!json.isNull("photo_size")) {
+                throw MobileSAMException(
+                    "The bundle scales photos itself and this library does too: export it again " +
+                        "without --resize.",
+                )
+            }
             val files = json.getJSONArray("files")
+            val variant = json.getString("input_variant")
+            val order = json.optString("channel_order", "rgb")
             val counts = json.optJSONArray("slot_counts")
             val several = List(counts?.length() ?: 0) { counts!!.getInt(it) }
             return Manifest(
@@ -67,7 +81,9 @@ class Manifest private constructor(
                 scheme = json.getJSONObject("scheme").getString("name"),
                 imageSize = json.getInt("image_size"),
                 stride = json.getInt("stride"),
-                appNormalizes = json.getString("input_variant") == "normalized",
+                appNormalizes = variant == "normalized",
+                channelOrder = if (variant == "uint8") order else null,
+                graphChooses = json.optString("masks") == "full",
                 acceptedSlots = several.ifEmpty { listOf(json.getInt("slots")) }.sorted(),
                 files = List(files.length()) { files.getJSONObject(it) }
                     .associate { it.getString("component") to it.getString("path") },

@@ -8,9 +8,7 @@ package mobilesam
  *     variant `normalized`); else values stay 0 to 255 and the graph does both.
  */
 internal fun planes(image: RgbImage, frame: Frame, normalized: Boolean): FloatArray {
-    require(image.height == frame.validHeight && image.width == frame.validWidth) {
-        "the image must be scaled to the frame first"
-    }
+    requireScaled(image, frame)
     val side = frame.side
     val values = FloatArray(3 * side * side)
     for (channel in 0 until 3) {
@@ -27,3 +25,31 @@ internal fun planes(image: RgbImage, frame: Frame, normalized: Boolean): FloatAr
     }
     return values
 }
+
+/**
+ * The encoder's `image` `[1, S, S, C]` of input variant `uint8`, flat: the values of a pixel side by
+ * side, row by row.
+ *
+ * @param image as of [planes]; the rest of the frame is not read.
+ * @param order of the values: `rgb`, `bgr` or `rgba`, whose fourth is opaque and not read.
+ */
+internal fun interleaved(image: RgbImage, frame: Frame, order: String): ByteArray {
+    requireScaled(image, frame)
+    val values = ByteArray(frame.side * frame.side * order.length)
+    order.forEachIndexed { place, name ->
+        val channel = "rgb".indexOf(name)
+        for (row in 0 until image.height) for (column in 0 until image.width) {
+            val target = (row * frame.side + column) * order.length + place
+            val source = (row * image.width + column) * 3 + channel
+            values[target] = if (channel < 0) OPAQUE else image.pixels[source]
+        }
+    }
+    return values
+}
+
+private const val OPAQUE: Byte = -1 // 255
+
+private fun requireScaled(image: RgbImage, frame: Frame) =
+    require(image.height == frame.validHeight && image.width == frame.validWidth) {
+        "the image must be scaled to the frame first"
+    }

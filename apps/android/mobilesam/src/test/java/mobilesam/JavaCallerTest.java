@@ -23,15 +23,25 @@ public class JavaCallerTest {
         for (int index = 0; index < logits.length; index++) {
             logits[index] = index / 64 == 2 ? 1f : -1f; // mask 2 is everything, the others nothing
         }
-        Component encoder = inputs -> Map.of("image_embeddings", new float[5 * 2 * 2]);
+        Component encoder =
+                inputs -> Map.of("image_embeddings", floats(new float[5 * 2 * 2], 1, 5, 2, 2));
         Component decoder =
                 inputs -> {
                     asked = inputs;
                     return Map.of(
-                            "low_res_masks", logits,
-                            "iou_predictions", new float[] {0.9f, 0.1f, 0.8f, 0.3f});
+                            "low_res_masks", floats(logits, 1, 4, 8, 8),
+                            "iou_predictions",
+                            floats(new float[] {0.9f, 0.1f, 0.8f, 0.3f}, 1, 4));
                 };
         return new Segmenter(Manifest.of(MANIFEST), encoder, decoder);
+    }
+
+    private static Tensor floats(float[] values, int... shape) {
+        return new FloatTensor(shape, values);
+    }
+
+    private float[] asked(String name) {
+        return ((FloatTensor) asked.get(name)).getValues();
     }
 
     private EncodedPhoto photo(Segmenter segmenter) throws MobileSAMException {
@@ -52,7 +62,7 @@ public class JavaCallerTest {
         assertArrayEquals(new int[] {1, 5, 2, 2}, asked.get("image_embeddings").getShape());
         assertArrayEquals(new int[] {1, 8, 2}, asked.get("point_coords").getShape());
         float[] labels = {1, -1, -2, -2, -2, -2, -2, -2};
-        assertArrayEquals(labels, asked.get("point_labels").getValues(), 0f);
+        assertArrayEquals(labels, asked("point_labels"), 0f);
     }
 
     @Test
@@ -68,8 +78,8 @@ public class JavaCallerTest {
         Answer answer = segmenter.answer(photo, refined);
         assertEquals(0, answer.getChosen());
         float[] labels = {0, 2, 3, -2, -2, -2, -2, -2};
-        assertArrayEquals(labels, asked.get("point_labels").getValues(), 0f);
-        assertEquals(1f, asked.get("has_mask_input").getValues()[0], 0f);
+        assertArrayEquals(labels, asked("point_labels"), 0f);
+        assertEquals(1f, asked("has_mask_input")[0], 0f);
     }
 
     @Test

@@ -40,7 +40,15 @@ class GoldenTest {
         for (folder in golden) {
             val frame = Frame(folder.photo.height, folder.photo.width, manifest.imageSize)
             val inputs = segmenter().encoderInputs(folder.photo.scaledTo(frame), frame)
-            folder.assertSame(folder.encoder.getJSONArray("inputs").objects(), inputs, "$folder")
+            val records = folder.encoder.getJSONArray("inputs").objects()
+            val order = manifest.channelOrder
+            if (order == null) {
+                folder.assertSame(records, inputs, "$folder")
+            } else {
+                folder.assertSamePixels(records, inputs.getValue(TensorName.IMAGE), frame, order)
+                val valid = records.filter { it.getString("name") == TensorName.VALID_SIZE }
+                folder.assertSame(valid, inputs - TensorName.IMAGE, "$folder")
+            }
         }
     }
 
@@ -89,15 +97,29 @@ class GoldenTest {
             for (folder in golden) {
                 val photo = segmenter.encode(folder.photo)
                 for (case in folder.cases) {
-                    val found = segmenter.answer(photo, folder.prompt(case)).mask()
+                    val answer = segmenter.answer(photo, folder.prompt(case))
                     val file = File(own!!, "$folder/${case.getString("mask")}")
                     val name = "$folder, ${case.getString("name")}: differing pixels"
-                    assertEquals(name, 0, differing(folder.mask(file), found))
+                    assertEquals(name, 0, differing(folder.mask(file), answer.mask()))
+                    assertEquals(name, manifest.graphChooses, answer.frameMask != null)
+                    answer.frameMask?.let { assertEquals(name, 0, unlikeItsLogits(it, answer)) }
                     masks += 1
                 }
             }
         }
         println("LiteRT: $masks masks, 0 differing pixels")
+    }
+
+    /** How many of the photo's pixels in a frame's mask differ from its logits there. */
+    private fun unlikeItsLogits(frameMask: ByteArray, answer: Answer): Int {
+        val (side, width) = answer.frame.side to answer.frame.validWidth
+        assertEquals(side * side, frameMask.size)
+        val photo = Frame(answer.frame.validHeight, width, side)
+        val logits = upscaled(answer.lowResLogits, answer.lowResSize, photo)
+        return logits.indices.count {
+            val isMask = frameMask[it / width * side + it % width].toInt() and 0xff == 255
+            Math.abs(logits[it]) > 1e-4f && isMask != logits[it] > 0
+        }
     }
 }
 
@@ -143,8 +165,26 @@ internal class GoldenFolder(private val folder: File) {
             val place = "$name: ${record.getString("name")}"
             assertEquals(place, record.getJSONArray("shape").ints(), tensor.shape.toList())
             val expected = values(records, record.getString("name"))
-            assertEquals("$place: differing values", 0, differing(expected, tensor.values))
+            val found = (tensor as FloatTensor).values
+            assertEquals("$place: differing values", 0, differing(expected, found))
         }
         assertTrue(name, records.isNotEmpty())
+    }
+
+    /** The same for an image of bytes, where the graph reads it: in the photo, red, green, blue. */
+    fun assertSamePixels(records: List<JSONObject>, image: Tensor, frame: Frame, order: String) {
+        val record = record(records, TensorName.IMAGE)
+        assertEquals(UINT8, record.getString("dtype"))
+        assertEquals(record.getJSONArray("shape").ints(), image.shape.toList())
+        val expected = File(folder, record.getString("file")).readBytes()
+        val found = (image as ByteTensor).values
+        assertEquals(expected.size, found.size)
+        val read = expected.indices.filter {
+            val pixel = it / order.length
+            order[it % order.length] in "rgb" &&
+                pixel / frame.side < frame.validHeight && pixel % frame.side < frame.validWidth
+        }
+        assertEquals(3 * frame.validHeight * frame.validWidth, read.size)
+        assertEquals("$this: differing bytes", 0, read.count { expected[it] != found[it] })
     }
 }

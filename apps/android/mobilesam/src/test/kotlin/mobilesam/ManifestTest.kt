@@ -26,6 +26,25 @@ class ManifestTest {
     }
 
     @Test
+    fun bytesAndFullMasksAreTold() {
+        assertEquals(null, Manifest.of(text()).channelOrder)
+        assertFalse(Manifest.of(text()).graphChooses)
+        val bytes = "\"channel_order\": \"rgba\", \"masks\": \"full\", \"photo_size\": null,"
+        val manifest = Manifest.of(text(bytes, variant = "uint8"))
+        assertEquals("rgba", manifest.channelOrder)
+        assertFalse(manifest.appNormalizes)
+        assertTrue(manifest.graphChooses)
+    }
+
+    @Test
+    fun aBundleThatScalesPhotosItselfIsRefused() {
+        val refusal = assertThrows(MobileSAMException::class.java) {
+            Manifest.of(text("\"photo_size\": [1080, 1920],", variant = "uint8"))
+        }
+        assertTrue(refusal.message!!.contains("without --resize"))
+    }
+
+    @Test
     fun severalSlotCountsAreSorted() {
         val flexible = Manifest.of(text("\"slot_counts\": [16, 2, 8],"))
         assertEquals(listOf(2, 8, 16), flexible.acceptedSlots)

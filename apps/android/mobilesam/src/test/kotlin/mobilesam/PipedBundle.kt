@@ -12,8 +12,8 @@ import org.json.JSONObject
 /**
  * A bundle run by LiteRT in another process (`tests/apps/litert_pipe.py`).
  *
- * A question is a line of JSON, which names the component and the shape of each input, and then the
- * inputs' values in that order, little-endian float32. An answer is the same with outputs.
+ * A question is a line of JSON, which names the component and each input with its shape and dtype,
+ * and then the inputs' values in that order, little-endian. An answer is the same with outputs.
  */
 internal class PipedBundle(command: List<String>) : AutoCloseable {
     private val process =
@@ -22,20 +22,23 @@ internal class PipedBundle(command: List<String>) : AutoCloseable {
 
     fun component(name: String) = Component { inputs -> run(name, inputs) }
 
-    private fun run(component: String, inputs: Map<String, Tensor>): Map<String, FloatArray> {
+    private fun run(component: String, inputs: Map<String, Tensor>): Map<String, Tensor> {
         val named = JSONArray()
         for ((name, tensor) in inputs) {
-            named.put(JSONObject().put("name", name).put("shape", JSONArray(tensor.shape.toList())))
+            val about = JSONObject().put("name", name).put("shape", JSONArray(tensor.shape.toList()))
+            named.put(about.put("dtype", if (tensor is ByteTensor) UINT8 else FLOAT32))
         }
         val question = JSONObject().put("component", component).put("inputs", named)
         process.outputStream.write("$question\n".toByteArray())
-        for (tensor in inputs.values) process.outputStream.write(bytesOf(tensor.values))
+        for (tensor in inputs.values) process.outputStream.write(bytesOf(tensor))
         process.outputStream.flush()
         val outputs = JSONObject(line(answers)).getJSONArray("outputs").objects()
         return outputs.associate { output ->
-            val count = output.getJSONArray("shape").ints().fold(1, Int::times)
-            val bytes = ByteArray(4 * count).also { answers.readFully(it) }
-            output.getString("name") to floatsOf(bytes)
+            val shape = output.getJSONArray("shape").ints()
+            val isBytes = output.getString("dtype") == UINT8
+            val count = shape.fold(if (isBytes) 1 else 4, Int::times)
+            val bytes = ByteArray(count).also { answers.readFully(it) }
+            output.getString("name") to tensorOf(shape, bytes, isBytes)
         }
     }
 
@@ -45,10 +48,21 @@ internal class PipedBundle(command: List<String>) : AutoCloseable {
     }
 }
 
-private fun bytesOf(values: FloatArray): ByteArray {
-    val buffer = ByteBuffer.allocate(4 * values.size).order(ByteOrder.LITTLE_ENDIAN)
-    buffer.asFloatBuffer().put(values)
-    return buffer.array()
+private const val FLOAT32 = "float32"
+internal const val UINT8 = "uint8"
+
+private fun tensorOf(shape: List<Int>, bytes: ByteArray, isBytes: Boolean): Tensor {
+    val sides = shape.toIntArray()
+    return if (isBytes) ByteTensor(sides, bytes) else FloatTensor(sides, floatsOf(bytes))
+}
+
+private fun bytesOf(tensor: Tensor): ByteArray = when (tensor) {
+    is ByteTensor -> tensor.values
+    is FloatTensor -> {
+        val buffer = ByteBuffer.allocate(4 * tensor.values.size).order(ByteOrder.LITTLE_ENDIAN)
+        buffer.asFloatBuffer().put(tensor.values)
+        buffer.array()
+    }
 }
 
 private fun line(stream: InputStream): String {
