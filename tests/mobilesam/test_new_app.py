@@ -74,8 +74,6 @@ def test_a_bundle_that_the_sample_does_not_run_is_refused(tmp_path: Path) -> Non
     )["fp32"]
     with pytest.raises(BundleError, match=r"takes bytes \(--input uint8\)"):
         new_app("android", of_bytes, out)
-    with pytest.raises(BundleError, match="which the page does not know"):
-        new_app("web", of_bytes, out)
     with pytest.raises(BundleError, match="export it with --target coreml"):
         new_app("ios", of_bytes, out)
     assert not list(tmp_path.iterdir())

@@ -75,6 +75,7 @@ async function answerOf(client: Client, asked: Step, current: () => boolean): Pr
 
 async function encode(client: Client, current: () => boolean): Promise<void> {
   const name = client.entry.name;
+  if (!client.holds(photo!)) say(`Loading ${name}…`, "busy");
   await client.open((progress) => current() && showProgress(name, progress));
   if (!current()) return;
   progressBar.hidden = true;

@@ -1,5 +1,5 @@
 /** What the page and a bundle's worker say to each other. */
-import type { Photo, Prompt, Tensor } from "../mobilesam";
+import type { Answer, Photo, Prompt, Tensor } from "../mobilesam";
 
 export type Component = "encoder" | "decoder";
 export type Accelerator = "cpu" | "gpu";
@@ -69,12 +69,7 @@ export interface Encoded {
   encodeMs: number;
 }
 
-export interface Decoded {
-  /** H x W bytes, 1 on the object. */
-  mask: Uint8Array;
-  /** Low-res logits of the mask that is shown. */
-  lowRes: Float32Array;
-  predictedIou: number;
+export interface Decoded extends Answer {
   decodeMs: number;
   upscaleMs: number;
 }

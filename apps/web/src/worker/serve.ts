@@ -1,13 +1,11 @@
 /** A bundle in a worker: its files fetched and opened, a photo encoded once, prompts decoded. */
 import {
   MobileSAMError,
-  chosenMask,
+  answerOf,
   contractOf,
   decoderInputs,
   encoderInputs,
   frameOf,
-  isAmbiguous,
-  maskOf,
   type Contract,
   type Frame,
   type Tensor,
@@ -99,18 +97,8 @@ class Session {
       ...inputs,
     });
     const decoded = performance.now();
-    const predicted = outputs.iou_predictions.data;
-    const chosen = chosenMask(predicted, isAmbiguous(prompt));
-    const size = this.contract.lowResSize ** 2;
-    const lowRes = outputs.low_res_masks.data.slice(chosen * size, (chosen + 1) * size);
-    const mask = maskOf(lowRes, this.frame, this.contract.threshold);
-    return {
-      mask,
-      lowRes,
-      predictedIou: predicted[chosen],
-      decodeMs: decoded - begun,
-      upscaleMs: performance.now() - decoded,
-    };
+    const answer = answerOf(outputs, prompt, this.frame, this.contract);
+    return { ...answer, decodeMs: decoded - begun, upscaleMs: performance.now() - decoded };
   }
 
   async answer(question: Question, report: (progress: Progress) => void): Promise<unknown> {
