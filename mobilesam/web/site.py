@@ -82,6 +82,7 @@ def write_bundles(
                 "target": bundle.manifest.target,
                 "scheme": scheme.name,
                 "meaning": scheme.meaning,
+                "weights": bundle.manifest.weights.name,
                 "sizeBytes": bundle.size_bytes(runtime),
             }
         )

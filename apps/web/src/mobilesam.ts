@@ -448,41 +448,50 @@ export function chosenMask(iou: ArrayLike<number>, ambiguous: boolean): number {
   return best;
 }
 
-/** For each place of the new axis: the two old places it lies between, and the second's share. */
-function interpolation(from: number, to: number, kept: number) {
-  const low = new Int32Array(kept);
-  const high = new Int32Array(kept);
-  const share = new Float32Array(kept);
+/** A part of a picture, in its pixels; `right` and `bottom` are not part of it. */
+export interface Region {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+}
+
+/** For each place of a part of the new axis: the two old places it lies between, and the second's share. */
+function interpolation(from: number, to: number, start: number, stop: number) {
+  const low = new Int32Array(stop - start);
+  const high = new Int32Array(stop - start);
+  const share = new Float32Array(stop - start);
   const scale = Math.fround(from / to);
-  for (let i = 0; i < kept; i++) {
+  for (let i = start; i < stop; i++) {
     const position = Math.fround(Math.max(0, Math.fround(scale * (i + 0.5)) - 0.5));
-    low[i] = Math.min(Math.trunc(position), from - 1);
-    high[i] = Math.min(low[i] + 1, from - 1);
-    share[i] = position - low[i];
+    low[i - start] = Math.min(Math.trunc(position), from - 1);
+    high[i - start] = Math.min(low[i - start] + 1, from - 1);
+    share[i - start] = position - low[i - start];
   }
   return { low, high, share };
 }
 
-/** Bilinear, align_corners false: the first `keptRows` x `keptColumns` of rows x columns. */
+/** Bilinear, align_corners false: of rows x columns the region, row by row from its top. */
 function interpolated(
   values: Float32Array,
   [oldRows, oldColumns]: readonly [number, number],
   [rows, columns]: readonly [number, number],
-  [keptRows, keptColumns]: readonly [number, number],
+  { left, top, right, bottom }: Region,
   eachRow: (row: number, values: Float32Array) => void,
 ): void {
-  const down = interpolation(oldRows, rows, keptRows);
-  const across = interpolation(oldColumns, columns, keptColumns);
+  const down = interpolation(oldRows, rows, top, bottom);
+  const across = interpolation(oldColumns, columns, left, right);
   const between = new Float32Array(oldColumns);
-  const out = new Float32Array(keptColumns);
-  for (let row = 0; row < keptRows; row++) {
+  const out = new Float32Array(right - left);
+  const end = across.high[out.length - 1];
+  for (let row = 0; row < bottom - top; row++) {
     const upper = down.low[row] * oldColumns;
     const lower = down.high[row] * oldColumns;
     const share = down.share[row];
-    for (let x = 0; x < oldColumns; x++) {
+    for (let x = across.low[0]; x <= end; x++) {
       between[x] = (1 - share) * values[upper + x] + share * values[lower + x];
     }
-    for (let x = 0; x < keptColumns; x++) {
+    for (let x = 0; x < out.length; x++) {
       const part = across.share[x];
       out[x] = (1 - part) * between[across.low[x]] + part * between[across.high[x]];
     }
@@ -490,11 +499,20 @@ function interpolated(
   }
 }
 
-/** Low-res logits of one mask, brought to the photo: H x W, row by row. */
-export function upscaledLogits(lowRes: Float32Array, frame: Frame): Float32Array {
-  const { photoHeight, photoWidth } = frame;
-  const logits = new Float32Array(photoHeight * photoWidth);
-  eachUpscaledRow(lowRes, frame, (row, values) => logits.set(values, row * photoWidth));
+/** All of a photo. */
+function whole({ photoHeight, photoWidth }: Frame): Region {
+  return { left: 0, top: 0, right: photoWidth, bottom: photoHeight };
+}
+
+/** Low-res logits of one mask, brought to the photo: a region of its H x W, row by row. */
+export function upscaledLogits(
+  lowRes: Float32Array,
+  frame: Frame,
+  region: Region = whole(frame),
+): Float32Array {
+  const width = region.right - region.left;
+  const logits = new Float32Array(width * (region.bottom - region.top));
+  eachUpscaledRow(lowRes, frame, region, (row, values) => logits.set(values, row * width));
   return logits;
 }
 
@@ -502,7 +520,7 @@ export function upscaledLogits(lowRes: Float32Array, frame: Frame): Float32Array
 export function maskOf(lowRes: Float32Array, frame: Frame, threshold = 0): Uint8Array {
   const { photoHeight, photoWidth } = frame;
   const mask = new Uint8Array(photoHeight * photoWidth);
-  eachUpscaledRow(lowRes, frame, (row, values) => {
+  eachUpscaledRow(lowRes, frame, whole(frame), (row, values) => {
     const start = row * photoWidth;
     for (let x = 0; x < photoWidth; x++) mask[start + x] = values[x] > threshold ? 1 : 0;
   });
@@ -565,16 +583,24 @@ export function answerOf(
 function eachUpscaledRow(
   lowRes: Float32Array,
   frame: Frame,
+  region: Region,
   eachRow: (row: number, values: Float32Array) => void,
 ): void {
   const low = Math.sqrt(lowRes.length);
   const { side, height, width, photoHeight, photoWidth } = frame;
+  const rows = interpolation(height, photoHeight, region.top, region.bottom);
+  const columns = interpolation(width, photoWidth, region.left, region.right);
+  const needed: Region = {
+    left: columns.low[0],
+    top: rows.low[0],
+    right: columns.high[columns.high.length - 1] + 1,
+    bottom: rows.high[rows.high.length - 1] + 1,
+  };
   const cropped = new Float32Array(height * width);
-  interpolated(lowRes, [low, low], [side, side], [height, width], (row, values) =>
-    cropped.set(values, row * width),
+  interpolated(lowRes, [low, low], [side, side], needed, (row, values) =>
+    cropped.set(values, (needed.top + row) * width + needed.left),
   );
-  const photo = [photoHeight, photoWidth] as const;
-  interpolated(cropped, [height, width], photo, photo, eachRow);
+  interpolated(cropped, [height, width], [photoHeight, photoWidth], region, eachRow);
 }
 
 /** Intersection over union of two masks of one size; 1 where both are empty. */

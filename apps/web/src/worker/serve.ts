@@ -1,4 +1,5 @@
 /** A bundle in a worker: its files fetched and opened, a photo encoded once, prompts decoded. */
+import { candidatesOf, type Candidate } from "../everything";
 import {
   MobileSAMError,
   answerOf,
@@ -8,9 +9,11 @@ import {
   frameOf,
   type Contract,
   type Frame,
+  type Prompt,
   type Tensor,
 } from "../mobilesam";
 import type {
+  Candidates,
   Component,
   Decode,
   Decoded,
@@ -89,16 +92,23 @@ class Session {
   }
 
   async decode({ prompt }: Decode): Promise<Decoded> {
-    if (this.embedding === null) throw new MobileSAMError("no photo has been encoded yet");
-    const inputs = decoderInputs(prompt, this.frame, this.contract);
     const begun = performance.now();
-    const outputs = await this.engine.run("decoder", {
-      image_embeddings: this.embedding,
-      ...inputs,
-    });
+    const outputs = await this.decoded(prompt);
     const decoded = performance.now();
     const answer = answerOf(outputs, prompt, this.frame, this.contract);
     return { ...answer, decodeMs: decoded - begun, upscaleMs: performance.now() - decoded };
+  }
+
+  async candidates({ point, least }: Candidates): Promise<Candidate[]> {
+    const outputs = await this.decoded({ points: [{ ...point, foreground: true }] });
+    return candidatesOf(outputs, point, this.frame, this.contract.threshold, least);
+  }
+
+  /** The decoder's outputs for a prompt about the encoded photo. */
+  private async decoded(prompt: Prompt): Promise<Record<string, Tensor>> {
+    if (this.embedding === null) throw new MobileSAMError("no photo has been encoded yet");
+    const inputs = decoderInputs(prompt, this.frame, this.contract);
+    return this.engine.run("decoder", { image_embeddings: this.embedding, ...inputs });
   }
 
   async answer(question: Question, report: (progress: Progress) => void): Promise<unknown> {
@@ -109,6 +119,8 @@ class Session {
         return this.encode(question);
       case "decode":
         return this.decode(question);
+      case "candidates":
+        return this.candidates(question);
       case "run":
         return this.engine.run(question.component, question.inputs);
     }
