@@ -21,8 +21,8 @@ await mkdir("dist/litert", { recursive: true });
 await mkdir("dist/onnx", { recursive: true });
 
 const made = [
-  // The arithmetic as a file of its own, to be read and copied: not minified.
-  await build({ ...common, entryPoints: ["src/mobilesam.ts"], format: "esm", outdir: "dist" }),
+  // The arithmetic as files of their own, to be read and copied: not minified.
+  await build({ ...common, entryPoints: ["src/mobilesam.ts", "src/everything.ts"], format: "esm", outdir: "dist" }),
   await build({ ...common, entryPoints: ["src/app.ts", "src/runner.ts"], format: "esm", minify: true, outdir: "dist" }),
   // Classic scripts, for LiteRT.js loads its wasm by importScripts.
   await build({

@@ -29,7 +29,7 @@ _NONE = "No bundle of this release is for a browser: `mobilesam export --target 
 _IMPORTS = {
     "litert": """\
 import {{ Tensor, loadAndCompile, loadLiteRt }} from "@litertjs/core";
-import {{ {names} }} from "./mobilesam.js";
+import {{ answerOf, decoderInputs, encoderInputs, frameOf }} from "./mobilesam.js";
 
 await loadLiteRt("/node_modules/@litertjs/core/wasm/");
 const encoder = await loadAndCompile("{encoder}", {{ accelerator: "wasm" }});
@@ -42,7 +42,8 @@ async function run(model, signature, inputs) {{
   }}
   const answers = {{}};
   for (const [name, tensor] of Object.entries(await model.run(signature, given))) {{
-    answers[name] = (await tensor.data()).slice();
+    const shape = [...tensor.type.layout.dimensions];
+    answers[name] = {{ data: (await tensor.data()).slice(), shape }};
     tensor.delete();
   }}
   for (const tensor of Object.values(given)) tensor.delete();
@@ -51,7 +52,7 @@ async function run(model, signature, inputs) {{
 """,
     "onnxruntime": """\
 import * as ort from "onnxruntime-web";
-import {{ {names} }} from "./mobilesam.js";
+import {{ answerOf, decoderInputs, encoderInputs, frameOf }} from "./mobilesam.js";
 
 const encoder = await ort.InferenceSession.create("{encoder}");
 const decoder = await ort.InferenceSession.create("{decoder}");
@@ -64,7 +65,7 @@ async function run(session, _signature, inputs) {{
   }}
   const answers = {{}};
   for (const [name, tensor] of Object.entries(await session.run(given))) {{
-    answers[name] = await tensor.getData();
+    answers[name] = {{ data: await tensor.getData(), shape: tensor.dims }};
   }}
   return answers;
 }}
@@ -77,49 +78,13 @@ const contract = {contract};
 
 export async function click(photo, x, y) {{
   const frame = frameOf(photo.height, photo.width, contract.imageSize);
-{image}
-  const encoded = await run(encoder, "{encode}", forEncoder); // once a photo
+  const encoded = await run(encoder, "{encode}", encoderInputs(photo, contract)); // once a photo
   const prompt = {{ points: [{{ x, y, foreground: true }}] }};
   const inputs = decoderInputs(prompt, frame, contract);
-  const embedding = {{ data: encoded.image_embeddings, shape: {embedding} }};
-  const answer = await run(decoder, "{decode}", {{ image_embeddings: embedding, ...inputs }});
-{mask}
+  const answer = await run(decoder, "{decode}", {{ ...encoded, ...inputs }});
+  return answerOf(answer, prompt, frame, contract).mask;
 }}
 """
-
-_PLANES = """\
-  const forEncoder = encoderInputs(photo, contract);"""
-
-_BYTES = """\
-  const small = scaled(photo, frame);
-  const image = new Uint8Array({count});
-  for (let row = 0; row < frame.height; row++) {{
-    for (let column = 0; column < frame.width; column++) {{
-      {order}.forEach((from, place) => {{
-        const pixel = row * {size} + column;
-        image[pixel * {channels} + place] = small.data[4 * (row * frame.width + column) + from];
-      }});
-    }}
-  }}
-  const forEncoder = {{
-    image: {{ data: image, shape: {shape} }},
-    valid_size: {{ data: Float32Array.of(frame.height, frame.width), shape: [2] }},
-  }};"""
-
-_CHOSEN = """\
-  const chosen = chosenMask(answer.iou_predictions, isAmbiguous(prompt));
-  const side = contract.lowResSize;
-  const logits = answer.low_res_masks.slice(chosen * side * side, (chosen + 1) * side * side);
-  return maskOf(logits, frame, contract.threshold);"""
-
-_FULL = """\
-  const mask = new Uint8Array(photo.width * photo.height);
-  for (let i = 0; i < mask.length; i++) {{
-    const row = Math.floor(((Math.floor(i / photo.width) + 0.5) * frame.height) / photo.height);
-    const column = Math.floor((((i % photo.width) + 0.5) * frame.width) / photo.width);
-    mask[i] = answer.masks[row * {size} + column] === 255 ? 1 : 0;
-  }}
-  return mask;"""
 
 
 def page(bundles: Sequence[Listed], *, with_page: bool) -> str:
@@ -147,33 +112,13 @@ def _runtime(bundle: BundleFolder) -> str:
 
 def _module(each: Listed, runtime: str) -> str:
     manifest = each.bundle.manifest
-    of_bytes, full = manifest.input_variant == "uint8", manifest.masks == "full"
-    names = ["decoderInputs", "frameOf", "scaled" if of_bytes else "encoderInputs"]
-    names += [] if full else ["chosenMask", "isAmbiguous", "maskOf"]
-    size = manifest.image_size
-    embedding = manifest.signatures["encoder"].outputs[0]
     return _IMPORTS[runtime].format(
-        names=", ".join(sorted(names)),
         encoder=each.file("encoder", runtime),
         decoder=each.file("decoder", runtime),
     ) + _CLICK.format(
         contract=json.dumps(_contract(manifest), indent=2),
-        image=_bytes(each, manifest) if of_bytes else _PLANES,
         encode=manifest.signatures["encoder"].name,
         decode=manifest.signatures["decoder"].name,
-        embedding=json.dumps(list(embedding.shape)),
-        mask=_FULL.format(size=size) if full else _CHOSEN,
-    )
-
-
-def _bytes(each: Listed, manifest: Manifest) -> str:
-    shape = list(each.tensor("encoder", "image").shape)
-    return _BYTES.format(
-        count=shape[1] * shape[2] * shape[3],
-        order=json.dumps(["rgba".index(channel) for channel in manifest.channel_order]),
-        size=manifest.image_size,
-        channels=shape[3],
-        shape=json.dumps(shape),
     )
 
 
@@ -185,6 +130,9 @@ def _contract(manifest: Manifest) -> dict[str, object]:
         "slots": manifest.slots,
         "slotCounts": list(manifest.slot_counts),
         "inputVariant": manifest.input_variant,
+        "channelOrder": manifest.channel_order,
+        "photoSize": manifest.photo_size,
+        "masks": manifest.masks,
         "mean": manifest.preprocessing.get("mean"),
         "std": manifest.preprocessing.get("std"),
         "threshold": 0 if manifest.masks == "full" else manifest.postprocessing["threshold"],

@@ -151,13 +151,20 @@ class ONNXRuntimeWebRunner(BrowserRunner):
     words = "ONNX Runtime Web"
 
 
+_STORED = {"float32": "<f4", "uint8": "u1"}
+"""How a tensor's values lie in the text that goes to the page and back."""
+
+
 def _text_of(array: np.ndarray) -> dict[str, Any]:
-    content = base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode("ascii")
-    return {"data": content, "shape": list(array.shape)}
+    dtype = array.dtype.name
+    content = np.ascontiguousarray(array, _STORED[dtype]).tobytes()
+    data = base64.b64encode(content).decode("ascii")
+    return {"data": data, "shape": list(array.shape), "dtype": dtype}
 
 
 def _array_of(text: dict[str, Any]) -> np.ndarray:
-    values = np.frombuffer(base64.b64decode(text["data"]), "<f4").astype(np.float32)
+    dtype = text["dtype"]
+    values = np.frombuffer(base64.b64decode(text["data"]), _STORED[dtype]).astype(dtype)
     if values.size != int(np.prod(text["shape"])):
         raise BundleError(f"a tensor of {values.size} values is no {text['shape']}")
     return values.reshape(text["shape"])

@@ -15,12 +15,6 @@ from mobilesam.web.page import BUILT
 RUNTIMES = {"litert": "litert", "onnxruntime": "onnx"}
 """Runtimes whose files a browser can run, and the folder of the page that holds their wasm."""
 
-_TENSORS = {
-    *("image", "valid_size", "image_embeddings", "point_coords", "point_labels"),
-    *("mask_input", "has_mask_input", "low_res_masks", "iou_predictions"),
-}
-"""All that the page feeds and reads, float32."""
-
 BUNDLES = "bundles.json"
 EXAMPLE = "example.png"
 
@@ -88,6 +82,7 @@ def write_bundles(
                 "target": bundle.manifest.target,
                 "scheme": scheme.name,
                 "meaning": scheme.meaning,
+                "weights": bundle.manifest.weights.name,
                 "sizeBytes": bundle.size_bytes(runtime),
             }
         )
@@ -102,20 +97,13 @@ def runtime_of(bundle: BundleFolder) -> str:
     """The runtime that runs a bundle's files in a browser.
 
     Raises:
-        BundleError: there is none, or the bundle has tensors that the page does not know.
+        BundleError: there is none, or the bundle has the tensors of SAM's own interface.
     """
     if bundle.manifest.interface != "mobilesam":
         raise BundleError(
             f"{bundle.path} has the interface '{bundle.manifest.interface}', which the page does "
             "not ask: export it without --onnx-interface"
         )
-    for signature in bundle.manifest.signatures.values():
-        for tensor in (*signature.inputs, *signature.outputs):
-            if tensor.name not in _TENSORS or tensor.dtype != "float32":
-                raise BundleError(
-                    f"{bundle.path} has a tensor '{tensor.name}' of {tensor.dtype}, which the page "
-                    "does not know: export it with the tensors of docs/bundle.md"
-                )
     for runtime in bundle.runtimes:
         if runtime in RUNTIMES:
             return runtime

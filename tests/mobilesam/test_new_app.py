@@ -13,8 +13,7 @@ from mobilesam.apps.sources import SHIPPED
 from mobilesam.errors import BundleError, InputError, MissingDependencyError
 from mobilesam.runtimes.bundle import Bundle
 from tests.release.test_release import broken_links
-from tests.shared_bundles import exported
-from tests.tiny_bundles import tiny_bundle, tiny_model
+from tests.tiny_bundles import tiny_bundle
 
 PLACES: dict[Platform, tuple[str, str]] = {
     "android": ("tflite", "sample/src/main/assets/tflite-fp32"),
@@ -64,20 +63,19 @@ def test_the_page_s_build_finds_its_sources(tmp_path: Path) -> None:
     assert (tmp_path / "app/src/app.ts").is_file()
 
 
-def test_a_bundle_that_the_sample_does_not_run_is_refused(tmp_path: Path) -> None:
-    out = tmp_path / "app"
-    of_bytes = exported(
-        *(tiny_model(), "tiny-rgba-full", "tflite", ["fp32"]),
-        input_variant="uint8",
-        channel_order="rgba",
-        masks="full",
-    )["fp32"]
-    with pytest.raises(BundleError, match=r"takes bytes \(--input uint8\)"):
-        new_app("android", of_bytes, out)
-    with pytest.raises(BundleError, match="which the page does not know"):
-        new_app("web", of_bytes, out)
-    with pytest.raises(BundleError, match="export it with --target coreml"):
-        new_app("ios", of_bytes, out)
+@pytest.mark.parametrize(
+    ("platform", "wrong", "right"),
+    [
+        ("android", "onnx", "tflite"),
+        ("ios", "tflite", "coreml"),
+        ("web", "coreml", "tflite or onnx"),
+    ],
+)
+def test_a_bundle_of_another_target_is_refused(
+    platform: str, wrong: str, right: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BundleError, match=right):
+        new_app(platform, tiny_bundle(wrong), tmp_path / "app")
     assert not list(tmp_path.iterdir())
 
 

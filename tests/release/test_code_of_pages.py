@@ -50,7 +50,9 @@ function answer(component, name, outputs, asked) {
   const made = outputs.map(({ name, shape, dtype }) => {
     const kind = dtype === "uint8" ? Uint8Array : Float32Array;
     const data = new kind(shape.reduce((a, b) => a * b)).fill(dtype === "uint8" ? 255 : 1);
-    return [name, { data: async () => data, getData: async () => data, delete() {} }];
+    const type = { layout: { dimensions: shape } };
+    const read = async () => data;
+    return [name, { type, dims: shape, data: read, getData: read, delete() {} }];
   });
   return Object.fromEntries(made);
 }

@@ -1,7 +1,7 @@
 """The page in a headless Chromium, driven as a person drives it: mouse, keyboard, files."""
 
+import io
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,15 +128,16 @@ class Visitor:
 
     def mask(self) -> np.ndarray:
         """The mask as the page saves it, bool HxW."""
-        with self.page.expect_download() as saved:
-            self.page.click("#save")
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "mask.png"
-            saved.value.save_as(path)
-            with Image.open(path) as image:
-                values = np.asarray(image.convert("L"))
+        with Image.open(io.BytesIO(self.saved("#save"))) as image:
+            values = np.asarray(image.convert("L"))
         assert set(np.unique(values)) <= {0, 255}
         return values > 0
+
+    def saved(self, button: str) -> bytes:
+        """The file that a button gives."""
+        with self.page.expect_download() as download:
+            self.page.click(button)
+        return download.value.path().read_bytes()
 
     def _box(self) -> tuple[float, float, float, float]:
         found = self.canvas.bounding_box()

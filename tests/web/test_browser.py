@@ -1,5 +1,6 @@
 """The page in a browser: the masks it saves are PyTorch's, for any prompt and photo."""
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilesam.everything import MaskGenerator, rle
 from mobilesam.inference.predictor import Predictor, choose_mask
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import upscale_logits
@@ -85,6 +87,10 @@ class PyTorch:
 def iou(one: np.ndarray, other: np.ndarray) -> float:
     assert one.shape == other.shape
     assert 0.002 < other.mean() < 0.9, "a mask that says something"
+    return overlap(one, other)
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return (one & other).sum() / (one | other).sum()
 
 
@@ -142,6 +148,48 @@ def test_bundles_are_compared(fresh: Visitor, photo: Path) -> None:
     fresh.page.click("#compare")
     fresh.settle()
     assert float(row.locator("td").last.inner_text()) >= LEAST_IOU
+
+
+def test_everything(fresh: Visitor, photo: Path) -> None:
+    page = fresh.page
+    page.select_option("#points", "8")
+    page.keyboard.press("e")
+    assert "64 points asked" in fresh.settle()
+    limits: dict[str, Any] = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.5}
+    for slider, limit in zip(("#pred-iou", "#stability"), limits.values(), strict=True):
+        page.fill(slider, str(limit))
+    found = json.loads(fresh.saved("#save-json"))
+    assert found["parameters"].items() >= (limits | {"points_per_side": 8}).items()
+    masks = [rle.mask_of(record["segmentation"]) for record in found["masks"]]
+    wanted = [
+        record["segmentation"]
+        for record in MaskGenerator(demo_model(), points_per_side=8, **limits).generate(photo)
+    ]
+    assert len(wanted) > 5
+    for some, others in ((masks, wanted), (wanted, masks)):
+        best = [max(overlap(one, other) for other in others) for one in some]
+        assert np.mean(np.array(best) >= LEAST_IOU) >= 0.9, best  # a mask may be at a limit
+    with Image.open(io.BytesIO(fresh.saved("#save-picture"))) as picture, Image.open(photo) as own:
+        assert picture.size == own.size
+        changed = np.any(np.asarray(picture.convert("RGB")) != np.asarray(own.convert("RGB")), 2)
+    assert (changed == np.any(masks, axis=0)).mean() > 0.99
+    page.keyboard.press("c")
+    assert fresh.settle() == "Click on an object."
+    assert not page.locator("#found").is_visible()
+
+
+def test_everything_can_be_stopped(fresh: Visitor, photo: Path) -> None:
+    page = fresh.page
+    page.select_option("#points", "32")
+    page.click("#everything")
+    page.wait_for_selector("#stop:visible")
+    page.keyboard.press("e")
+    assert "Stopped after" in fresh.settle() and fresh.state == "ready"
+    page.click("#everything")
+    page.wait_for_selector("#stop:visible")
+    point = fresh.click(*CUP, SIZE)
+    assert iou(fresh.mask(), PyTorch(photo).mask(point)) >= LEAST_IOU
+    assert not page.locator("#found").is_visible()
 
 
 def test_keyboard_only(fresh: Visitor, photo: Path) -> None:

@@ -71,6 +71,10 @@ def test_what_no_browser_runs_is_refused(
     with pytest.raises(BundleError, match="torchscript bundle, which no browser runs"):
         write_site([torchscript], page, tmp_path / "site")
     assert not (tmp_path / "site").exists()
+    of_sam = Bundle(tiny_bundle("onnx").path)
+    of_sam.manifest = of_sam.manifest.model_copy(update={"interface": "sam"})
+    with pytest.raises(BundleError, match="which the page does not ask"):
+        write_site([of_sam], page, tmp_path / "site")
     told = typer.testing.CliRunner().invoke(app, ["web", str(torchscript.path), "--no-serve"])
     assert told.exit_code == 2
     arguments = ["web", str(torchscript.path), "--out", str(tmp_path / "site"), "--no-serve"]

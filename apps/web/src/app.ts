@@ -2,6 +2,7 @@
 import { openCamera } from "./camera";
 import { Client, THREADS } from "./client";
 import { iou, type Photo } from "./mobilesam";
+import { EverythingPanel } from "./panel";
 import { maskFile, pixelsOf, save } from "./photo";
 import { Stage, type Mode } from "./stage";
 import { withBox, withPoint, type Step } from "./steps";
@@ -36,6 +37,14 @@ const stage = new Stage(part("image"), part("canvas"), {
   box: (box) => ask(withBox(step, box, refine.checked)),
   mode: () => document.querySelector<HTMLInputElement>("input[name=mode]:checked")!.value as Mode,
   moved: (x, y) => say(`Crosshair at ${Math.round(x)}, ${Math.round(y)}`),
+});
+
+const panel = new EverythingPanel(stage, {
+  say: (sentence, state) => say(sentence, state),
+  progress: (share) => {
+    progressBar.hidden = share === 1;
+    progressBar.value = share;
+  },
 });
 
 function say(sentence: string, state = document.body.dataset.state!): void {
@@ -75,6 +84,7 @@ async function answerOf(client: Client, asked: Step, current: () => boolean): Pr
 
 async function encode(client: Client, current: () => boolean): Promise<void> {
   const name = client.entry.name;
+  if (!client.holds(photo!)) say(`Loading ${name}…`, "busy");
   await client.open((progress) => current() && showProgress(name, progress));
   if (!current()) return;
   progressBar.hidden = true;
@@ -85,6 +95,7 @@ async function encode(client: Client, current: () => boolean): Promise<void> {
 
 async function show(current: () => boolean): Promise<void> {
   const client = clients[active];
+  panel.close();
   if (!photo) return say("Choose a photo, drop one, or take one with the camera.", "empty");
   await encode(client, current);
   if (!current()) return;
@@ -117,7 +128,8 @@ function summary({ mask, predictedIou }: Decoded): string {
 
 function refresh(): void {
   buttons.undo.disabled = step === null;
-  buttons.clear.disabled = step === null;
+  buttons.clear.disabled = step === null && !panel.shown;
+  panel.enable(photo !== null);
   buttons.save.disabled = answer === null;
   buttons.compare.disabled = step === null || photo === null;
   part("answer").hidden = answer === null;
@@ -155,6 +167,23 @@ async function load(file: Blob | null): Promise<void> {
     part("photo").hidden = false;
     stage.show(pixels, URL.createObjectURL(file));
     await show(current);
+  });
+}
+
+/** Masks of everything in the photo, in place of a prompt's. */
+async function everything(): Promise<void> {
+  if (!photo || panel.running) return panel.stop();
+  const asked = photo;
+  await attempt(async (current) => {
+    step = null;
+    answer = null;
+    panel.close();
+    stage.update(null, null);
+    await encode(clients[active], current);
+    if (!current()) return;
+    const done = panel.over(asked, clients[active], current);
+    refresh();
+    await done;
   });
 }
 
@@ -202,7 +231,7 @@ function listen(entries: readonly BundleEntry[]): void {
     });
   }
   const undo = () => step && ask(step.previous);
-  const clear = () => step && ask(null);
+  const clear = () => (step || panel.shown) && ask(null);
   part("choose").addEventListener("click", () => file.click());
   part("camera").addEventListener("click", () => openCamera(snap).then(load, fail));
   part("example").addEventListener("click", async () => load(await (await fetch("example.png")).blob()));
@@ -210,6 +239,7 @@ function listen(entries: readonly BundleEntry[]): void {
   buttons.clear.addEventListener("click", clear);
   buttons.save.addEventListener("click", saveMask);
   buttons.compare.addEventListener("click", compare);
+  part("everything").addEventListener("click", everything);
   accelerator.addEventListener("change", () => {
     makeClients(entries);
     void attempt(show);
@@ -219,6 +249,7 @@ function listen(entries: readonly BundleEntry[]): void {
     c: clear,
     s: saveMask,
     o: () => file.click(),
+    e: everything,
     r: () => (refine.checked = !refine.checked),
   };
   document.addEventListener("keydown", (event) => {

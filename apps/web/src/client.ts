@@ -1,4 +1,5 @@
 /** A bundle as the page sees it: its worker, what it answered, and what that took. */
+import type { Candidate } from "./everything";
 import type { Photo, Prompt, Tensor } from "./mobilesam";
 import type { Step } from "./steps";
 import type {
@@ -97,6 +98,11 @@ export class Client {
     const answer = this.decodeAnew(step);
     this.answers.set(step, answer);
     return answer;
+  }
+
+  /** The masks that the decoder offers for a point of the encoded photo. */
+  candidates(point: { x: number; y: number }, least: number): Promise<Candidate[]> {
+    return this.ask({ kind: "candidates", point, least });
   }
 
   /** Run one component on raw tensors. */

@@ -3,7 +3,7 @@
  *
  * It needs nothing else, neither a package nor a browser, and can be copied as it is. Photos are
  * RGBA bytes, row by row, as a canvas gives them; coordinates are pixels of the photo, with (0, 0)
- * the top-left corner of its top-left pixel; tensors are flat Float32Arrays.
+ * the top-left corner of its top-left pixel; tensors are flat arrays, float32 or bytes.
  */
 
 /** The part of a bundle's manifest.json that is needed to feed its files. */
@@ -16,14 +16,25 @@ export interface Contract {
   slots: number;
   /** Numbers of slots that the decoder takes, ascending; empty where K is the only one. */
   slotCounts: readonly number[];
-  /** `pixels`: the graph normalises; `normalized`: the caller does. */
-  inputVariant: "pixels" | "normalized";
+  /**
+   * `pixels`: planes of floats, which the graph normalises; `normalized`: which the caller does;
+   * `uint8`: bytes as they lie in memory, which the graph normalises.
+   */
+  inputVariant: "pixels" | "normalized" | "uint8";
+  /** Of a pixel in the variant `uint8`. The fourth value of `rgba` is not read. */
+  channelOrder: ChannelOrder;
+  /** Height and width of the only photos that the encoder takes, which it scales itself. */
+  photoSize: readonly [number, number] | null;
+  /** `low_res`: the decoder gives logits of four masks; `full`: the mask that SAM shows, S x S. */
+  masks: "low_res" | "full";
   /** Of each channel, R, G, B, on the scale 0 to 255. */
   mean: readonly number[];
   std: readonly number[];
   /** Logits above it are mask. */
   threshold: number;
 }
+
+export type ChannelOrder = "rgb" | "bgr" | "rgba";
 
 /** A photo: RGBA bytes, `4 * width * height` of them. Alpha is not read. */
 export interface Photo {
@@ -52,7 +63,7 @@ export interface Frame {
 }
 
 export interface Tensor {
-  data: Float32Array;
+  data: Float32Array | Uint8Array;
   shape: readonly number[];
 }
 
@@ -73,11 +84,22 @@ export const LABEL = {
 /** Something that the caller can put right; the message says how. */
 export class MobileSAMError extends Error {}
 
-/** Every tensor that this module makes or reads; all are float32. */
-const TENSORS = [
-  ...["image", "valid_size", "image_embeddings", "point_coords", "point_labels"],
-  ...["mask_input", "has_mask_input", "low_res_masks", "iou_predictions"],
-];
+/** Every tensor that this module makes or reads, with its dtypes. */
+const TENSORS: ReadonlyMap<string, readonly string[]> = new Map([
+  ["image", ["float32", "uint8"]],
+  ["valid_size", ["float32"]],
+  ["image_embeddings", ["float32"]],
+  ["point_coords", ["float32"]],
+  ["point_labels", ["float32"]],
+  ["mask_input", ["float32"]],
+  ["has_mask_input", ["float32"]],
+  ["low_res_masks", ["float32"]],
+  ["iou_predictions", ["float32"]],
+  ["masks", ["uint8"]],
+]);
+
+/** Of a pixel of a full mask that is mask. */
+const MASK_VALUE = 255;
 
 /**
  * Read what is needed of a parsed manifest.json.
@@ -91,7 +113,10 @@ export function contractOf(manifest: unknown): Contract {
     stride: number;
     slots: number;
     slot_counts?: number[];
-    input_variant: "pixels" | "normalized";
+    input_variant: Contract["inputVariant"];
+    channel_order?: ChannelOrder;
+    photo_size?: [number, number] | null;
+    masks?: Contract["masks"];
     interface?: string;
     preprocessing: { mean: number[]; std: number[] };
     postprocessing: { threshold: number };
@@ -114,7 +139,7 @@ export function contractOf(manifest: unknown): Contract {
   }
   for (const { inputs, outputs } of Object.values(read.signatures)) {
     for (const { name, dtype } of [...inputs, ...outputs]) {
-      if (!TENSORS.includes(name) || dtype !== "float32") {
+      if (!TENSORS.get(name)?.includes(dtype)) {
         throw new MobileSAMError(
           `the bundle has a tensor '${name}' of ${dtype}, which this page does not know: ` +
             "export it with the tensors of docs/bundle.md",
@@ -128,9 +153,13 @@ export function contractOf(manifest: unknown): Contract {
     slots: read.slots,
     slotCounts: read.slot_counts ?? [],
     inputVariant: read.input_variant,
+    channelOrder: read.channel_order ?? "rgb",
+    photoSize: read.photo_size ?? null,
+    masks: read.masks ?? "low_res",
     mean: read.preprocessing.mean,
     std: read.preprocessing.std,
-    threshold: read.postprocessing.threshold,
+    // That of a full mask is for its bytes, while its logits are what they are elsewhere.
+    threshold: read.masks === "full" ? 0 : read.postprocessing.threshold,
   };
 }
 
@@ -253,29 +282,75 @@ export function scaled(photo: Photo, frame: Frame): Photo {
   return scaledDown(scaledAcross(photo, frame.width), frame.height);
 }
 
-/** The encoder's inputs: `image` [1, 3, S, S] and, for the variant `pixels`, `valid_size` [2]. */
+/**
+ * The encoder's inputs: `image`, and `valid_size` [2] unless the caller normalises or the encoder
+ * scales the photo. `image` is [1, 3, S, S], or bytes [1, S, S, C] in the variant `uint8`, of the
+ * photo's own height and width where the encoder scales it.
+ *
+ * @throws MobileSAMError the encoder takes photos of another size.
+ */
 export function encoderInputs(photo: Photo, contract: Contract): Record<string, Tensor> {
-  const side = contract.imageSize;
+  const { inputVariant, channelOrder, photoSize, imageSize: side } = contract;
+  if (photoSize !== null) {
+    requireSize(photo, photoSize);
+    return { image: bytesOf(photo, photoSize, channelOrder) };
+  }
   const frame = frameOf(photo.height, photo.width, side);
   const small = scaled(photo, frame);
+  if (inputVariant === "normalized") return { image: planesOf(small, contract) };
+  return {
+    image:
+      inputVariant === "uint8"
+        ? bytesOf(small, [side, side], channelOrder)
+        : planesOf(small, contract),
+    valid_size: { data: Float32Array.of(frame.height, frame.width), shape: [2] },
+  };
+}
+
+/** Planes R, G, B of a scaled photo at the top left of the frame; zeros beside it. */
+function planesOf(small: Photo, contract: Contract): Tensor {
+  const side = contract.imageSize;
   const normalizes = contract.inputVariant === "normalized";
   const image = new Float32Array(3 * side * side);
   for (let channel = 0; channel < 3; channel++) {
     const mean = normalizes ? Math.fround(contract.mean[channel]) : 0;
     const std = normalizes ? Math.fround(contract.std[channel]) : 1;
-    for (let row = 0; row < frame.height; row++) {
+    for (let row = 0; row < small.height; row++) {
       const to = (channel * side + row) * side;
-      const from = 4 * row * frame.width + channel;
-      for (let x = 0; x < frame.width; x++) {
+      const from = 4 * row * small.width + channel;
+      for (let x = 0; x < small.width; x++) {
         image[to + x] = Math.fround(small.data[from + 4 * x] - mean) / std;
       }
     }
   }
-  const inputs: Record<string, Tensor> = { image: { data: image, shape: [1, 3, side, side] } };
-  if (!normalizes) {
-    inputs.valid_size = { data: Float32Array.of(frame.height, frame.width), shape: [2] };
+  return { data: image, shape: [1, 3, side, side] };
+}
+
+/** Bytes of a photo at the top left of height x width pixels; what lies beside it is not read. */
+function bytesOf(
+  photo: Photo,
+  [height, width]: readonly [number, number],
+  order: ChannelOrder,
+): Tensor {
+  const channels = Array.from(order, (channel) => "rgba".indexOf(channel));
+  const data = new Uint8Array(height * width * channels.length);
+  for (let row = 0; row < photo.height; row++) {
+    let to = row * width * channels.length;
+    let from = 4 * row * photo.width;
+    for (let x = 0; x < photo.width; x++, from += 4) {
+      for (const channel of channels) data[to++] = photo.data[from + channel];
+    }
   }
-  return inputs;
+  return { data, shape: [1, height, width, channels.length] };
+}
+
+function requireSize(photo: Photo, [height, width]: readonly [number, number]): void {
+  if (photo.height !== height || photo.width !== width) {
+    throw new MobileSAMError(
+      `this encoder takes photos of ${width} x ${height} pixels, which it scales itself, and not ` +
+        `of ${photo.width} x ${photo.height}: give it such a photo, or a bundle exported without --resize`,
+    );
+  }
 }
 
 /**
@@ -373,41 +448,50 @@ export function chosenMask(iou: ArrayLike<number>, ambiguous: boolean): number {
   return best;
 }
 
-/** For each place of the new axis: the two old places it lies between, and the second's share. */
-function interpolation(from: number, to: number, kept: number) {
-  const low = new Int32Array(kept);
-  const high = new Int32Array(kept);
-  const share = new Float32Array(kept);
+/** A part of a picture, in its pixels; `right` and `bottom` are not part of it. */
+export interface Region {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+}
+
+/** For each place of a part of the new axis: the two old places it lies between, and the second's share. */
+function interpolation(from: number, to: number, start: number, stop: number) {
+  const low = new Int32Array(stop - start);
+  const high = new Int32Array(stop - start);
+  const share = new Float32Array(stop - start);
   const scale = Math.fround(from / to);
-  for (let i = 0; i < kept; i++) {
+  for (let i = start; i < stop; i++) {
     const position = Math.fround(Math.max(0, Math.fround(scale * (i + 0.5)) - 0.5));
-    low[i] = Math.min(Math.trunc(position), from - 1);
-    high[i] = Math.min(low[i] + 1, from - 1);
-    share[i] = position - low[i];
+    low[i - start] = Math.min(Math.trunc(position), from - 1);
+    high[i - start] = Math.min(low[i - start] + 1, from - 1);
+    share[i - start] = position - low[i - start];
   }
   return { low, high, share };
 }
 
-/** Bilinear, align_corners false: the first `keptRows` x `keptColumns` of rows x columns. */
+/** Bilinear, align_corners false: of rows x columns the region, row by row from its top. */
 function interpolated(
   values: Float32Array,
   [oldRows, oldColumns]: readonly [number, number],
   [rows, columns]: readonly [number, number],
-  [keptRows, keptColumns]: readonly [number, number],
+  { left, top, right, bottom }: Region,
   eachRow: (row: number, values: Float32Array) => void,
 ): void {
-  const down = interpolation(oldRows, rows, keptRows);
-  const across = interpolation(oldColumns, columns, keptColumns);
+  const down = interpolation(oldRows, rows, top, bottom);
+  const across = interpolation(oldColumns, columns, left, right);
   const between = new Float32Array(oldColumns);
-  const out = new Float32Array(keptColumns);
-  for (let row = 0; row < keptRows; row++) {
+  const out = new Float32Array(right - left);
+  const end = across.high[out.length - 1];
+  for (let row = 0; row < bottom - top; row++) {
     const upper = down.low[row] * oldColumns;
     const lower = down.high[row] * oldColumns;
     const share = down.share[row];
-    for (let x = 0; x < oldColumns; x++) {
+    for (let x = across.low[0]; x <= end; x++) {
       between[x] = (1 - share) * values[upper + x] + share * values[lower + x];
     }
-    for (let x = 0; x < keptColumns; x++) {
+    for (let x = 0; x < out.length; x++) {
       const part = across.share[x];
       out[x] = (1 - part) * between[across.low[x]] + part * between[across.high[x]];
     }
@@ -415,11 +499,20 @@ function interpolated(
   }
 }
 
-/** Low-res logits of one mask, brought to the photo: H x W, row by row. */
-export function upscaledLogits(lowRes: Float32Array, frame: Frame): Float32Array {
-  const { photoHeight, photoWidth } = frame;
-  const logits = new Float32Array(photoHeight * photoWidth);
-  eachUpscaledRow(lowRes, frame, (row, values) => logits.set(values, row * photoWidth));
+/** All of a photo. */
+function whole({ photoHeight, photoWidth }: Frame): Region {
+  return { left: 0, top: 0, right: photoWidth, bottom: photoHeight };
+}
+
+/** Low-res logits of one mask, brought to the photo: a region of its H x W, row by row. */
+export function upscaledLogits(
+  lowRes: Float32Array,
+  frame: Frame,
+  region: Region = whole(frame),
+): Float32Array {
+  const width = region.right - region.left;
+  const logits = new Float32Array(width * (region.bottom - region.top));
+  eachUpscaledRow(lowRes, frame, region, (row, values) => logits.set(values, row * width));
   return logits;
 }
 
@@ -427,26 +520,87 @@ export function upscaledLogits(lowRes: Float32Array, frame: Frame): Float32Array
 export function maskOf(lowRes: Float32Array, frame: Frame, threshold = 0): Uint8Array {
   const { photoHeight, photoWidth } = frame;
   const mask = new Uint8Array(photoHeight * photoWidth);
-  eachUpscaledRow(lowRes, frame, (row, values) => {
+  eachUpscaledRow(lowRes, frame, whole(frame), (row, values) => {
     const start = row * photoWidth;
     for (let x = 0; x < photoWidth; x++) mask[start + x] = values[x] > threshold ? 1 : 0;
   });
   return mask;
 }
 
+/**
+ * The photo's mask of a full one, `masks` [1, 1, S, S] of bytes: H x W bytes, 1 on the object and
+ * 0 elsewhere, each the nearest pixel's.
+ */
+export function maskOfFull(masks: ArrayLike<number>, frame: Frame): Uint8Array {
+  const { side, height, width, photoHeight, photoWidth } = frame;
+  const columns = nearest(photoWidth, width);
+  const mask = new Uint8Array(photoHeight * photoWidth);
+  nearest(photoHeight, height).forEach((row, y) => {
+    const start = row * side;
+    for (let x = 0; x < photoWidth; x++) {
+      mask[y * photoWidth + x] = masks[start + columns[x]] === MASK_VALUE ? 1 : 0;
+    }
+  });
+  return mask;
+}
+
+/** The place in the frame that is nearest to each of the photo's along an axis. */
+function nearest(photo: number, frame: number): Int32Array {
+  return Int32Array.from({ length: photo }, (_, i) => Math.floor(((i + 0.5) * frame) / photo));
+}
+
+/** A bundle's answer to a prompt. */
+export interface Answer {
+  /** H x W bytes, 1 on the object and 0 elsewhere. */
+  mask: Uint8Array;
+  /** Low-res logits of the mask, for the next prompt's `maskInput`. */
+  lowRes: Float32Array;
+  predictedIou: number;
+}
+
+/** The answer to a prompt, of the decoder's outputs. */
+export function answerOf(
+  outputs: Readonly<Record<string, Tensor>>,
+  prompt: Prompt,
+  frame: Frame,
+  contract: Contract,
+): Answer {
+  const full = contract.masks === "full";
+  const predicted = outputs.iou_predictions.data;
+  const chosen = full ? 0 : chosenMask(predicted, isAmbiguous(prompt));
+  const size = contract.lowResSize ** 2;
+  const logits = outputs.low_res_masks.data as Float32Array;
+  const lowRes = logits.slice(chosen * size, (chosen + 1) * size);
+  return {
+    mask: full
+      ? maskOfFull(outputs.masks.data, frame)
+      : maskOf(lowRes, frame, contract.threshold),
+    lowRes,
+    predictedIou: predicted[chosen],
+  };
+}
+
 function eachUpscaledRow(
   lowRes: Float32Array,
   frame: Frame,
+  region: Region,
   eachRow: (row: number, values: Float32Array) => void,
 ): void {
   const low = Math.sqrt(lowRes.length);
   const { side, height, width, photoHeight, photoWidth } = frame;
+  const rows = interpolation(height, photoHeight, region.top, region.bottom);
+  const columns = interpolation(width, photoWidth, region.left, region.right);
+  const needed: Region = {
+    left: columns.low[0],
+    top: rows.low[0],
+    right: columns.high[columns.high.length - 1] + 1,
+    bottom: rows.high[rows.high.length - 1] + 1,
+  };
   const cropped = new Float32Array(height * width);
-  interpolated(lowRes, [low, low], [side, side], [height, width], (row, values) =>
-    cropped.set(values, row * width),
+  interpolated(lowRes, [low, low], [side, side], needed, (row, values) =>
+    cropped.set(values, (needed.top + row) * width + needed.left),
   );
-  const photo = [photoHeight, photoWidth] as const;
-  interpolated(cropped, [height, width], photo, photo, eachRow);
+  interpolated(cropped, [height, width], [photoHeight, photoWidth], region, eachRow);
 }
 
 /** Intersection over union of two masks of one size; 1 where both are empty. */

@@ -40,13 +40,31 @@ export async function pixelsOf(file: Blob): Promise<Photo> {
 }
 
 /** A mask as a PNG file of the photo's size: white on the object, black elsewhere. */
-export async function maskFile(mask: Uint8Array, { width, height }: Photo): Promise<Blob> {
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
+export function maskFile(mask: Uint8Array, { width, height }: Photo): Promise<Blob> {
   const image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   for (let i = 0; i < pixels.length; i++) pixels[i] = mask[i] ? 0xffffffff : 0xff000000;
+  return pngOf(image);
+}
+
+/** A photo with a picture of its size over it, as a PNG file. */
+export function pictureFile(photo: Photo, overlay: ImageData): Promise<Blob> {
+  const image = new ImageData(photo.width, photo.height);
+  for (let i = 0; i < image.data.length; i += 4) {
+    const share = overlay.data[i + 3] / 255;
+    for (let channel = i; channel < i + 3; channel++) {
+      const below = photo.data[channel];
+      image.data[channel] = below + share * (overlay.data[channel] - below);
+    }
+    image.data[i + 3] = 255;
+  }
+  return pngOf(image);
+}
+
+function pngOf(image: ImageData): Promise<Blob> {
+  const canvas = document.createElement("canvas");
+  canvas.width = image.width;
+  canvas.height = image.height;
   canvas.getContext("2d")!.putImageData(image, 0, 0);
   return new Promise((resolve, reject) =>
     canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no PNG was made")))),

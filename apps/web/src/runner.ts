@@ -3,10 +3,11 @@ import { Client } from "./client";
 import type { Tensor } from "./mobilesam";
 import type { BundleEntry, Component } from "./worker/protocol";
 
-/** A tensor as text: its float32 values, little-endian, in base64. */
+/** A tensor as text: its values, little-endian, in base64. */
 interface Text {
   data: string;
   shape: number[];
+  dtype: "float32" | "uint8";
 }
 
 function bytesOf(text: string): Uint8Array<ArrayBuffer> {
@@ -22,7 +23,8 @@ function textOf({ data, shape }: Tensor): Text {
   for (let i = 0; i < bytes.length; i += 0x8000) {
     parts.push(String.fromCharCode(...bytes.subarray(i, i + 0x8000)));
   }
-  return { data: btoa(parts.join("")), shape: [...shape] };
+  const dtype = data instanceof Uint8Array ? "uint8" : "float32";
+  return { data: btoa(parts.join("")), shape: [...shape], dtype };
 }
 
 const clients = new Map<Component, Client>();
@@ -41,8 +43,9 @@ Object.assign(globalThis, {
     inputs: Record<string, Text>,
   ): Promise<Record<string, Text>> {
     const tensors: Record<string, Tensor> = {};
-    for (const [name, { data, shape }] of Object.entries(inputs)) {
-      tensors[name] = { data: new Float32Array(bytesOf(data).buffer), shape };
+    for (const [name, { data, shape, dtype }] of Object.entries(inputs)) {
+      const bytes = bytesOf(data);
+      tensors[name] = { data: dtype === "uint8" ? bytes : new Float32Array(bytes.buffer), shape };
     }
     const found = await clients.get(component)!.run(component, tensors);
     return Object.fromEntries(Object.entries(found).map(([name, value]) => [name, textOf(value)]));

@@ -1,4 +1,6 @@
 /** The photo with its mask and prompt drawn over it, and what the pointer and the keyboard do on it. */
+import { coloured } from "./colours";
+import type { Candidate } from "./everything";
 import type { Photo } from "./mobilesam";
 import type { Box, Point, Step } from "./steps";
 
@@ -22,6 +24,9 @@ const MASK: readonly [number, number, number, number] = [46, 144, 250, 120];
 export class Stage {
   private photo: Photo | null = null;
   private mask: Uint8Array | null = null;
+  private everything: readonly Candidate[] | null = null;
+  /** Of everything, as the screen last saw it: the pointer's moves draw it again. */
+  private overlay: ImageData | null = null;
   private step: Step | null = null;
   private press: { id: number; from: DOMPoint; to: DOMPoint; timer: number } | null = null;
   private cursor: { x: number; y: number } | null = null;
@@ -57,7 +62,22 @@ export class Stage {
   update(step: Step | null, mask: Uint8Array | null): void {
     this.step = step;
     this.mask = mask;
+    this.everything = null;
     this.draw();
+  }
+
+  /** Show all masks of the photo in place of a prompt's. */
+  showEverything(masks: readonly Candidate[]): void {
+    this.update(null, null);
+    this.everything = masks;
+    this.overlay = null;
+    this.draw();
+  }
+
+  /** All masks that are shown, in colours, as a picture of a size. */
+  everythingAt(width: number, height: number): ImageData {
+    const photo = this.photo!;
+    return coloured(this.everything ?? [], [photo.height, photo.width], width, height);
   }
 
   /** A place on the screen, in pixels of the photo and within it. */
@@ -181,6 +201,7 @@ export class Stage {
     canvas.height = Math.max(1, Math.round(canvas.clientHeight * ratio));
     const context = canvas.getContext("2d")!;
     if (this.mask) this.drawMask(context, photo, this.mask);
+    if (this.everything) this.drawEverything(context);
     context.scale(canvas.width / photo.width, canvas.height / photo.height);
     const unit = this.scale;
     if (this.step?.box) outline(context, this.step.box, unit, []);
@@ -193,6 +214,14 @@ export class Stage {
       outline(context, [this.corner.x, this.corner.y, this.cursor.x, this.cursor.y], unit, [5, 4]);
     }
     if (this.cursor && canvas.matches(":focus-visible")) crosshair(context, this.cursor, unit);
+  }
+
+  private drawEverything(context: CanvasRenderingContext2D): void {
+    const { width, height } = this.canvas;
+    if (this.overlay?.width !== width || this.overlay.height !== height) {
+      this.overlay = this.everythingAt(width, height);
+    }
+    context.putImageData(this.overlay, 0, 0);
   }
 
   /** The mask as the screen's pixels see it, with a brighter outline. */

@@ -6,37 +6,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { contract, photoOf, plain, web } from "./shared.mjs";
 
-const module = process.env.MOBILESAM_MODULE ?? new URL("../dist/mobilesam.js", import.meta.url).href;
 const fixtures = new URL("../../apple/Tests/MobileSAMTests/Fixtures/vectors.json", import.meta.url);
-const web = await import(module);
 const vectors = JSON.parse(readFileSync(process.env.MOBILESAM_VECTORS ?? fixtures, "utf-8"));
-
-/** RGB bytes in base64 to a photo. */
-function photoOf(pixels, [height, width]) {
-  const rgb = Buffer.from(pixels, "base64");
-  const data = new Uint8ClampedArray(4 * height * width).fill(255);
-  for (let i = 0; i < height * width; i++) data.set(rgb.subarray(3 * i, 3 * i + 3), 4 * i);
-  return { height, width, data };
-}
-
-function contract(side, more = {}) {
-  return {
-    imageSize: side,
-    lowResSize: side / 4,
-    slots: 8,
-    slotCounts: [],
-    inputVariant: "pixels",
-    mean: [123.675, 116.28, 103.53],
-    std: [58.395, 57.12, 57.375],
-    threshold: 0,
-    ...more,
-  };
-}
-
-function plain(values) {
-  return Array.from(values);
-}
 
 test("frames", () => {
   for (const { size, side, valid_size } of vectors.frames) {
@@ -132,8 +105,10 @@ test("a manifest with other tensors is refused", () => {
     signatures: { encoder: { inputs: [{ name, dtype }], outputs: [] } },
   });
   assert.equal(web.contractOf(manifest("image", "float32")).lowResSize, 256);
-  assert.throws(() => web.contractOf(manifest("image", "uint8")), web.MobileSAMError);
+  assert.equal(web.contractOf(manifest("image", "uint8")).photoSize, null);
+  assert.throws(() => web.contractOf(manifest("image", "int8")), web.MobileSAMError);
   assert.throws(() => web.contractOf(manifest("masks", "float32")), web.MobileSAMError);
+  assert.throws(() => web.contractOf(manifest("toString", "uint8")), web.MobileSAMError);
 });
 
 test("intersection over union", () => {

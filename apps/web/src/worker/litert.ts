@@ -51,12 +51,13 @@ class LiteRT implements Engine {
     const answers: Record<string, Tensor> = {};
     try {
       for (const [name, { data, shape }] of Object.entries(inputs)) {
-        const tensor = new LiteRTTensor(data as Float32Array<ArrayBuffer>, [...shape]);
+        const values = data as Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+        const tensor = new LiteRTTensor(values, [...shape]);
         given[name] = this.gpu ? await tensor.moveTo("webgpu") : tensor;
       }
       const found = await this.models.get(component)!.run(this.functions.get(component)!, given);
       for (const [name, tensor] of Object.entries(found)) {
-        const data = Float32Array.from((await tensor.data()) as Float32Array);
+        const data = (await tensor.data()).slice() as Float32Array | Uint8Array;
         answers[name] = { data, shape: [...tensor.type.layout.dimensions] };
         tensor.delete();
       }

@@ -43,12 +43,16 @@ export class ONNXRuntime implements Engine {
   async run(component: Component, inputs: Record<string, Tensor>) {
     const given: Record<string, ORT.Tensor> = {};
     for (const [name, { data, shape }] of Object.entries(inputs)) {
-      given[name] = new this.ort.Tensor("float32", data, [...shape]);
+      given[name] =
+        data instanceof Uint8Array
+          ? new this.ort.Tensor("uint8", data, [...shape])
+          : new this.ort.Tensor("float32", data, [...shape]);
     }
     const found = await this.sessions.get(component)!.run(given);
     const answers: Record<string, Tensor> = {};
     for (const [name, tensor] of Object.entries(found)) {
-      answers[name] = { data: (await tensor.getData()) as Float32Array, shape: tensor.dims };
+      const data = (await tensor.getData()) as Float32Array | Uint8Array;
+      answers[name] = { data, shape: tensor.dims };
     }
     return answers;
   }

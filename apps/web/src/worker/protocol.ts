@@ -1,5 +1,5 @@
 /** What the page and a bundle's worker say to each other. */
-import type { Photo, Prompt, Tensor } from "../mobilesam";
+import type { Answer, Photo, Prompt, Tensor } from "../mobilesam";
 
 export type Component = "encoder" | "decoder";
 export type Accelerator = "cpu" | "gpu";
@@ -23,6 +23,8 @@ export interface BundleEntry {
   target: string;
   scheme: string;
   meaning: string;
+  /** As the manifest names them, such as `demo`. */
+  weights: string;
   sizeBytes: number;
 }
 
@@ -48,6 +50,15 @@ export interface Decode {
   prompt: Prompt;
 }
 
+/** Ask about a lone point, for the masks of everything. */
+export interface Candidates {
+  kind: "candidates";
+  /** In pixels of the photo. */
+  point: { x: number; y: number };
+  /** Predicted IoU and stability score that a mask must exceed. */
+  least: number;
+}
+
 /** Run one component on raw tensors, named as in the manifest. */
 export interface Run {
   kind: "run";
@@ -55,7 +66,7 @@ export interface Run {
   inputs: Record<string, Tensor>;
 }
 
-export type Question = Open | Encode | Decode | Run;
+export type Question = Open | Encode | Decode | Candidates | Run;
 
 export interface Opened {
   /** Which runtime computes, with how many threads, in words. */
@@ -69,12 +80,7 @@ export interface Encoded {
   encodeMs: number;
 }
 
-export interface Decoded {
-  /** H x W bytes, 1 on the object. */
-  mask: Uint8Array;
-  /** Low-res logits of the mask that is shown. */
-  lowRes: Float32Array;
-  predictedIou: number;
+export interface Decoded extends Answer {
   decodeMs: number;
   upscaleMs: number;
 }

@@ -1,18 +1,19 @@
 /** A bundle in a worker: its files fetched and opened, a photo encoded once, prompts decoded. */
+import { candidatesOf, type Candidate } from "../everything";
 import {
   MobileSAMError,
-  chosenMask,
+  answerOf,
   contractOf,
   decoderInputs,
   encoderInputs,
   frameOf,
-  isAmbiguous,
-  maskOf,
   type Contract,
   type Frame,
+  type Prompt,
   type Tensor,
 } from "../mobilesam";
 import type {
+  Candidates,
   Component,
   Decode,
   Decoded,
@@ -91,26 +92,23 @@ class Session {
   }
 
   async decode({ prompt }: Decode): Promise<Decoded> {
+    const begun = performance.now();
+    const outputs = await this.decoded(prompt);
+    const decoded = performance.now();
+    const answer = answerOf(outputs, prompt, this.frame, this.contract);
+    return { ...answer, decodeMs: decoded - begun, upscaleMs: performance.now() - decoded };
+  }
+
+  async candidates({ point, least }: Candidates): Promise<Candidate[]> {
+    const outputs = await this.decoded({ points: [{ ...point, foreground: true }] });
+    return candidatesOf(outputs, point, this.frame, this.contract.threshold, least);
+  }
+
+  /** The decoder's outputs for a prompt about the encoded photo. */
+  private async decoded(prompt: Prompt): Promise<Record<string, Tensor>> {
     if (this.embedding === null) throw new MobileSAMError("no photo has been encoded yet");
     const inputs = decoderInputs(prompt, this.frame, this.contract);
-    const begun = performance.now();
-    const outputs = await this.engine.run("decoder", {
-      image_embeddings: this.embedding,
-      ...inputs,
-    });
-    const decoded = performance.now();
-    const predicted = outputs.iou_predictions.data;
-    const chosen = chosenMask(predicted, isAmbiguous(prompt));
-    const size = this.contract.lowResSize ** 2;
-    const lowRes = outputs.low_res_masks.data.slice(chosen * size, (chosen + 1) * size);
-    const mask = maskOf(lowRes, this.frame, this.contract.threshold);
-    return {
-      mask,
-      lowRes,
-      predictedIou: predicted[chosen],
-      decodeMs: decoded - begun,
-      upscaleMs: performance.now() - decoded,
-    };
+    return this.engine.run("decoder", { image_embeddings: this.embedding, ...inputs });
   }
 
   async answer(question: Question, report: (progress: Progress) => void): Promise<unknown> {
@@ -121,6 +119,8 @@ class Session {
         return this.encode(question);
       case "decode":
         return this.decode(question);
+      case "candidates":
+        return this.candidates(question);
       case "run":
         return this.engine.run(question.component, question.inputs);
     }
