@@ -111,8 +111,8 @@ def page(bundles: Sequence[Listed], *, beside_sample: bool = False) -> str:
     sample = ""
     if not beside_sample:
         sample = (
-            f"`mobilesam new-app android {own[0].folder} app` writes a sample app with that bundle, "
-            "and the Kotlin library that the first block of each bundle calls."
+            f"`mobilesam new-app android {own[0].folder} app` writes a sample app with that "
+            "bundle, and the Kotlin library that the first block of each bundle calls."
         )
     parts = [_HEAD.format(sample=sample).strip()]
     for each in own:

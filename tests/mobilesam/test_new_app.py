@@ -68,7 +68,7 @@ def test_the_page_s_build_finds_its_sources(tmp_path: Path) -> None:
     [
         ("android", "onnx", "tflite"),
         ("ios", "tflite", "coreml"),
-        ("web", "coreml", "tflite or onnx"),
+        ("web", "coreml", "tflite"),
     ],
 )
 def test_a_bundle_of_another_target_is_refused(
