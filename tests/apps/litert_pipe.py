@@ -19,7 +19,13 @@ from mobilesam.runtimes.bundle import Bundle
 
 def serve(folder: Path, questions: BinaryIO, answers: BinaryIO) -> None:
     """Answer until the questions end."""
-    with open_runner(Bundle(folder), "litert") as runner:
+    bundle = Bundle(folder)
+    # A runner's outputs are float32, whatever the file has.
+    dtypes = {
+        name: {tensor.name: np.dtype(tensor.dtype).newbyteorder("<") for tensor in own.outputs}
+        for name, own in bundle.manifest.signatures.items()
+    }
+    with open_runner(bundle, "litert") as runner:
         while line := questions.readline():
             asked = json.loads(line)
             inputs = {}
@@ -27,14 +33,17 @@ def serve(folder: Path, questions: BinaryIO, answers: BinaryIO) -> None:
                 dtype = np.dtype(each["dtype"]).newbyteorder("<")
                 content = questions.read(dtype.itemsize * prod(each["shape"]))
                 inputs[each["name"]] = np.frombuffer(content, dtype).reshape(each["shape"])
-            outputs = runner.run(asked["component"], inputs)
+            outputs = {
+                name: value.astype(dtypes[asked["component"]][name])
+                for name, value in runner.run(asked["component"], inputs).items()
+            }
             named = [
                 {"name": name, "shape": value.shape, "dtype": value.dtype.name}
                 for name, value in outputs.items()
             ]
             answers.write(json.dumps({"outputs": named}).encode() + b"\n")
             for value in outputs.values():
-                answers.write(value.astype(value.dtype.newbyteorder("<")).tobytes())
+                answers.write(value.tobytes())
             answers.flush()
 
 

@@ -72,7 +72,7 @@ def test_the_page_s_build_finds_its_sources(tmp_path: Path) -> None:
     ],
 )
 def test_a_bundle_of_another_target_is_refused(
-    platform: str, wrong: str, right: str, tmp_path: Path
+    platform: Platform, wrong: str, right: str, tmp_path: Path
 ) -> None:
     with pytest.raises(BundleError, match=right):
         new_app(platform, tiny_bundle(wrong), tmp_path / "app")

@@ -18,6 +18,7 @@ class ByteTensor(override val shape: IntArray, val values: ByteArray) : Tensor
  */
 fun interface Component {
     /** Every output by its name, from every input by its name. */
+    @JvmSuppressWildcards
     fun run(inputs: Map<String, Tensor>): Map<String, Tensor>
 }
 
