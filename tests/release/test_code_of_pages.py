@@ -75,7 +75,7 @@ console.log(JSON.stringify({ mask: mask.length, sum: mask.reduce((a, b) => a + b
 def test_kotlin_compiles(released: Path, repository: Path, tmp_path: Path) -> None:
     require_emulator("kotlin")
     found = blocks(released / "android.md", "kotlin")
-    assert len(found) == 4  # the library's and LiteRT's, and LiteRT's alone of bytes
+    assert len(found) == 4  # the library's and LiteRT's, of two bundles
     for number, text in enumerate(found):
         (tmp_path / f"Block{number}.kt").write_text(text, "utf-8")
     sources = [
