@@ -112,4 +112,11 @@ def test_photo_of_another_size_is_refused(
         said = visitor.settle()
         assert visitor.state == "error"
         assert f"takes photos of {SIZE[0]} x {SIZE[1]} pixels" in said
+        visitor.page.check("input[value='tflite-fp32']")
+        visitor.settle()
+        visitor.click(*POINT[::-1], SIZE[::-1])
+        visitor.page.click("#compare")
+        assert visitor.settle().startswith("tflite-fp32-2: this encoder takes photos")
+        shared = visitor.page.locator("#bundles tr td:last-child").all_inner_texts()
+        assert shared[:2] == ["first", "–"] and float(shared[2]) >= LEAST_IOU
         visitor.page.close()

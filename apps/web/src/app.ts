@@ -52,8 +52,12 @@ function say(sentence: string, state = document.body.dataset.state!): void {
   document.body.dataset.state = state;
 }
 
+function words(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 function fail(error: unknown): void {
-  say(error instanceof Error ? error.message : String(error), "error");
+  say(words(error), "error");
 }
 
 /** Run what the user asked for; only the latest request may speak. */
@@ -194,20 +198,27 @@ async function choose(index: number): Promise<void> {
   await attempt(show);
 }
 
-/** Every bundle answers the prompt, one after the other. */
+/** Every bundle answers the prompt, one after the other; why one cannot is said at the end. */
 async function compare(): Promise<void> {
   await attempt(async (current) => {
     const asked = step!;
+    const refused: string[] = [];
     const first = (await answerOf(clients[0], asked, current)).mask;
     for (const [index, client] of clients.entries()) {
       if (index === 0 || !current()) continue;
-      const { mask } = await answerOf(client, asked, current);
-      if (!current()) return;
-      table.agreement(index, iou(first, mask));
+      try {
+        const { mask } = await answerOf(client, asked, current);
+        if (!current()) return;
+        table.agreement(index, iou(first, mask));
+      } catch (error) {
+        refused.push(`${client.entry.name}: ${words(error)}`);
+      }
       refresh();
       if (index !== active) client.close();
     }
-    if (current()) await show(current);
+    if (!current()) return;
+    await show(current);
+    if (refused.length > 0 && current()) throw new Error(refused.join(". "));
   });
 }
 
