@@ -17,7 +17,7 @@ from mobilesam.model.layers import bake
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.point_labels import PADDING_POINT
 from mobilesam.model.sam import MobileSAM
-from mobilesam.model.short_decoder import ShortMaskDecoder
+from mobilesam.model.short_decoder import MOST_SLOTS, ShortMaskDecoder
 
 HIDDEN = -8192.0
 """Added to the attention score of an unused slot. As long as scores lie within half of it of each
@@ -166,6 +166,7 @@ class DecoderModule(nn.Module):
 
     Attributes:
         keep: how; a converter may choose another way of :mod:`converters.kept`.
+        slots: K, the most of them.
     """
 
     image_position: Tensor
@@ -173,6 +174,7 @@ class DecoderModule(nn.Module):
     def __init__(self, model: MobileSAM, contract: Contract) -> None:
         super().__init__()
         self.keep: Keep = selected
+        self.slots = contract.slots
         self.prompt_encoder = copy.deepcopy(model.prompt_encoder)
         self.mask_decoder = copy.deepcopy(model.mask_decoder)
         with torch.no_grad():
@@ -258,9 +260,12 @@ class FullMaskDecoderModule(DecoderModule):
 
 
 def shorten(module: nn.Module, target: str, scheme: str) -> None:
-    """Compute a decoder in fewer multiplications, in place, where the target's row says so."""
+    """Compute a decoder in fewer multiplications, in place.
+
+    Where the target's row says so, and the slots are so few that they are fewer.
+    """
     if isinstance(module, DecoderModule) and scheme in TARGETS[target].short_decoder:
-        if type(module.mask_decoder) is MaskDecoder:
+        if type(module.mask_decoder) is MaskDecoder and module.slots <= MOST_SLOTS:
             module.mask_decoder = ShortMaskDecoder(module.mask_decoder)
 
 

@@ -5,11 +5,13 @@ from functools import partial
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from converters.modules import DecoderModule
+from converters.modules import DecoderModule, example_inputs, shorten
 from mobilesam.bundle.contract import Contract
+from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
-from mobilesam.model.short_decoder import ShortMaskDecoder
+from mobilesam.model.short_decoder import MOST_SLOTS, ShortMaskDecoder
 from tests.live_model import live_model
 from tests.rounding import Rounding, relative_l2
 from tests.tiny_bundles import tiny_model
@@ -58,6 +60,24 @@ def test_masks_and_ious_are_the_decoders(kind: str, size: str, slots: int) -> No
     for ours, theirs in zip(found, wanted, strict=True):
         assert ours.shape == theirs.shape
         assert relative_l2(ours, theirs) <= rounding.tolerance
+
+
+@pytest.mark.parametrize("slots", [2, MOST_SLOTS, MOST_SLOTS + 1, 64])
+def test_it_is_taken_where_it_multiplies_less(slots: int) -> None:
+    contract = Contract.of(load_model("demo"), slots=slots)
+    module = DecoderModule(load_model("demo"), contract).eval()
+
+    def multiplications() -> int:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            module(*example_inputs(contract, "decoder").values())
+        return counter.get_total_flops()
+
+    as_written = module.mask_decoder
+    before = multiplications()
+    shorten(module, "onnx", "fp32")
+    taken = module.mask_decoder is not as_written
+    module.mask_decoder = ShortMaskDecoder(as_written)
+    assert taken == (multiplications() < before) == (slots <= MOST_SLOTS)
 
 
 def test_it_has_the_decoders_parameters_under_their_names() -> None:
