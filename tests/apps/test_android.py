@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, Contract
+from mobilesam.bundle.contract import COMPONENTS, CONTRACT_VERSION, INPUT_VARIANTS, Contract
 from mobilesam.emulators import kotlin
 from mobilesam.inference.answers import answer
 from mobilesam.inference.prompts import make_prompt
-from mobilesam.inference.transforms import PIXEL_MEAN, PIXEL_STD
+from mobilesam.inference.transforms import CHANNEL_ORDERS, PIXEL_MEAN, PIXEL_STD
 from mobilesam.model import point_labels
 from mobilesam.runtimes.bundle import Bundle
 from tests.apps.conftest import GoldenFolders, golden_folders, photo
@@ -28,7 +28,7 @@ MODULE = Path("apps/android/mobilesam/src")
 EXAMPLES = Path("apps/android/examples")
 VECTORS = Path("apps/apple/Tests/MobileSAMTests/Fixtures/vectors.json")
 RIGHT = "right"
-TESTS = {"VectorTest": 6, "GoldenTest": 4, "ManifestTest": 7, "JavaCallerTest": 3}
+TESTS = {"VectorTest": 6, "GoldenTest": 4, "ManifestTest": 8, "JavaCallerTest": 3}
 """Test classes, and how many tests each has."""
 
 ERRORS = {
@@ -223,6 +223,10 @@ def test_each_error_can_be_planted(repository: Path, tmp_path: Path) -> None:
     assert copies.keys() == ERRORS.keys()
 
 
+NAMED = {"normalized": "INPUT_NORMALIZED", "uint8": "INPUT_BYTES"}
+"""Input variants that have a name of their own in Kotlin."""
+
+
 def _constants(source: str, name: str) -> dict[str, str]:
     body = re.search(rf"^internal object {name} \{{\n(.*?)^\}}", source, re.DOTALL | re.MULTILINE)
     assert body, f"Contract.kt has no object {name}"
@@ -244,6 +248,9 @@ def test_constants_are_the_contract_s(repository: Path) -> None:
     statistics = _constants(source, "PixelStatistics")
     for name, values in (("MEAN", PIXEL_MEAN), ("STD", PIXEL_STD)):
         assert statistics[name] == f"floatArrayOf({', '.join(f'{value}f' for value in values)})"
+    for known in (INPUT_VARIANTS, CHANNEL_ORDERS):
+        quoted = ", ".join(NAMED.get(str(value), f'"{value}"') for value in known)
+        assert f"= listOf({quoted})\n" in source
     assert f"CONTRACT_MAJOR_VERSION = {CONTRACT_VERSION.split('.')[0]}\n" in source
     four = replace(contract, masks="low_res").signature("decoder").outputs[1].shape[1]
     assert f"MASK_COUNT = {four}\n" in source

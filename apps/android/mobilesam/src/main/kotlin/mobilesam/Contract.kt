@@ -27,6 +27,15 @@ internal object SlotLabel {
     const val UNUSED_SLOT = -2f
 }
 
+internal const val INPUT_NORMALIZED = "normalized"
+internal const val INPUT_BYTES = "uint8"
+
+/** Values of `input_variant` in a manifest. */
+internal val INPUT_VARIANTS = listOf("pixels", INPUT_NORMALIZED, INPUT_BYTES)
+
+/** Values of `channel_order`: how the values of a pixel follow each other in bytes. */
+internal val CHANNEL_ORDERS = listOf("rgb", "bgr", "rgba")
+
 /** Mean and standard deviation of R, G, B on the 0 to 255 scale, for input variant `normalized`. */
 internal object PixelStatistics {
     val MEAN = floatArrayOf(123.675f, 116.28f, 103.53f)

@@ -73,6 +73,8 @@ class Manifest private constructor(
             val files = json.getJSONArray("files")
             val variant = json.getString("input_variant")
             val order = json.optString("channel_order", "rgb")
+            known("input_variant", variant, INPUT_VARIANTS)
+            known("channel_order", order, CHANNEL_ORDERS)
             val counts = json.optJSONArray("slot_counts")
             val several = List(counts?.length() ?: 0) { counts!!.getInt(it) }
             return Manifest(
@@ -81,13 +83,22 @@ class Manifest private constructor(
                 scheme = json.getJSONObject("scheme").getString("name"),
                 imageSize = json.getInt("image_size"),
                 stride = json.getInt("stride"),
-                appNormalizes = variant == "normalized",
-                channelOrder = if (variant == "uint8") order else null,
+                appNormalizes = variant == INPUT_NORMALIZED,
+                channelOrder = if (variant == INPUT_BYTES) order else null,
                 graphChooses = json.optString("masks") == "full",
                 acceptedSlots = several.ifEmpty { listOf(json.getInt("slots")) }.sorted(),
                 files = List(files.length()) { files.getJSONObject(it) }
                     .associate { it.getString("component") to it.getString("path") },
             )
+        }
+
+        private fun known(field: String, value: String, all: List<String>) {
+            if (value !in all) {
+                throw MobileSAMException(
+                    "The bundle's $field is '$value', this library knows ${all.joinToString()}: " +
+                        "take a newer one.",
+                )
+            }
         }
     }
 }

@@ -37,6 +37,18 @@ class ManifestTest {
     }
 
     @Test
+    fun whatAppsWouldMisreadIsRefused() {
+        val wrong = listOf(
+            text(variant = "yuv"),
+            text("\"channel_order\": \"yuv\",", variant = "uint8"),
+        )
+        for (manifest in wrong) {
+            val refusal = assertThrows(MobileSAMException::class.java) { Manifest.of(manifest) }
+            assertTrue(refusal.message!!.contains("is 'yuv', this library knows"))
+        }
+    }
+
+    @Test
     fun aBundleThatScalesPhotosItselfIsRefused() {
         val refusal = assertThrows(MobileSAMException::class.java) {
             Manifest.of(text("\"photo_size\": [1080, 1920],", variant = "uint8"))
