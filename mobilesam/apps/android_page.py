@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mobilesam.apps.layout import Listed, facts, size_bytes
+from mobilesam.apps.layout import Listed, facts, require_scaled_by_app, size_bytes
 from mobilesam.bundle.manifest import BundleFolder
 from mobilesam.errors import BundleError
 
@@ -128,6 +128,7 @@ def require_fit(bundle: BundleFolder) -> None:
     Raises:
         BundleError: it does not, with the reason.
     """
+    require_scaled_by_app(bundle)
     if RUNTIME not in bundle.runtimes:
         raise BundleError(
             f"the Android sample does not run {bundle.path}: it is for {bundle.manifest.target}, "

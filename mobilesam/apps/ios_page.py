@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mobilesam.apps.layout import Listed, facts, values
+from mobilesam.apps.layout import Listed, facts, require_scaled_by_app, values
 from mobilesam.bundle.manifest import BundleFolder, Manifest
 from mobilesam.errors import BundleError
 
@@ -125,6 +125,7 @@ def require_fit(bundle: BundleFolder) -> None:
     Raises:
         BundleError: it does not.
     """
+    require_scaled_by_app(bundle)
     if RUNTIME not in bundle.runtimes:
         raise BundleError(
             f"the iOS sample does not run {bundle.path}: it is for {bundle.manifest.target}, and "

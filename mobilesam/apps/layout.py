@@ -52,15 +52,15 @@ class Listed(NamedTuple):
 
 
 def require_scaled_by_app(bundle: BundleFolder) -> None:
-    """Check that the app scales the photo, as the code of every page and sample does.
+    """Check that the app scales the photo, as the code of pages does, but for the web's.
 
     Raises:
         BundleError: the encoder scales photos of one size itself.
     """
     if bundle.manifest.photo_size is not None:
         raise BundleError(
-            f"{bundle.path} scales photos itself (--resize), for which there is no code of pages "
-            "and samples yet: export it without --resize"
+            f"{bundle.path} scales photos itself (--resize), for which there is code for the web "
+            "alone: export it without --resize"
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from mobilesam.apps import android_page, ios_page, web_page
-from mobilesam.apps.layout import Listed, require_scaled_by_app
+from mobilesam.apps.layout import Listed
 from mobilesam.apps.sources import app_files
 from mobilesam.bundle.manifest import MANIFEST_NAME, BundleFolder
 from mobilesam.files import new_folder
@@ -81,7 +81,6 @@ def new_app(platform: Platform, bundle: BundleFolder, out: Path) -> None:
         MissingDependencyError: the sample's sources are not installed.
     """
     require, write = _APPS[platform]
-    require_scaled_by_app(bundle)
     require(bundle)
     bundle.verify()
     with new_folder(out) as made:

@@ -79,14 +79,18 @@ def test_a_bundle_of_another_target_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_bundle_that_scales_itself_is_refused(tmp_path: Path) -> None:
+def test_a_bundle_that_scales_itself_is_for_the_web_alone(tmp_path: Path) -> None:
     bundle = Bundle(tiny_bundle("tflite").path)
     bundle.manifest = bundle.manifest.model_copy(update={"photo_size": (70, 101)})
-    with pytest.raises(BundleError, match="export it without --resize"):
-        new_app("android", bundle, tmp_path / "app")
+    for platform in ("android", "ios"):
+        with pytest.raises(BundleError, match="export it without --resize"):
+            new_app(platform, bundle, tmp_path / "app")
     with pytest.raises(BundleError, match="export it without --resize"):
         listed([bundle], "bundles")
     assert not list(tmp_path.iterdir())
+    new_app("web", bundle, tmp_path / "app")
+    code = (tmp_path / "app/README.md").read_text("utf-8")
+    assert '"photoSize": [\n    70,\n    101\n  ]' in code
 
 
 def test_missing_sources_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
