@@ -17,12 +17,11 @@ from mobilesam.inference.answers import answer
 from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import CHANNEL_ORDERS, PIXEL_MEAN, PIXEL_STD
 from mobilesam.model import point_labels
-from mobilesam.runtimes.bundle import Bundle
 from tests.apps.conftest import GoldenFolders, golden_folders, photo
 from tests.apps.planted import Error, plant_all
 from tests.conftest import require_emulator, require_runtime
-from tests.shared_bundles import exported
-from tests.tiny_bundles import tiny_model
+from tests.parity.test_full_masks import full_bundle
+from tests.parity.test_uint8_input import uint8_bundle
 
 MODULE = Path("apps/android/mobilesam/src")
 EXAMPLES = Path("apps/android/examples")
@@ -133,17 +132,9 @@ def _settings(golden: GoldenFolders) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def golden_bytes(golden: GoldenFolders, tmp_path_factory: pytest.TempPathFactory) -> GoldenFolders:
     """Of a bundle that takes bytes, in an order that is not the photo's."""
-    return golden_folders(_of_bytes(), tmp_path_factory.mktemp("golden-bytes"))
-
-
-def _of_bytes() -> Bundle:
-    return exported(
-        *(tiny_model(), "tiny-bgr", "tflite", ["fp32"]), input_variant="uint8", channel_order="bgr"
-    )["fp32"]
-
-
-def _of_full_masks() -> Bundle:
-    return exported(tiny_model(), "tiny-full", "tflite", ["fp32"], masks="full")["fp32"]
+    bundle = uint8_bundle("tflite")
+    assert bundle.manifest.channel_order != "rgb"
+    return golden_folders(bundle, tmp_path_factory.mktemp("golden-bytes"))
 
 
 @pytest.fixture(scope="module", params=["four masks", "bytes", "full masks"])
@@ -154,7 +145,9 @@ def kind(
     if request.param == "bytes":
         return golden_bytes
     # Its inputs are those of four masks.
-    return golden if request.param == "four masks" else replace(golden, bundle=_of_full_masks())
+    return (
+        golden if request.param == "four masks" else replace(golden, bundle=full_bundle("tflite"))
+    )
 
 
 def own_masks(golden: GoldenFolders, out: Path) -> Path:

@@ -18,7 +18,7 @@ from mobilesam.inference.prompts import make_prompt
 from mobilesam.inference.transforms import upscale_logits
 from mobilesam.web.site import write_site
 from tests.shared_bundles import demo_bundle, demo_model
-from tests.web.browsers import Visitor, chromium, page_folder, served
+from tests.web.browsers import Visitor, page_folder, served
 
 pytestmark = pytest.mark.slow
 
@@ -44,12 +44,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("web") / "site"
     write_site(bundles, page_folder(), out)
     return out
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

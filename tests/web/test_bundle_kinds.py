@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from mobilesam.web.site import write_site
 from tests.shared_bundles import exported
 from tests.tiny_bundles import SIZE as SIDE
 from tests.tiny_bundles import tiny_model
-from tests.web.browsers import Visitor, chromium, page_folder, served
+from tests.web.browsers import Visitor, page_folder, served
 
 pytestmark = pytest.mark.slow
 
@@ -51,12 +50,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("kinds") / "site"
     write_site(bundles, page_folder(), out)
     return out
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 def agreements(browser: Any, site: Path, photo: Path) -> dict[str, float]:
