@@ -7,8 +7,9 @@ where files that are there already are used again. Of one runtime both run in on
 turns, so that whatever else the machine does slows both alike. Beside the seconds on the clock it
 says the CPU time, which other programs change less, and how far the answers lie apart.
 
-Core ML does not run on Linux. What its files could save is the multiplications, which are counted.
-TFLite files have the decoder as written, see docs/everything.md.
+Core ML does not run on Linux. What its files could save is the multiplications, which are counted:
+Core ML does not run on Linux. What its files could save is the multiplications, which are counted;
+where attention sums row by row, as in TFLite's files, they are a few more.
 """
 
 import os
@@ -105,6 +106,16 @@ def opened(target: str, path: Path, inputs: dict[str, torch.Tensor], threads: in
         program = Runtime.get().load_program(path)
         method: Any = program.load_method("decode")
         return lambda: [tensor.numpy() for tensor in method.execute(given)]
+    if target == "tflite":
+        from ai_edge_litert.interpreter import Interpreter
+
+        decode: Any = Interpreter(str(path), num_threads=threads).get_signature_runner()
+
+        def decoded() -> list[np.ndarray]:
+            answers = decode(**arrays)
+            return [answers["low_res_masks"], answers["iou_predictions"]]
+
+        return decoded
     module = torch.jit.load(str(path))
 
     def run() -> list[np.ndarray]:
@@ -155,7 +166,7 @@ def main(
     contract = Contract.of(model, slots=slots)
     inputs = example_inputs(contract, "decoder")
     table = Table("target", "form", "ms", "CPU ms", "times less CPU", "runs", "relative L2")
-    for name in target or ("torchscript", "onnx", "executorch"):
+    for name in target or ("torchscript", "onnx", "executorch", "tflite"):
         paths = {f: converted(model, contract, name, f, folder) for f in (PLAIN, SHORT)}
         runs = {form: opened(name, path, inputs, threads) for form, path in paths.items()}
         answers = {form: [np.array(each) for each in run()] for form, run in runs.items()}

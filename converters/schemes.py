@@ -208,6 +208,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "tflite": Target(
             title="TFLite",
             module="converters.tflite.convert",
+            short_decoder=("fp32", "fp16"),
             packages=("litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer"),
             extra="tflite",
             artefacts=(

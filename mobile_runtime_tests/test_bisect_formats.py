@@ -4,6 +4,7 @@ There not every op is aligned; a fault is then located as one of a few ops in a 
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from converters.tflite.file import read_model, write_model
 from mobile_runtime_tests.test_bisect_faults import REAL, change, outputs_of, subject
 from mobilesam.bundle.contract import COMPONENTS, Component
 from mobilesam.errors import BundleError
-from parity.bisection.formats import FORMATS
+from parity.bisection.engine import Operation
+from parity.bisection.formats import FORMATS, open_engine
 from parity.bisection.run import bisect_model, examine
 from parity.bisection.sides import Sides
 from parity.bisection.verdict import find_fault
@@ -26,6 +28,9 @@ OF_EACH = 2
 
 ALIGNED = {"onnx": 0.85, "tflite": 0.2}
 """The least share of a file's ops that can be told to be nodes of the model."""
+
+FARTHEST = 4
+"""Ops from one that reads a weight to the next that can be told, at most."""
 
 
 @pytest.mark.parametrize("scheme", ["fp32", "fp16"])
@@ -52,6 +57,30 @@ def test_quantized_tflite_files_are_ranked_or_refused() -> None:
     static = tiny_bundle("tflite", "w8a8")
     with pytest.raises(BundleError, match=r"computes with integers .*mobilesam sensitivity"):
         bisect_model(static, tiny_model(), subject(), None)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("target", ALIGNED)
+def test_no_weight_is_far_from_a_value_that_can_be_told(target: str, component: Component) -> None:
+    bundle = tiny_bundle(target)
+    program = Sides(tiny_model(), bundle, subject()).program(component)
+    engine, told, _ = open_engine(bundle, component, bundle.runtimes[0], program)
+    makers = {value.name: op for op in engine.operations for value in op.outputs}
+    readers = defaultdict(list)
+    for operation in engine.operations:
+        for operand in operation.inputs:
+            readers[operand.value.name].append(operation)
+
+    def to_the_next_told(operation: Operation) -> int:
+        if any(value.name in told for value in operation.outputs):
+            return 0
+        after = {id(r): r for value in operation.outputs for r in readers[value.name]}
+        return 1 + min((to_the_next_told(each) for each in after.values()), default=len(makers))
+
+    for operation in engine.operations:
+        sizes = [np.prod([s or 1 for s in o.value.shape]) for o in operation.inputs if o.constant]
+        if any(size >= 64 for size in sizes):
+            assert to_the_next_told(operation) <= FARTHEST, operation.name
 
 
 def wrong_onnx(path: Path, name: str, copy: Path) -> None:

@@ -1,6 +1,7 @@
 """TFLite through litert-torch: one named signature a file, float32 in and out."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,18 @@ from converters.base import Conversion, TensorInfo
 from converters.calibration import ROOM
 from converters.kept import bounded
 from converters.long_sums import sum_by_rows
-from converters.modules import DecoderModule
+from converters.modules import DecoderModule, shorten
 from converters.schemes import MIXED, TARGETS
 from converters.spec import ExportSpec, TargetOptions
 from converters.tflite.broadcasting import align_constants
 from converters.tflite.constants import shrink_constants
+from converters.tflite.products import batches_of_one
 from converters.tflite.ranks import keep_ranks
 from converters.tflite.versions import stamped
 from mobilesam.errors import ExportError
 from mobilesam.files import written_whole
 from mobilesam.model.prompt_encoder import PositionEncoding
+from mobilesam.model.short_decoder import ShortMaskDecoder
 
 ALL_BUT_POSITIONS = rf"^(?!.*\b{PositionEncoding.__qualname__}_)"
 """Matches every operation but those of the positional encoding, which the converter names after
@@ -52,6 +55,7 @@ def settings(spec: ExportSpec) -> dict[str, str]:
 
 def prepare(module: nn.Module, scheme: str) -> nn.Module:
     """Change a contract's module, in place, into the one that is converted."""
+    shorten(module, "tflite", scheme)
     if isinstance(module, DecoderModule):
         module.keep = bounded
         if sums_in_floats(scheme):
@@ -119,17 +123,19 @@ def _infos(details: dict[str, dict]) -> list[TensorInfo]:
 
 def _float_file(job: Conversion) -> Path:
     """The float32 file, converted once for all schemes of one export that share it."""
+    module = prepare(job.module, job.scheme)
+    short = isinstance(module, DecoderModule) and isinstance(module.mask_decoder, ShortMaskDecoder)
     sums = "floats" if sums_in_floats(job.scheme) else "integers"
-    path = job.shared / f"{job.component}-{sums}.tflite"
+    path = job.shared / f"{job.component}-{'short' if short else sums}.tflite"
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             import litert_torch
 
-            prepare(job.module, job.scheme)
-            named = _Named(job.module, [spec.name for spec in job.signature.outputs]).eval()
-            model = litert_torch.signature(
-                job.signature.name, named, sample_kwargs=job.example
-            ).convert()
+            named = _Named(module, [spec.name for spec in job.signature.outputs]).eval()
+            with batches_of_one() if short else nullcontext():
+                model = litert_torch.signature(
+                    job.signature.name, named, sample_kwargs=job.example
+                ).convert()
             with written_whole(path) as partial:
                 model.export(str(partial))
                 partial.write_bytes(align_constants(keep_ranks(partial.read_bytes())))

@@ -1,5 +1,7 @@
 """SAM's mask decoder with its IoU prediction head (arXiv 2304.02643, appendix A)."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -69,11 +71,19 @@ class MaskDecoder(nn.Module):
 
         tokens, image = self.transformer(image, image_position, tokens, token_bias)
 
-        image = image.transpose(1, 2).reshape(batch, -1, height, width)
-        upscaled = self.output_upscaling(image)
+        pixels = self.upscaled(image, height, width)
         weights = torch.stack(
             [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )
-        masks = weights @ upscaled.flatten(2)
-        masks = masks.reshape(batch, self.num_masks, 4 * height, 4 * width)
+        masks = self.masks(pixels, weights, height, width)
         return masks, self.iou_prediction_head(tokens[:, 0])
+
+    def upscaled(self, image: Tensor, height: int, width: int) -> Tensor:
+        """Cells BxHWxC to pixels BxC/8x16HW."""
+        image = image.transpose(1, 2).reshape(image.shape[0], -1, height, width)
+        return cast(Tensor, self.output_upscaling(image)).flatten(2)
+
+    def masks(self, pixels: Tensor, weights: Tensor, height: int, width: int) -> Tensor:
+        """Pixels and a row of weights for each mask, BxmasksxC/8, to Bxmasksx4Hx4W."""
+        products = weights @ pixels
+        return products.reshape(pixels.shape[0], self.num_masks, 4 * height, 4 * width)

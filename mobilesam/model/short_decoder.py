@@ -11,7 +11,7 @@ upscaling's transposed convolutions, whose stride is their kernel, are linear la
 
 With 8 point slots, which are 13 tokens, a prompt takes 1.45 GMAC (10**9 multiplications with their
 additions) instead of 1.88, with 2 slots 1.02 instead of 1.83; with 16 it is more, 2.03 instead of
-1.94.
+1.94. Where attention sums in steps (:attr:`.Attention.weigh`) 8 slots take 1.51.
 """
 
 from typing import cast
@@ -26,123 +26,112 @@ from mobilesam.model.transformer import Attention, TwoWayBlock
 MOST_SLOTS = 14
 """Up to which a prompt takes fewer multiplications than as written."""
 
+FEW = 8
+"""Tokens up to which the image's weighted mean is made of all channels also where it is summed in
+steps, which are passes over every head's. In LiteRT that took less time for 5, and more for 13."""
+
 
 class ShortMaskDecoder(MaskDecoder):
     """A mask decoder that computes what another does, of the same parameters and names, one prompt
     at a time.
 
     Args:
-        decoder: whose layers it takes over; but for those of the upscaling they are shared.
+        decoder: whose layers it takes over, and changes: not to be used any more.
     """
-
-    heads: Tensor
 
     def __init__(self, decoder: MaskDecoder) -> None:
         nn.Module.__init__(self)
         self.num_masks = decoder.num_masks
         for name, child in decoder.named_children():
             setattr(self, name, child)
+        for block in cast(list[TwoWayBlock], self.transformer.layers):
+            block.cross_attn_token_to_image = FewQueries(block.cross_attn_token_to_image)
+            block.cross_attn_image_to_token = FewKeys(block.cross_attn_image_to_token)
+        last = self.transformer.final_attn_token_to_image
+        self.transformer.final_attn_token_to_image = FewQueries(last)
+        self.transformer.read = 1 + self.num_masks
         self.output_upscaling = _per_cell(decoder.output_upscaling)
-        attention = self._blocks()[0].cross_attn_token_to_image
-        self.register_buffer("heads", _channels_of_heads(attention))
         self.train(decoder.training)
 
-    def forward(
-        self,
-        image_embeddings: Tensor,
-        image_position: Tensor,
-        sparse: Tensor,
-        dense: Tensor,
-        sparse_bias: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Decode; arguments and result as of :class:`MaskDecoder`, with a batch of one."""
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).unsqueeze(0)
-        count = own.shape[1]
-        positions = torch.cat([own, sparse], dim=1)
-        bias = None
-        if sparse_bias is not None:
-            visible = sparse_bias.new_zeros(1, count)
-            bias = torch.cat([visible, sparse_bias], dim=1).reshape(1, 1, 1, -1)
-        image = image_embeddings + dense
-        height, width = image.shape[2:]
-        image = image.flatten(2).transpose(1, 2)
-        image_position = image_position.flatten(2).transpose(1, 2)
-
-        tokens, placed_image = positions, image + image_position
-        for block in self._blocks():
-            tokens = block.norm1(_among_themselves(block, tokens, positions, bias))
-            looking, telling = block.cross_attn_token_to_image, block.cross_attn_image_to_token
-            seen = self._look(looking, tokens + positions, placed_image, image)
-            tokens = block.norm2(tokens + seen)
-            tokens = block.norm3(tokens + block.mlp(tokens))
-            told = self._tell(telling, placed_image, tokens + positions, tokens, bias)
-            image = block.norm4(image + told)
-            placed_image = image + image_position
-        tokens, positions = tokens[:, :count], positions[:, :count]
-        last = self.transformer.final_attn_token_to_image
-        seen = self._look(last, tokens + positions, placed_image, image)
-        tokens = self.transformer.norm_final_attn(tokens + seen)
-
-        weights = torch.stack(
-            [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
-        )
-        masks = self._masks(image, weights, height, width)
-        return masks, self.iou_prediction_head(tokens[:, 0])
-
-    def _blocks(self) -> list[TwoWayBlock]:
-        return cast(list[TwoWayBlock], list(self.transformer.layers))
-
-    def _look(
-        self, attention: Attention, tokens: Tensor, placed_image: Tensor, image: Tensor
-    ) -> Tensor:
-        """What tokens 1xMxC see in the image 1xNxC, 1xMxC."""
-        queries = self._row_a_head(attention.q_proj(tokens) * attention.scale)
-        scores = _scores(attention.k_proj, queries, placed_image)
-        mean = torch.bmm(scores.transpose(1, 2).softmax(dim=-1), image)
-        # A weighted mean's value is the weighted mean of values, bias included.
-        values = attention.v_proj(mean)
-        heads, inner = attention.num_heads, values.shape[2]
-        values = values.reshape(1, heads, -1, inner)
-        width = inner // heads
-        own = [values[:, head, :, head * width : (head + 1) * width] for head in range(heads)]
-        return cast(Tensor, attention.out_proj(torch.cat(own, dim=-1)))
-
-    def _tell(
-        self,
-        attention: Attention,
-        placed_image: Tensor,
-        placed_tokens: Tensor,
-        tokens: Tensor,
-        bias: Tensor | None,
-    ) -> Tensor:
-        """What tokens 1xMxC tell the image 1xNxC, 1xNxC; the bias is of scores, 1x1x1xM."""
-        heads = attention.num_heads
-        keys = self._row_a_head(attention.k_proj(placed_tokens) * attention.scale)
-        hidden = None
-        if bias is not None:
-            hidden = bias.reshape(1, 1, -1).expand(1, heads, -1).reshape(1, 1, -1)
-        scores = _scores(attention.q_proj, keys, placed_image, hidden)
-        cells = scores.shape[1]
-        weights = scores.reshape(cells, heads, -1).softmax(dim=-1).reshape(1, cells, -1)
-        # A cell's weights add up to the number of heads: so often the bias would be counted.
-        values = self._row_a_head(attention.v_proj(tokens) * heads)
-        return torch.bmm(weights, attention.out_proj(values) * (1 / heads))
-
-    def _row_a_head(self, x: Tensor) -> Tensor:
-        """1xMxD to 1x(heads M)xD, the rows of the first head first, zero where another's are."""
-        return (x.unsqueeze(1) * self.heads).reshape(1, -1, x.shape[2])
-
-    def _masks(self, image: Tensor, weights: Tensor, height: int, width: int) -> Tensor:
-        """Cells 1xHWxC and a row of weights for each mask, to 1xmasksx4Hx4W."""
+    def upscaled(self, image: Tensor, height: int, width: int) -> Tensor:
+        """Cells 1xHWxC to rows of pixels 1x16HWxC/8, those of a cell one after the other."""
         first, norm, gelu, second, _ = self.output_upscaling
-        cells, masks = height * width, weights.shape[1]
+        cells = height * width
         x = gelu(norm(first(image).reshape(1, 4 * cells, -1)))
-        x = gelu(second(x).reshape(1, 16 * cells, -1))
-        logits = torch.bmm(x, weights.transpose(1, 2)).transpose(1, 2)
+        return cast(Tensor, gelu(second(x).reshape(1, 16 * cells, -1)))
+
+    def masks(self, pixels: Tensor, weights: Tensor, height: int, width: int) -> Tensor:
+        """Rows of pixels and a row of weights for each mask, to 1xmasksx4Hx4W."""
+        masks = weights.shape[1]
+        logits = torch.bmm(pixels, weights.transpose(1, 2))
         # Of each cell 2 x 2 pixels of 2 x 2: first their rows together, then all rows of a line.
-        logits = logits.reshape(2 * masks * cells, 2, 2, 2).transpose(1, 2)
-        logits = logits.reshape(masks * height, width, 4, 4).transpose(1, 2)
-        return logits.reshape(1, masks, 4 * height, 4 * width)
+        logits = logits.reshape(2 * height * width, 2, 2, 2 * masks).transpose(1, 2)
+        logits = logits.reshape(height, width, 4, 4 * masks).transpose(1, 2)
+        return logits.reshape(1, 4 * height, 4 * width, masks).permute(0, 3, 1, 2)
+
+
+class _FewTokens(Attention):
+    """Attention between an image and few tokens, of another's layers; a batch is one.
+
+    Args:
+        attention: whose layers it shares.
+    """
+
+    heads: Tensor
+
+    def __init__(self, attention: Attention) -> None:
+        nn.Module.__init__(self)
+        self.num_heads, self.scale = attention.num_heads, attention.scale
+        self.weigh = attention.weigh
+        for name, child in attention.named_children():
+            setattr(self, name, child)
+        self.register_buffer("heads", _channels_of_heads(attention))
+
+    def row_a_head(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        """1xMxD to 1x(heads M)xD, the rows of the first head first, zero where another's are."""
+        # Not before: converters would multiply it into the layer's weights.
+        return (x.unsqueeze(1) * (self.heads * scale)).reshape(1, -1, x.shape[2])
+
+
+class FewQueries(_FewTokens):
+    """Few tokens that look at an image."""
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, key_bias: Tensor | None = None
+    ) -> Tensor:
+        """Tokens 1xMxC, the placed image 1xNxC and the image 1xNxC to 1xMxC; no bias."""
+        assert key_bias is None
+        tokens, cells = query.shape[1], value.shape[1]
+        rows = self.row_a_head(self.q_proj(query), self.scale)
+        weights = _scores(self.k_proj, rows, key).transpose(1, 2).softmax(dim=-1)
+        if self.weigh is torch.matmul or tokens <= FEW:
+            mean = self.weigh(weights.unsqueeze(1), value.unsqueeze(1)).squeeze(1)
+            # A weighted mean's value is the weighted mean of values, bias included.
+            values = self.v_proj(mean)
+            seen = (values.reshape(1, self.num_heads, tokens, -1) * self.heads).sum(1)
+        else:
+            values = self.split_heads(self.v_proj(value))
+            seen = self.weigh(weights.reshape(1, self.num_heads, tokens, cells), values)
+            seen = seen.transpose(1, 2).reshape(1, tokens, -1)
+        return cast(Tensor, self.out_proj(seen))
+
+
+class FewKeys(_FewTokens):
+    """An image that looks at few tokens."""
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, key_bias: Tensor | None = None
+    ) -> Tensor:
+        """The placed image 1xNxC, placed tokens 1xMxC and tokens 1xMxC, with a bias of scores
+        1x1x1xM, to 1xNxC."""
+        heads, cells, tokens = self.num_heads, query.shape[1], value.shape[1]
+        keys = self.row_a_head(self.k_proj(key), self.scale)
+        scores = _scores(self.q_proj, keys, query, key_bias)
+        weights = scores.reshape(cells, heads, tokens).softmax(dim=-1).reshape(1, cells, -1)
+        told = self.row_a_head(self.v_proj(value)) @ self.out_proj.weight.t()
+        # Of a cell's weights those of one head add up to one: the bias is in its rows alone.
+        first = told[:, :tokens] + self.out_proj.bias
+        return torch.bmm(weights, torch.cat([first, told[:, tokens:]], dim=1))
 
 
 def _scores(
@@ -151,23 +140,13 @@ def _scores(
     """Products of rows 1xRxD with the projections of cells 1xNxC, which are not made: 1xNxR.
 
     Args:
-        bias: added, 1x1xR.
+        bias: added to those of each head, 1x1x1xM.
     """
-    constant = torch.bmm(rows, projection.bias.reshape(1, -1, 1)).reshape(1, 1, -1)
+    constant = (rows @ projection.bias.unsqueeze(1)).reshape(1, 1, -1)
     if bias is not None:
-        constant = constant + bias
-    projected = torch.bmm(rows, projection.weight.unsqueeze(0))
+        constant = (constant.reshape(1, -1, bias.shape[3]) + bias.squeeze(1)).reshape(1, 1, -1)
+    projected = rows @ projection.weight
     return torch.bmm(cells, projected.transpose(1, 2)) + constant
-
-
-def _among_themselves(
-    block: TwoWayBlock, tokens: Tensor, positions: Tensor, bias: Tensor | None
-) -> Tensor:
-    """Self-attention of the tokens, 1xMxC, before its norm."""
-    if block.first:
-        return cast(Tensor, block.self_attn(tokens, tokens, tokens, bias))
-    placed = tokens + positions
-    return tokens + cast(Tensor, block.self_attn(placed, placed, tokens, bias))
 
 
 def _channels_of_heads(attention: Attention) -> Tensor:

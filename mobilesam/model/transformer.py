@@ -121,7 +121,13 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Blocks of two-way attention and a last look of the tokens at the image."""
+    """Blocks of two-way attention and a last look of the tokens at the image.
+
+    Attributes:
+        read: how many of the first tokens are returned; None: all.
+    """
+
+    read: int | None = None
 
     def __init__(
         self,
@@ -163,13 +169,15 @@ class TwoWayTransformer(nn.Module):
             token_bias: Bx1x1xM, added wherever tokens are attended to; hides unused tokens.
 
         Returns:
-            Tokens BxMxC and image BxHWxC.
+            Tokens BxMxC, or the first of them (:attr:`read`), and image BxHWxC.
         """
         image = image.flatten(2).transpose(1, 2)
         image_position = image_position.flatten(2).transpose(1, 2)
         token_position = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, token_position, image_position, token_bias)
+        if self.read is not None:
+            tokens, token_position = tokens[:, : self.read], token_position[:, : self.read]
         seen = self.final_attn_token_to_image(
             tokens + token_position, image + image_position, image
         )

@@ -16,12 +16,15 @@ from converters.tflite.names import FUSED, scope_of
 from parity.bisection.alignment import Match, Matches, shape_of
 from parity.bisection.engine import Engine, Operation, Value
 
+PRODUCTS = ("linear", "matmul", "bmm")
+"""A converter makes linear layers of products with constants, and products of linear layers."""
+
 KINDS: dict[str, tuple[str, ...]] = {
     "CONV_2D": ("conv2d", "batch_norm"),
     "DEPTHWISE_CONV_2D": ("conv2d", "batch_norm"),
     "TRANSPOSE_CONV": ("conv_transpose2d",),
-    "FULLY_CONNECTED": ("linear", "matmul"),
-    "BATCH_MATMUL": ("matmul", "linear"),
+    "FULLY_CONNECTED": PRODUCTS,
+    "BATCH_MATMUL": PRODUCTS,
     "GELU": ("gelu",),
     "RELU": ("relu",),
     "SOFTMAX": ("softmax",),
@@ -90,6 +93,9 @@ def align_by_scope(
         for operation, node in _pairs(operations, labels, nodes[scope])
     }
     for operation in engine.operations:
+        if (linear := _linear_of_bias(operation, labels, nodes)) is not None:
+            paired.setdefault(operation.outputs[0].name, linear)
+    for operation in engine.operations:
         for value in operation.outputs:
             if value.name in named:
                 _add(found, named[value.name], value, operation)
@@ -116,9 +122,40 @@ def _pairs(
                 FUSED not in labels[operation.name] or names == KINDS["CONV_2D"]
             ):
                 yield operation, node
-    last = operations[-1]
-    if [_kind(node) for node in nodes] == ["layer_norm"] and FUSED not in labels[last.name]:
-        yield last, nodes[0]  # of many ops the last gives the layer's value
+    if [_kind(node) for node in nodes] == ["layer_norm"]:
+        # Of many ops the last gives the layer's value. Those made one are layers after it, into
+        # which its scale and shift may be folded: not the shift that an op of its own adds.
+        own = [operation for operation in operations if FUSED not in labels[operation.name]]
+        if own and (own[-1] is operations[-1] or _adds_constant(own[-1])):
+            yield own[-1], nodes[0]
+
+
+def _adds_constant(operation: Operation) -> bool:
+    return operation.op_type == "ADD" and any(each.constant for each in operation.inputs)
+
+
+def _linear_of_bias(
+    operation: Operation,
+    labels: Mapping[str, str],
+    nodes: Mapping[tuple[str, ...], Sequence[Node]],
+) -> Node | None:
+    """The linear layer of which an op is, or the activation after it, told by the op's bias.
+
+    The op itself may be called after a norm that was multiplied into its weights, or also after
+    another op that takes a value of its own.
+    """
+    kind, _, activation = operation.op_type.partition("+")
+    constants = [operand for operand in operation.inputs if operand.constant]
+    if kind != "FULLY_CONNECTED" or len(constants) != 2:
+        return None
+    label = labels[constants[1].value.name]
+    own = nodes.get(scope_of(label), ())
+    if FUSED in label or [_kind(node) for node in own] != ["linear"]:
+        return None
+    after = next(iter(own[0].users))
+    if not activation:
+        return own[0]
+    return after if _kind(after) in KINDS.get(activation, ()) else None
 
 
 def _kind(node: Node) -> str:

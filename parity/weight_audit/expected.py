@@ -333,12 +333,30 @@ def _mask_decoder(found: Expected, module: MaskDecoder, image: str) -> None:
 
 
 def _upscaling(found: Expected, path: str, layer: nn.ConvTranspose2d, image: str) -> str:
-    """A transposed convolution, or a linear layer to all of its pixels, each with the bias."""
+    """A transposed convolution, or a linear layer to all of its pixels, each with the bias; into
+    such a layer a layer norm before it may be folded."""
     weight, bias = found.copied(f"{path}.weight", axis=1), found.copied(f"{path}.bias")
     pixels = int(np.prod(layer.kernel_size))
     spread = np.broadcast_to(bias.values.reshape(-1, 1), (bias.values.size, pixels))
-    found.add([weight, bias], [weight, found.copied(f"{path}.bias", spread)])
+    forms = [[weight, bias], [weight, found.copied(f"{path}.bias", spread)]]
+    if isinstance(found.model.get_submodule(image), nn.LayerNorm):
+        forms.append(_folded_upscaling(found, path, spread, image))
+    found.add(*forms)
     return found.follow(path, image)
+
+
+def _folded_upscaling(found: Expected, path: str, bias: np.ndarray, norm: str) -> list[Part]:
+    """Weight [C_in, C_out, 2, 2] and a bias for each pixel [C_out, 4], with a norm folded in."""
+    weight, shift = found.get(f"{path}.weight"), found.get(f"{norm}.bias")
+    folded = weight * found.get(f"{norm}.weight").reshape(-1, 1, 1, 1)
+    moved = np.tensordot(shift, weight, 1).reshape(bias.shape)
+    size = np.abs(bias) + np.tensordot(np.abs(shift), np.abs(weight), 1).reshape(bias.shape)
+    kernel = (f"{path}.weight", f"{norm}.weight")
+    offset = (f"{path}.bias", f"{path}.weight", f"{norm}.bias")
+    return [
+        Part(f"{path}.weight × norm", kernel, folded, _folding(folded), 1, path),
+        Part(f"{path}.bias + norm", offset, bias + moved, FOLDING * size, 0, path),
+    ]
 
 
 def _transformer(

@@ -1,5 +1,6 @@
 """The short decoder's answers are the decoder's, for every kind of prompt."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -7,11 +8,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from converters.long_sums import weighed_by_rows
 from converters.modules import DecoderModule, example_inputs, shorten
 from mobilesam.bundle.contract import Contract
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.short_decoder import MOST_SLOTS, ShortMaskDecoder
+from mobilesam.model.transformer import Attention
 from tests.live_model import live_model
 from tests.rounding import Rounding, relative_l2
 from tests.tiny_bundles import tiny_model
@@ -62,6 +65,33 @@ def test_masks_and_ious_are_the_decoders(kind: str, size: str, slots: int) -> No
         assert relative_l2(ours, theirs) <= rounding.tolerance
 
 
+@pytest.mark.parametrize("slots", [2, 8])
+@pytest.mark.parametrize("size", MODELS)
+def test_sums_over_the_image_are_left_to_each_attention(size: str, slots: int) -> None:
+    model = MODELS[size]()
+    module = DecoderModule(model, Contract.of(model, slots=slots)).eval()
+    inputs = asked(model, slots, "a box")
+    with torch.no_grad(), Rounding() as rounding:
+        wanted = module(*inputs)
+    module.mask_decoder = ShortMaskDecoder(module.mask_decoder)
+    summed = []
+
+    def weighed(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        summed.append(weights.shape[-1])
+        return weighed_by_rows(weights, values)
+
+    for child in module.modules():
+        if isinstance(child, Attention):
+            child.weigh = weighed
+    with torch.no_grad():
+        found = module(*inputs)
+    cells = model.grid_size**2
+    tokens = slots + 5
+    assert sorted(summed) == sorted([cells] * 3 + [tokens] * 2)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert relative_l2(ours, theirs) <= rounding.tolerance
+
+
 @pytest.mark.parametrize("slots", [2, MOST_SLOTS, MOST_SLOTS + 1, 64])
 def test_it_is_taken_where_it_multiplies_less(slots: int) -> None:
     contract = Contract.of(load_model("demo"), slots=slots)
@@ -72,18 +102,18 @@ def test_it_is_taken_where_it_multiplies_less(slots: int) -> None:
             module(*example_inputs(contract, "decoder").values())
         return counter.get_total_flops()
 
-    as_written = module.mask_decoder
+    as_written = copy.deepcopy(module.mask_decoder)
     before = multiplications()
     shorten(module, "onnx", "fp32")
-    taken = module.mask_decoder is not as_written
+    taken = isinstance(module.mask_decoder, ShortMaskDecoder)
     module.mask_decoder = ShortMaskDecoder(as_written)
     assert taken == (multiplications() < before) == (slots <= MOST_SLOTS)
 
 
 def test_it_has_the_decoders_parameters_under_their_names() -> None:
-    model = tiny_model()
-    wanted = dict(model.mask_decoder.named_parameters())
-    found = dict(ShortMaskDecoder(model.mask_decoder).named_parameters())
+    decoder = copy.deepcopy(tiny_model().mask_decoder)
+    wanted = dict(decoder.named_parameters())
+    found = dict(ShortMaskDecoder(decoder).named_parameters())
     assert set(found) == set(wanted)
     changed = {name for name in found if found[name] is not wanted[name]}
     assert changed == {f"output_upscaling.{n}.{end}" for n in (0, 3) for end in ("weight", "bias")}
