@@ -1,8 +1,10 @@
 """Faults that only quantized files can have turn the verdict to FAIL, and the good file passes."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
@@ -13,12 +15,12 @@ from ai_edge_litert.schema_py_generated import ModelT, TensorT, TensorType  # no
 
 from converters import calibration  # noqa: E402
 from converters.activation_ranges import activation_ranges  # noqa: E402
-from converters.calibration import Calibration, Inputs, calibration_record  # noqa: E402
+from converters.base import Conversion  # noqa: E402
+from converters.calibration import Calibration, calibration_record  # noqa: E402
 from converters.lookup import meaning_of  # noqa: E402
 from converters.spec import CalibrationOptions  # noqa: E402
-from converters.tflite.constants import shrink_constants  # noqa: E402
+from converters.tflite.convert import convert  # noqa: E402
 from converters.tflite.file import read_model, write_model  # noqa: E402
-from converters.tflite.quantization import PLANS, calibrated, quantized  # noqa: E402
 from mobile_runtime_tests import faults  # noqa: E402
 from mobile_runtime_tests.helpers import SIZE, Judge, failed  # noqa: E402
 from mobilesam.bundle.contract import COMPONENTS, Component  # noqa: E402
@@ -29,33 +31,38 @@ from parity.audits import add_audits  # noqa: E402
 from tests.specs import make_job  # noqa: E402
 
 Wanted = Callable[[TensorT], bool]
-Samples = Iterator[Inputs]
 
 
-def quantize(bundle: Path, folder: Path, photos: Path | None) -> Path:
-    """A float32 bundle of the demo weights in scheme w8a8, calibrated on photos."""
+def quantize(bundle: Path, folder: Path, name: str, photos: Path | None) -> Path:
+    """A bundle of the demo weights in scheme w8a8, calibrated on photos, as the exporter makes it.
+
+    Args:
+        bundle: the same in float32.
+        folder: where the bundle goes, into one of that name, and what several have in common.
+    """
     model = load_model("demo", image_size=SIZE)
-    calibration = Calibration(model, Bundle(bundle).manifest.contract, photos)
+    contract = Bundle(bundle).manifest.contract
+    calibration = Calibration(model, contract, photos)
+    work = folder / "conversions"
+    work.mkdir(exist_ok=True)
+
+    def job(component: Component) -> Conversion:
+        return make_job(
+            model, component, work, "tflite", "w8a8", contract=contract, calibration=calibration
+        )
+
     copy = bundle
-    for turn, component in enumerate(COMPONENTS):
-        signature = Bundle(bundle).manifest.contract.signature(component).name
-        samples = calibration.samples(component)
-
-        def edit(path: Path, signature: str = signature, samples: Samples = samples) -> None:
-            content = shrink_constants(path.read_bytes())
-            ranges = calibrated(content, samples, signature)
-            path.write_bytes(quantized(content, PLANS["w8a8"], ranges))
-
-        copy = faults.rewritten(copy, folder / str(turn), component, edit)
+    for component in COMPONENTS:
+        made = job(component)
+        convert(made)
+        copy = faults.rewritten(
+            copy, folder / name / component, component, partial(copyfile, made.path(".tflite"))
+        )
     manifest = json.loads((copy / MANIFEST_NAME).read_text())
     manifest["scheme"] = {"name": "w8a8", "meaning": meaning_of("tflite", "w8a8")}
-    contract = Bundle(bundle).manifest.contract
     manifest["calibration"] = calibration_record(contract, CalibrationOptions(folder=photos))
     for component in COMPONENTS:
-        job = make_job(
-            model, component, folder, "tflite", "w8a8", contract=contract, calibration=calibration
-        )
-        manifest["activation_ranges"][component] = activation_ranges(job, calibration)
+        manifest["activation_ranges"][component] = activation_ranges(job(component), calibration)
     (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
     return copy
 
@@ -63,7 +70,7 @@ def quantize(bundle: Path, folder: Path, photos: Path | None) -> Path:
 @pytest.fixture(scope="module")
 def static(bundles: dict[str, Path], folder: Path) -> Path:
     """Calibrated as an export is."""
-    return quantize(bundles["tflite-fp32"], folder / "static", None)
+    return quantize(bundles["tflite-fp32"], folder, "static", None)
 
 
 def changed(
@@ -167,5 +174,5 @@ def test_calibration_on_black_images_alone_is_caught(
     black.mkdir()
     for number in range(2):
         Image.fromarray(np.zeros((96, 128, 3), np.uint8)).save(black / f"{number}.png")
-    made = quantize(bundles["tflite-fp32"], folder / "on-black", black)
+    made = quantize(bundles["tflite-fp32"], folder, "on-black", black)
     assert "encoder" in {stage for stage, _ in failed(judge(made, "litert"))}
