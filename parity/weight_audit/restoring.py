@@ -14,6 +14,7 @@ from torch import nn
 
 from mobilesam.model.layers import WithTables
 from mobilesam.model.sam import MobileSAM
+from parity.weight_audit.expected import Part
 from parity.weight_audit.layouts import arranged
 from parity.weight_audit.matching import Found
 
@@ -31,11 +32,15 @@ def restored(model: MobileSAM, found: Iterable[Found]) -> MobileSAM:
     made = copy.deepcopy(model)
     with torch.no_grad():
         # Kernels first: what is added is unfolded with them.
-        for each in sorted(found, key=lambda each: each.part.values.ndim == 1):
+        for each in sorted(found, key=lambda each: _is_added(each.part)):
             part = each.part
             values = arranged(each.constant.values, part.values.shape, each.order)
             _put(made, part.name, part.parameters, np.asarray(values, np.float64))
     return made
+
+
+def _is_added(part: Part) -> bool:
+    return part.values.ndim == 1 or part.name.endswith(" + norm")
 
 
 def _put(made: MobileSAM, name: str, parameters: tuple[str, ...], values: np.ndarray) -> None:
@@ -52,10 +57,20 @@ def _put(made: MobileSAM, name: str, parameters: tuple[str, ...], values: np.nda
         norm = _norm(made, name.removesuffix("bn"))
         _set(made, f"{name}.bias", values + _double(norm.running_mean) * _factor(norm))
     elif name.endswith(" × norm"):
-        _set(made, first, _divided(values, _get(made, parameters[1])))
+        factor = _get(made, parameters[1])
+        _set(
+            made,
+            first,
+            _divided(values, factor.reshape(-1, 1, 1, 1) if values.ndim == 4 else factor),
+        )
     elif name.endswith(" + norm"):
         weight = _get(made, first.removesuffix("bias") + "weight")
-        _set(made, first, values - weight @ _get(made, _shift_of(made, parameters)))
+        shift = _get(made, _shift_of(made, parameters))
+        if weight.ndim == 4:  # of a transposed convolution, with a bias for each of its pixels
+            moved = np.tensordot(shift, weight, 1).reshape(values.shape)
+            _set(made, first, (values - moved).mean(axis=1))
+        else:
+            _set(made, first, values - weight @ shift)
     elif "positional_encoding" in name:
         _put_positions(made, name, values)
     elif name == "the image's positional encoding":
