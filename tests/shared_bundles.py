@@ -110,12 +110,16 @@ def in_this_process() -> Iterator[None]:
     Such a process spends 2 to 7 seconds on importing what it converts with.
     """
     threads = torch.get_num_threads()
-    gc.freeze()  # coremltools collects garbage at each conversion: a second, with torch imported
+    # Looking for garbage takes a tenth of a conversion; coremltools does it besides, a second each
+    # time with torch imported.
+    gc.freeze()
+    gc.disable()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "convert_in_process", _convert)
         try:
             yield
         finally:
+            gc.enable()
             torch.set_num_threads(threads)
 
 
@@ -124,6 +128,7 @@ def _convert(task: Task, scratch: Path, cancelled: Callable[[], bool]) -> None:
         if (task.spec.target, task.spec.scheme) == (EXECUTORCH, "fp32"):
             patch.setattr(worker, "converter_of", _lowering_once)
         error = worker.run(task).error
+    gc.collect()
     if error is not None:
         raise ConversionError(error, "")
 
