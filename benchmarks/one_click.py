@@ -7,7 +7,6 @@ where files that are there already are used again. Of one runtime both run in on
 turns, so that whatever else the machine does slows both alike. Beside the seconds on the clock it
 says the CPU time, which other programs change less, and how far the answers lie apart.
 
-Core ML does not run on Linux. What its files could save is the multiplications, which are counted:
 Core ML does not run on Linux. What its files could save is the multiplications, which are counted;
 where attention sums row by row, as in TFLite's files, they are a few more.
 """

@@ -65,7 +65,6 @@ def test_no_weight_is_far_from_a_value_that_can_be_told(target: str, component: 
     bundle = tiny_bundle(target)
     program = Sides(tiny_model(), bundle, subject()).program(component)
     engine, told, _ = open_engine(bundle, component, bundle.runtimes[0], program)
-    makers = {value.name: op for op in engine.operations for value in op.outputs}
     readers = defaultdict(list)
     for operation in engine.operations:
         for operand in operation.inputs:
@@ -75,7 +74,7 @@ def test_no_weight_is_far_from_a_value_that_can_be_told(target: str, component: 
         if any(value.name in told for value in operation.outputs):
             return 0
         after = {id(r): r for value in operation.outputs for r in readers[value.name]}
-        return 1 + min((to_the_next_told(each) for each in after.values()), default=len(makers))
+        return 1 + min(map(to_the_next_told, after.values()), default=FARTHEST)
 
     for operation in engine.operations:
         sizes = [np.prod([s or 1 for s in o.value.shape]) for o in operation.inputs if o.constant]

@@ -115,13 +115,10 @@ def _pairs(
             continue
         for operation, node in zip(own, theirs, strict=True):
             activation = operation.op_type.partition("+")[2]
-            after = next(iter(node.users))
-            if activation and _kind(after) in KINDS.get(activation, ()):
-                yield operation, after
-            elif not activation and (
-                FUSED not in labels[operation.name] or names == KINDS["CONV_2D"]
-            ):
-                yield operation, node
+            given = _activated(node, activation)
+            own_value = FUSED not in labels[operation.name] or names == KINDS["CONV_2D"]
+            if given is not None and (activation or own_value):
+                yield operation, given
     if [_kind(node) for node in nodes] == ["layer_norm"]:
         # Of many ops the last gives the layer's value. Those made one are layers after it, into
         # which its scale and shift may be folded: not the shift that an op of its own adds.
@@ -152,9 +149,14 @@ def _linear_of_bias(
     own = nodes.get(scope_of(label), ())
     if FUSED in label or [_kind(node) for node in own] != ["linear"]:
         return None
-    after = next(iter(own[0].users))
+    return _activated(own[0], activation)
+
+
+def _activated(node: Node, activation: str) -> Node | None:
+    """The node, or the activation function after it, where an op has one fused; None if another."""
     if not activation:
-        return own[0]
+        return node
+    after = next(iter(node.users))
     return after if _kind(after) in KINDS.get(activation, ()) else None
 
 

@@ -14,7 +14,6 @@ from torch import nn
 
 from mobilesam.model.layers import WithTables
 from mobilesam.model.sam import MobileSAM
-from parity.weight_audit.expected import Part
 from parity.weight_audit.layouts import arranged
 from parity.weight_audit.matching import Found
 
@@ -32,15 +31,15 @@ def restored(model: MobileSAM, found: Iterable[Found]) -> MobileSAM:
     made = copy.deepcopy(model)
     with torch.no_grad():
         # Kernels first: what is added is unfolded with them.
-        for each in sorted(found, key=lambda each: _is_added(each.part)):
+        for each in sorted(found, key=_is_added):
             part = each.part
             values = arranged(each.constant.values, part.values.shape, each.order)
             _put(made, part.name, part.parameters, np.asarray(values, np.float64))
     return made
 
 
-def _is_added(part: Part) -> bool:
-    return part.values.ndim == 1 or part.name.endswith(" + norm")
+def _is_added(found: Found) -> bool:
+    return found.part.values.ndim == 1 or found.part.name.endswith(" + norm")
 
 
 def _put(made: MobileSAM, name: str, parameters: tuple[str, ...], values: np.ndarray) -> None:
@@ -58,11 +57,9 @@ def _put(made: MobileSAM, name: str, parameters: tuple[str, ...], values: np.nda
         _set(made, f"{name}.bias", values + _double(norm.running_mean) * _factor(norm))
     elif name.endswith(" × norm"):
         factor = _get(made, parameters[1])
-        _set(
-            made,
-            first,
-            _divided(values, factor.reshape(-1, 1, 1, 1) if values.ndim == 4 else factor),
-        )
+        if values.ndim == 4:  # of a transposed convolution, whose first axis is its input
+            factor = factor.reshape(-1, 1, 1, 1)
+        _set(made, first, _divided(values, factor))
     elif name.endswith(" + norm"):
         weight = _get(made, first.removesuffix("bias") + "weight")
         shift = _get(made, _shift_of(made, parameters))
