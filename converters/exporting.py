@@ -131,7 +131,9 @@ def export(
     for target in dict.fromkeys(target for target, _ in chosen):
         require(target, asked[target].lowered_to())
     for target, wanted in asked.items():
-        wanted.check([s for t, s in chosen if t == target], variant, given)
+        own = [s for t, s in chosen if t == target]
+        # A command gives the options of every target: what is asked for concerns those exported.
+        wanted.check(own, variant, given if own else "low_res")
     plans = {MIXED: plan[1]} if plan else {}
     calibrated = [t for t, s in chosen if is_calibrated(t, s, plans.get(s))]
     check_method(calibrated, calibration_method)

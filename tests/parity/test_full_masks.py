@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from converters import export
 from converters.coreml.options import CoreMLOptions
 from converters.executorch.options import ExecuTorchOptions
 from converters.modules import FullMaskDecoderModule, build_module
@@ -32,7 +33,7 @@ from tests.parity.fakes import (
     write_photos,
 )
 from tests.parity.replay_folders import loadable
-from tests.shared_bundles import exported
+from tests.shared_bundles import exported, in_this_process
 from tests.tiny_bundles import SIZE, assert_refused, tiny_model
 
 GIVING = [target for target in TARGETS if target != COREML]
@@ -202,3 +203,18 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 ) -> None:
     asked: dict[str, Any] = {"options": {target: options}, "masks": "full"}
     assert_refused(target, sentence, tmp_path / "out", **asked)
+
+
+def test_targets_that_are_not_exported_refuse_nothing(tmp_path: Path) -> None:
+    beside = {target: options for target, options, _ in REFUSED}
+    with in_this_process():
+        (made,) = export(
+            tiny_model(),
+            targets="torchscript",
+            schemes="fp32",
+            out=tmp_path,
+            masks="full",
+            options=beside,
+            progress=False,
+        )
+    assert Bundle(made.path).manifest.masks == "full"
