@@ -55,7 +55,7 @@ class Cost(NamedTuple):
 def serve(name: str, threads: int, parameters: dict[str, Any]) -> None:
     """Be one generator: for each path read, answer with a :class:`Cost` as JSON."""
     torch.set_num_threads(threads)
-    generate = _generator(name, threads, parameters)
+    generate = generator_of(name, threads, parameters)
     for line in sys.stdin:
         pixels = load_image(line.strip())
         before = time.process_time(), time.perf_counter()
@@ -65,9 +65,10 @@ def serve(name: str, threads: int, parameters: dict[str, Any]) -> None:
         print(json.dumps(Cost(cpu, wall, peak_memory_mb(), masks)), flush=True)
 
 
-def _generator(
+def generator_of(
     name: str, threads: int, parameters: dict[str, Any]
 ) -> Callable[[np.ndarray], list[Any]]:
+    """A generator by its name in the tables, or by its bundle's path: HxWx3 uint8 to records."""
     parameters = {**parameters, "output_mode": "coco_rle"}
     if name == UPSTREAM:
         package = import_upstream()

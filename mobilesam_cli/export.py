@@ -230,11 +230,10 @@ def _require_points(targets: list[str], schemes: list[str], interface: str) -> N
 
 def _add_points_decoders(bundles: "list[Bundle]", weights: str, force: bool) -> None:
     """Add it to the bundles that can have one, and have none of their own yet."""
-    from converters.points.export import add_points_decoder
-    from mobilesam.bundle.points import points_files
+    from converters.points.export import add_points_decoder, has_points_decoder
 
     for bundle in bundles:
-        if bundle.name == "onnx-fp32" and (force or points_files(bundle) is None):
+        if bundle.name == "onnx-fp32" and (force or not has_points_decoder(bundle)):
             add_points_decoder(bundle, weights)
 
 

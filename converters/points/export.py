@@ -1,4 +1,4 @@
-"""Adds the points decoder to an ONNX bundle: three graphs, each run and compared with PyTorch."""
+"""Adds the points decoder to an ONNX bundle: four graphs, each run and compared with PyTorch."""
 
 import warnings
 from pathlib import Path
@@ -8,11 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from converters.modules import refuse_train_mode
-from converters.points.modules import AttendModule, MasksModule, PrepareModule
+from converters.points.modules import AttendModule, PrepareModule, UpscaleModule, WeighModule
 from converters.schemes import ONNX
 from mobilesam.bundle.manifest import BundleFolder
-from mobilesam.bundle.points import ATTEND, FOLDER, MASKS, PREPARE, TENSORS, write_record
-from mobilesam.errors import ExportError, InputError
+from mobilesam.bundle.points import (
+    ATTEND,
+    FOLDER,
+    PREPARE,
+    TENSORS,
+    UPSCALE,
+    WEIGH,
+    points_files,
+    write_record,
+)
+from mobilesam.errors import BundleError, ExportError, InputError
 from mobilesam.files import renewed_folder
 from mobilesam.model.build import load_model
 from mobilesam.model.sam import MobileSAM
@@ -36,6 +45,14 @@ def require_points(bundle: BundleFolder) -> None:
             f"a points decoder is for ONNX bundles of scheme fp32 with the interface mobilesam, "
             f"not for {bundle.path}"
         )
+
+
+def has_points_decoder(bundle: BundleFolder) -> bool:
+    """Whether a bundle has one that can be used: whole, unaltered, and of this version's graphs."""
+    try:
+        return points_files(bundle) is not None
+    except BundleError:
+        return False
 
 
 def add_points_decoder(bundle: BundleFolder, weights: MobileSAM | str | Path) -> Path:
@@ -74,7 +91,8 @@ def _write_graphs(model: MobileSAM, folder: Path) -> None:
     modules = {
         PREPARE: PrepareModule(model).eval(),
         ATTEND: AttendModule(model).eval(),
-        MASKS: MasksModule(model).eval(),
+        WEIGH: WeighModule(model).eval(),
+        UPSCALE: UpscaleModule(model).eval(),
     }
     values = {"image_embeddings": embedding, "point_coords": point}
     for name, module in modules.items():
@@ -84,6 +102,7 @@ def _write_graphs(model: MobileSAM, folder: Path) -> None:
             answer = module(*given)
         answers = answer if isinstance(answer, tuple) else (answer,)
         values |= zip(outputs, answers, strict=True)
+        values["cells"] = values.get("seen_image", embedding)
         path = folder / f"{name}.onnx"
         _export(module, given, path, name)
         _compare(
@@ -95,6 +114,7 @@ def _export(module: nn.Module, given: tuple[Tensor, ...], path: Path, name: str)
     import onnx
 
     inputs, outputs = TENSORS[name]
+    any_count = {0: torch.export.Dim("cells", min=1)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch copies its own trees
         program = torch.onnx.export(
@@ -103,6 +123,7 @@ def _export(module: nn.Module, given: tuple[Tensor, ...], path: Path, name: str)
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
+            dynamic_shapes=[any_count if each == "cells" else None for each in inputs],
             dynamo=True,
             optimize=True,
             external_data=False,

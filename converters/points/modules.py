@@ -1,9 +1,9 @@
-"""The decoder for single clicks as three graphs, in the arithmetic of the fast decoder.
+"""The decoder for single clicks as four graphs, in the arithmetic of the fast decoder.
 
 What all clicks have in common is computed once for a photo (:class:`PrepareModule`), predicted IoUs
 without the masks (:class:`AttendModule`), and masks only of clicks whose IoU is good
-(:class:`MasksModule`). The sums are those of :mod:`mobilesam.model.fast_decoder`, written with
-operations that every runtime has.
+(:class:`WeighModule`) and where the photo lies (:class:`UpscaleModule`). The sums are those of
+:mod:`mobilesam.model.fast_decoder`, written with operations that every runtime has.
 """
 
 from typing import cast
@@ -101,37 +101,42 @@ class AttendModule(nn.Module):
         return self.decoder.iou_prediction_head(iou_token)[0], tokens, positions, image
 
 
-class MasksModule(nn.Module):
-    """One click after :class:`AttendModule`: its three masks."""
+class WeighModule(nn.Module):
+    """One click after :class:`AttendModule`: how its three masks weigh a pixel's channels."""
 
     position: Tensor
 
     def __init__(self, model: MobileSAM) -> None:
         super().__init__()
-        decoder = model.mask_decoder
-        self.transformer = decoder.transformer
-        self.networks = decoder.output_hypernetworks_mlps
-        self.grid = model.grid_size
+        self.transformer = model.mask_decoder.transformer
+        self.networks = model.mask_decoder.output_hypernetworks_mlps
         self.register_buffer("position", image_position(model))
-        upscaling = Upscaling(decoder.output_upscaling)
+
+    def forward(self, tokens: Tensor, positions: Tensor, image: Tensor) -> Tensor:
+        """To [3, C/8]."""
+        placed_image = image + self.position
+        own = _last_look(self.transformer, tokens[2:5], positions[2:5], image, placed_image)
+        return torch.cat([self.networks[1 + i](own[i : i + 1]) for i in range(3)])
+
+
+class UpscaleModule(nn.Module):
+    """Some of the image's cells after :class:`AttendModule`: three masks there."""
+
+    def __init__(self, model: MobileSAM) -> None:
+        super().__init__()
+        upscaling = Upscaling(model.mask_decoder.output_upscaling)
         self.norm = nn.LayerNorm(len(upscaling.norm.weight), eps=upscaling.norm.eps)
         self.norm.weight, self.norm.bias = upscaling.norm.weight, upscaling.norm.bias
         for number, (weight, bias) in enumerate((upscaling.first, upscaling.second), start=1):
             self.register_buffer(f"weight{number}", weight)
             self.register_buffer(f"bias{number}", bias)
 
-    def forward(self, tokens: Tensor, positions: Tensor, image: Tensor) -> Tensor:
-        """To low-res logits [3, 4H, 4W]."""
-        placed_image = image + self.position
-        own = _last_look(self.transformer, tokens[2:5], positions[2:5], image, placed_image)
-        weights = torch.cat([self.networks[1 + i](own[i : i + 1]) for i in range(3)])
-        x = torch.addmm(self.get_buffer("bias1"), image, self.get_buffer("weight1"))
+    def forward(self, cells: Tensor, weights: Tensor) -> Tensor:
+        """nxC and [3, C/8] to logits [3, 16n], as :func:`.in_rows` takes them."""
+        x = torch.addmm(self.get_buffer("bias1"), cells, self.get_buffer("weight1"))
         x = F.gelu(self.norm(x.reshape(-1, self.norm.normalized_shape[0])))
         x = torch.addmm(self.get_buffer("bias2"), x, self.get_buffer("weight2"))
-        x = F.gelu(x.reshape(-1, weights.shape[1]))
-        side = self.grid
-        values = (weights @ x.t()).reshape(3, side, side, 2, 2, 2, 2)
-        return values.permute(0, 1, 3, 5, 2, 4, 6).reshape(3, 4 * side, 4 * side)
+        return weights @ F.gelu(x.reshape(-1, weights.shape[1])).t()
 
 
 def image_position(model: MobileSAM) -> Tensor:

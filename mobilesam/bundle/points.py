@@ -1,6 +1,6 @@
 """The points decoder that an ONNX bundle may hold beside its decoder, for many clicks on one photo.
 
-Its three graphs lie in ``points/`` in the bundle with a record of their own: they compute nothing
+Its four graphs lie in ``points/`` in the bundle with a record of their own: they compute nothing
 that the bundle's decoder does not, and are held against it whenever they are used.
 """
 
@@ -17,7 +17,7 @@ from mobilesam.validation import first_problem
 FOLDER = "points"
 RECORD = "points.json"
 
-PREPARE, ATTEND, MASKS = "prepare", "attend", "masks"
+PREPARE, ATTEND, WEIGH, UPSCALE = "prepare", "attend", "weigh", "upscale"
 
 TENSORS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     PREPARE: (
@@ -28,9 +28,11 @@ TENSORS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("image", "placed_image", "keys", "values", "queries", "point_coords"),
         ("iou_predictions", "tokens", "positions", "seen_image"),
     ),
-    MASKS: (("tokens", "positions", "seen_image"), ("low_res_masks",)),
+    WEIGH: (("tokens", "positions", "seen_image"), ("mask_weights",)),
+    UPSCALE: (("cells", "mask_weights"), ("logits",)),
 }
-"""Inputs and outputs of each graph."""
+"""Inputs and outputs of each graph. ``cells`` are as many as there are of the rows of
+``seen_image``."""
 
 
 class PointsRecord(Record):

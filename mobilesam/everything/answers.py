@@ -11,7 +11,7 @@ from torch import Tensor
 from mobilesam.inference.predictor import Predictor
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
-from mobilesam.model.fast_decoder import Attended, FastDecoder
+from mobilesam.model.fast_decoder import Attended, FastDecoder, cells_of
 from mobilesam.model.point_labels import FOREGROUND
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.base import BundleRunner, Decoded, Runner
@@ -31,7 +31,11 @@ class Answer(ABC):
 
     @abstractmethod
     def low_res(self, chosen: Sequence[int]) -> Tensor:
-        """Low-res logits of some of the K alternatives, [len(chosen), L, L]."""
+        """Low-res logits of some of the K alternatives.
+
+        Returns:
+            [len(chosen), L, L], or of the first rows and columns as many as are needed, or more.
+        """
 
 
 class Answerer(ABC):
@@ -48,8 +52,14 @@ class Answerer(ABC):
         """What computes, in words for people."""
 
     @abstractmethod
-    def set_image(self, pixels: np.ndarray) -> None:
-        """Take up a photo, HxWx3 uint8 RGB."""
+    def set_image(self, pixels: np.ndarray, needed: tuple[int, int]) -> None:
+        """Take up a photo.
+
+        Args:
+            pixels: HxWx3 uint8 RGB.
+            needed: how many rows and columns of low-res logits are looked at, from the first on;
+                the others need not be computed.
+        """
 
     @abstractmethod
     def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
@@ -79,10 +89,11 @@ class PyTorchAnswerer(Answerer):
     def engine(self) -> str:
         return self._predictor.engine
 
-    def set_image(self, pixels: np.ndarray) -> None:
+    def set_image(self, pixels: np.ndarray, needed: tuple[int, int]) -> None:
         self._predictor.set_image(pixels)
         with torch.inference_mode():
-            self._decoder = FastDecoder(self._predictor.model, self._predictor.embedding)
+            model, embedding = self._predictor.model, self._predictor.embedding
+            self._decoder = FastDecoder(model, embedding, cells_of(needed))
 
     def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
         coords = self._predictor.frame.coords_to_frame(points)
@@ -130,7 +141,7 @@ class RunnerAnswerer(Answerer):
             return f"{runner.bundle.name} on {runner.engine}"
         return runner.name
 
-    def set_image(self, pixels: np.ndarray) -> None:
+    def set_image(self, pixels: np.ndarray, needed: tuple[int, int]) -> None:
         height, width = pixels.shape[:2]
         self._frame = Frame((height, width), self.image_size)
         self._embedding = self._runner.encode(pixels)

@@ -52,6 +52,11 @@ class Judge:
         height, width = (-(-side * low_res_size // frame.image_size) for side in frame.valid_size)
         self._valid = slice(height), slice(width)
 
+    @property
+    def needed(self) -> tuple[int, int]:
+        """How many rows and columns of low-res logits are looked at, from the first on."""
+        return self._upscaling.needed
+
     def good_iou(self, iou: npt.NDArray[np.float32]) -> list[int]:
         """Which of the predicted IoUs [K] are good enough."""
         least = self._settings.pred_iou_thresh
@@ -60,7 +65,13 @@ class Judge:
     def candidate(
         self, logits: Tensor, predicted_iou: float, point: tuple[float, float]
     ) -> Candidate | None:
-        """The mask of low-res logits [L, L], or None if it is not stable enough."""
+        """The mask of low-res logits, or None if it is not stable enough.
+
+        Args:
+            logits: [L, L], or as many of the first rows and columns as are :attr:`needed`.
+            predicted_iou: the decoder's own.
+            point: x, y that was asked about, in the crop.
+        """
         least, offset = (
             self._settings.stability_score_thresh,
             self._settings.stability_score_offset,

@@ -147,8 +147,8 @@ class MaskGenerator(Closing):
         height, width = pixels.shape[:2]
         image_size = self._answerer.image_size
         frame = Frame((height, width), image_size)
-        self._answerer.set_image(pixels)
         judge = Judge(self.settings, frame, image_size // 4)
+        self._answerer.set_image(pixels, judge.needed)
         candidates = list(self._candidates(judge, self._grids[crop.layer], frame, on_point))
         if not candidates:
             return []

@@ -11,6 +11,7 @@ from torch import Tensor
 from mobilesam.errors import BundleError
 from mobilesam.everything.answers import Answer, Points, RunnerAnswerer
 from mobilesam.inference.transforms import Frame
+from mobilesam.model.fast_decoder import cells_of, in_rows
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.points_onnxruntime import PointsDecoder, Values
 
@@ -40,17 +41,19 @@ class PointsAnswerer(RunnerAnswerer):
     def engine(self) -> str:
         return f"{super().engine}, points decoder"
 
-    def set_image(self, pixels: np.ndarray) -> None:
-        super().set_image(pixels)
+    def set_image(self, pixels: np.ndarray, needed: tuple[int, int]) -> None:
+        super().set_image(pixels, needed)
         height, width = pixels.shape[:2]
         self._points_frame = Frame((height, width), self._size)
-        self._decoder.set_embedding(self._embedding)
+        self._shown = cells_of(needed)
+        self._decoder.set_embedding(self._embedding, self._shown)
 
     def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
         coords = self._points_frame.coords_to_frame(points)
         held = False
         for index in order:
-            answer = _PointsAnswer(self._decoder, *self._decoder.attend(coords[index]))
+            found = self._decoder.attend(coords[index])
+            answer = _PointsAnswer(self._decoder, self._shown, *found)
             if not held:
                 self._hold(points, index, answer)
                 held = True
@@ -64,10 +67,9 @@ class PointsAnswerer(RunnerAnswerer):
         """
         _, own = next(super().answers(points, [index]))
         every = range(len(own.iou))
-        pairs = [
-            (answer.iou, own.iou),
-            (answer.low_res(every).numpy(), own.low_res(every).numpy()),
-        ]
+        found = answer.low_res(every).numpy()
+        wanted = own.low_res(every).numpy()[:, : found.shape[1], : found.shape[2]]
+        pairs = [(answer.iou, own.iou), (found, wanted)]
         for found, wanted in pairs:
             # Written so that NaN is not close.
             if not np.linalg.norm(found - wanted) <= CLOSE * np.linalg.norm(wanted):
@@ -79,11 +81,17 @@ class PointsAnswerer(RunnerAnswerer):
 
 class _PointsAnswer(Answer):
     def __init__(
-        self, decoder: PointsDecoder, iou: npt.NDArray[np.float32], attended: Values
+        self,
+        decoder: PointsDecoder,
+        shown: tuple[int, int],
+        iou: npt.NDArray[np.float32],
+        attended: Values,
     ) -> None:
         self._decoder = decoder
+        self._shown = shown
         self._attended = attended
         self.iou = iou[1:]
 
     def low_res(self, chosen: Sequence[int]) -> Tensor:
-        return torch.from_numpy(self._decoder.masks(self._attended)[list(chosen)])
+        logits = self._decoder.masks(self._attended)[list(chosen)]
+        return in_rows(torch.from_numpy(logits), *self._shown)

@@ -43,6 +43,10 @@ class Window(NamedTuple):
 class Upscaling:
     """Resizes low-res logits of one photo, or of one crop of it.
 
+    Attributes:
+        needed: how many rows and columns of logits the photo is made of, from the first on; those
+            after them lie in the frame's padding.
+
     Args:
         frame: how the photo lies in the model's frame.
         low_res_size: L, side of the logits.
@@ -53,9 +57,15 @@ class Upscaling:
         valid_height, valid_width = frame.valid_size
         self._rows = _Side(height, valid_height, low_res_size)
         self._columns = _Side(width, valid_width, low_res_size)
+        self.needed = self._rows.needed, self._columns.needed
 
     def window(self, logits: Tensor, threshold: float) -> Window | None:
-        """What of the logits [L, L] can be above a threshold at the photo's size; None: nothing."""
+        """What of the logits can be above a threshold at the photo's size; None: nothing.
+
+        Args:
+            logits: [L, L], or as many of the first rows and columns as are :attr:`needed`.
+            threshold: of logits.
+        """
         above: npt.NDArray[np.bool_] = logits.numpy() > threshold
         rows = self._rows.reached(np.flatnonzero(above.any(axis=1)))
         columns = self._columns.reached(np.flatnonzero(above.any(axis=0)))
@@ -91,6 +101,7 @@ class _Side:
         self._taps = first.unsqueeze(1) + torch.arange(TAPS)
         self._weights = matrix.gather(1, self._taps)
         self._first = first.numpy()
+        self.needed = int(first.max()) + TAPS
 
     def reached(self, marked: npt.NDArray[np.intp]) -> Span | None:
         """The photo's rows whose sum has one of the marked rows of logits, ascending, or one

@@ -47,14 +47,21 @@ class FastDecoder:
     Args:
         model: in eval mode.
         image_embeddings: 1xCxHxW.
+        cells: rows and columns of cells that masks are computed of, from the first on; None: all.
     """
 
-    def __init__(self, model: MobileSAM, image_embeddings: Tensor) -> None:
+    def __init__(
+        self,
+        model: MobileSAM,
+        image_embeddings: Tensor,
+        cells: tuple[int, int] | None = None,
+    ) -> None:
         decoder = model.mask_decoder
         self._decoder = decoder
         self._blocks = cast(list[TwoWayBlock], list(decoder.transformer.layers))
         self._own_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        self._grid = image_embeddings.shape[2:]
+        self._grid = tuple(image_embeddings.shape[2:])
+        self._shown = cells or self._grid
         dense = model.prompt_encoder.embed_no_mask()
         self._image = _cells(image_embeddings + dense)
         self._position = _cells(model.prompt_encoder.image_position())
@@ -104,19 +111,18 @@ class FastDecoder:
             chosen: which, each 0 to 3.
 
         Returns:
-            [len(chosen), 4H, 4W].
+            [len(chosen), 4H, 4W], of the rows and columns of cells that were asked for.
         """
         tokens = self._last_look(attended, [1 + index for index in chosen])
         networks = self._decoder.output_hypernetworks_mlps
         weights = torch.stack(
             [networks[index](token) for index, token in zip(chosen, tokens, strict=True)]
         )
-        height, width = self._grid
+        height, width = self._shown
+        shown = attended.image.unflatten(0, self._grid)[:height, :width].flatten(0, 1)
         # A part of the cells at a time: what lies between the layers then stays in the cache.
-        parts = [weights @ self._upscaling(cells).t() for cells in attended.image.split(CELLS)]
-        # One value for each of 4 x 4 pixels of a cell, in the order of the two upscalings.
-        values = torch.cat(parts, dim=1).reshape(len(chosen), height, width, 2, 2, 2, 2)
-        return values.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(chosen), 4 * height, 4 * width)
+        parts = [weights @ self._upscaling(cells).t() for cells in shown.split(CELLS)]
+        return in_rows(torch.cat(parts, dim=1), height, width)
 
     def _first_look(self, placed: Tensor) -> Tensor:
         """Tokens to image in the first block, where the image is the same for every prompt."""
@@ -138,6 +144,26 @@ class FastDecoder:
         )
         result: Tensor = transformer.norm_final_attn(tokens + seen)
         return result
+
+
+def cells_of(logits: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of cells that so many rows and columns of low-res logits lie in."""
+    rows, columns = logits
+    return -(-rows // 4), -(-columns // 4)
+
+
+def in_rows(values: Tensor, height: int, width: int) -> Tensor:
+    """Logits of one cell after the other, in rows.
+
+    Args:
+        values: [K, 16 height width]; a cell's 4 x 4 pixels are 2 x 2 pixels of 2 x 2.
+        height, width: in cells.
+
+    Returns:
+        [K, 4 height, 4 width].
+    """
+    values = values.reshape(len(values), height, width, 2, 2, 2, 2)
+    return values.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(values), 4 * height, 4 * width)
 
 
 class Upscaling:

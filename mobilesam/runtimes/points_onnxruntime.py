@@ -7,17 +7,18 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from mobilesam.bundle.points import ATTEND, MASKS, PREPARE, TENSORS
+from mobilesam.bundle.points import ATTEND, PREPARE, TENSORS, UPSCALE, WEIGH
 from mobilesam.errors import BundleError
 from mobilesam.runtimes.checked import first_line, native_banners_silenced
 
 Values = dict[str, ort.OrtValue]
 
+CELLS = 256
+"""How many cells are upscaled at a time: what lies between the layers then stays in the cache."""
+
 
 class PointsDecoder:
     """Answers clicks about one photo after the other.
-
-    What lies between the graphs stays with ONNX Runtime and is not copied.
 
     Args:
         files: of each graph, as :func:`mobilesam.bundle.points.points_files` returns them.
@@ -54,9 +55,16 @@ class PointsDecoder:
                 raise BundleError(f"{path} has other inputs or outputs than a points decoder has")
             self._sessions[name] = session
 
-    def set_embedding(self, embedding: npt.NDArray[np.float32]) -> None:
-        """Take up a photo, by its embedding [1, C, S/16, S/16]."""
+    def set_embedding(self, embedding: npt.NDArray[np.float32], shown: tuple[int, int]) -> None:
+        """Take up a photo.
+
+        Args:
+            embedding: [1, C, S/16, S/16].
+            shown: rows and columns of its cells that masks are computed of, from the first on.
+        """
         given = {"image_embeddings": _value(embedding)}
+        self._grid = embedding.shape[2:]
+        self._shown = shown
         self._prepared = self._run(PREPARE, given)
 
     def attend(self, point: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Values]:
@@ -71,9 +79,16 @@ class PointsDecoder:
         return iou, answer
 
     def masks(self, attended: Values) -> npt.NDArray[np.float32]:
-        """Low-res logits [3, S/4, S/4] of masks 1 to 3."""
-        low_res: npt.NDArray[np.float32] = self._run(MASKS, attended)["low_res_masks"].numpy()
-        return low_res
+        """Logits [3, 16 n] of masks 1 to 3, of the n cells that are shown, one after the other."""
+        height, width = self._shown
+        image = attended["seen_image"].numpy()
+        shown = image.reshape(*self._grid, -1)[:height, :width].reshape(height * width, -1)
+        weights = self._run(WEIGH, attended)
+        parts = [
+            self._run(UPSCALE, {"cells": _value(shown[start : start + CELLS]), **weights})
+            for start in range(0, len(shown), CELLS)
+        ]
+        return np.concatenate([part["logits"].numpy() for part in parts], axis=1)
 
     def _run(self, name: str, given: Values) -> Values:
         outputs = list(TENSORS[name][1])

@@ -9,11 +9,12 @@ import onnx
 import pytest
 import torch
 
-from converters.points.export import add_points_decoder
-from converters.points.modules import AttendModule, MasksModule, PrepareModule
-from mobilesam.bundle.points import ATTEND, FOLDER, MASKS, RECORD, points_files
+from converters.points.export import add_points_decoder, has_points_decoder
+from converters.points.modules import AttendModule, PrepareModule, UpscaleModule, WeighModule
+from mobilesam.bundle.points import ATTEND, FOLDER, RECORD, UPSCALE, WEIGH, points_files
 from mobilesam.errors import BundleError, ExportError, InputError
 from mobilesam.everything import MaskGenerator
+from mobilesam.model.fast_decoder import in_rows
 from mobilesam.model.sam import MobileSAM
 from mobilesam.runtimes.bundle import Bundle
 from tests.mobilesam.everything.test_generator import LENIENT, SIZES, photo
@@ -53,7 +54,9 @@ def test_modules_compute_what_the_mask_decoder_does(point: tuple[float, float]) 
         low_res, iou = model.mask_decoder(embedding, encoder.image_position(), sparse, dense)
         found, *attended = AttendModule(model)(*PrepareModule(model)(embedding), coords)
         assert relative_l2(found, iou[0]) < CLOSE
-        for mask, wanted in zip(MasksModule(model)(*attended), low_res[0, 1:], strict=True):
+        logits = UpscaleModule(model)(attended[-1], WeighModule(model)(*attended))
+        masks = in_rows(logits, model.grid_size, model.grid_size)
+        for mask, wanted in zip(masks, low_res[0, 1:], strict=True):
             assert relative_l2(mask, wanted) < CLOSE
 
 
@@ -83,6 +86,7 @@ def test_the_bundle_is_as_it_was(made: Path) -> None:
 
 def test_a_bundle_without_one_has_none() -> None:
     assert points_files(tiny_bundle("onnx")) is None
+    assert not has_points_decoder(tiny_bundle("onnx"))
 
 
 def _refused(folder: Path) -> str:
@@ -101,8 +105,16 @@ def test_an_altered_file_is_refused(own: Path) -> None:
     assert "not the file that was exported" in _refused(own)
 
 
+def test_a_damaged_one_is_made_again(own: Path) -> None:
+    assert has_points_decoder(Bundle(own))
+    (own / FOLDER / f"{WEIGH}.onnx").unlink()
+    assert not has_points_decoder(Bundle(own))
+    add_points_decoder(Bundle(own), tiny_model())
+    assert has_points_decoder(Bundle(own))
+
+
 def test_a_missing_file_is_refused(own: Path) -> None:
-    (own / FOLDER / f"{MASKS}.onnx").unlink()
+    (own / FOLDER / f"{UPSCALE}.onnx").unlink()
     assert "is missing" in _refused(own)
 
 
@@ -145,7 +157,7 @@ def _changed(path: Path, name_part: str) -> None:
     onnx.save(model, str(path))
 
 
-@pytest.mark.parametrize("graph", [ATTEND, MASKS])
+@pytest.mark.parametrize("graph", [ATTEND, WEIGH, UPSCALE])
 def test_a_graph_that_computes_another_thing_is_refused(own: Path, graph: str) -> None:
     from mobilesam.bundle.points import write_record
 
@@ -158,15 +170,15 @@ def test_a_graph_that_is_not_pytorch_s_is_not_written(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(own / FOLDER)
-    original = MasksModule.forward
+    original = UpscaleModule.forward
     calls: list[None] = []
 
-    def otherwise(self: MasksModule, *given: torch.Tensor) -> torch.Tensor:
+    def otherwise(self: UpscaleModule, cells: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         calls.append(None)
-        return original(self, *given) * (1 if len(calls) == 1 else 1.01)
+        return original(self, cells, weights) * (1 if len(calls) == 1 else 1.01)
 
-    monkeypatch.setattr(MasksModule, "forward", otherwise)
-    with pytest.raises(ExportError, match="gives another 'low_res_masks' than PyTorch"):
+    monkeypatch.setattr(UpscaleModule, "forward", otherwise)
+    with pytest.raises(ExportError, match="gives another 'logits' than PyTorch"):
         add_points_decoder(Bundle(own), tiny_model())
     assert not (own / FOLDER).exists()
     assert not list(own.glob(".points*"))

@@ -104,6 +104,21 @@ def test_cells_are_upscaled_in_parts(model: MobileSAM, monkeypatch: pytest.Monke
         assert relative_l2(decoder.masks(attended, [1, 2, 3]), whole) < CLOSE
 
 
+@pytest.mark.parametrize("shown", [(1, 8), (8, 5), (3, 2)])
+def test_masks_of_some_cells_are_part_of_the_whole(
+    model: MobileSAM, shown: tuple[int, int]
+) -> None:
+    embedding, sparse = _embedding(model), _prompt(model, "a point")[0]
+    with torch.inference_mode():
+        whole = FastDecoder(model, embedding)
+        part = FastDecoder(model, embedding, shown)
+        found = part.masks(part.attend(sparse), [1, 3])
+        wanted = whole.masks(whole.attend(sparse), [1, 3])
+    height, width = (4 * side for side in shown)
+    assert found.shape == (2, height, width)
+    assert relative_l2(found, wanted[:, :height, :width]) < CLOSE
+
+
 def test_prompts_do_not_leave_traces(model: MobileSAM) -> None:
     decoder = FastDecoder(model, _embedding(model))
     with torch.inference_mode():

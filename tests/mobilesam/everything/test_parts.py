@@ -43,6 +43,23 @@ def test_a_window_is_what_upscaling_gives_there(size: tuple[int, int], threshold
     assert (whole[outside] <= threshold + 1e-5).all()
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_logits_that_are_not_needed_change_nothing(size: tuple[int, int]) -> None:
+    frame = Frame(size, 128)
+    logits = torch.randn(32, 32, generator=torch.Generator().manual_seed(1)) - 1.5
+    upscaling = Upscaling(frame, 32)
+    height, width = upscaling.needed
+    window = upscaling.window(logits[:height, :width], 0.0)
+    assert window is not None
+    part = upscaling.columns_first(window).T
+    whole = upscale_logits(logits[None, None], frame)[0, 0].numpy()
+    np.testing.assert_allclose(
+        part, whole[slice(*window.rows), slice(*window.columns)], rtol=1e-5, atol=1e-5
+    )
+    # No more of the frame's padding than what the last pixels are blended with.
+    assert height <= -(-frame.valid_size[0] // 4) + 2 and width <= -(-frame.valid_size[1] // 4) + 2
+
+
 def test_logits_below_the_threshold_have_no_window() -> None:
     upscaling = Upscaling(Frame((60, 97), 128), 32)
     assert upscaling.window(torch.full((32, 32), -1.0), -1.0) is None
