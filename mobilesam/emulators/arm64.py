@@ -81,6 +81,16 @@ exec "$here/qemu/usr/bin/qemu-aarch64" -L "$here/root" -0 "$0" \\
 # with that come back here, as the machine itself cannot run an arm64 program.
 
 
+def environment(cpu: str) -> dict[str, str]:
+    """What the environment of the emulated Python must say beside what it says already.
+
+    Args:
+        cpu: one of :data:`CPUS`.
+    """
+    # The threads of numpy's OpenBLAS, which has nothing to do here, never sleep under qemu.
+    return {CPU_VARIABLE: cpu, "OPENBLAS_NUM_THREADS": "1"}
+
+
 def python() -> Path:
     """The program that is started like a Python interpreter; there after :func:`set_up`."""
     return folder_of("arm64") / "python"

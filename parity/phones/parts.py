@@ -61,7 +61,7 @@ class Part(NamedTuple):
 
 PARTS: dict[str, Part] = {
     "x86": Part(X86, FULL, {"tflite": None, "onnx": None, "executorch": None}, _on()),
-    "arm": Part(ARM, SMALL, {"tflite": None, "onnx": None}, _on_arm, emulator="arm64"),
+    "arm": Part(ARM, FULL, {"tflite": None, "onnx": None}, _on_arm, emulator="arm64"),
     "gpu": Part(
         GPU,
         FULL,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilesam.emulators.arm64 import CPU_VARIABLE
+from mobilesam.emulators import arm64
 from mobilesam.errors import InputError
 from parity.replay.run import COMPUTE_UNITS
 
@@ -58,7 +58,7 @@ def run_folder(
         command += ["--threads", str(threads)]
     if emulated_cpu:
         command += ["--emulated-cpu", emulated_cpu]
-    told = {CPU_VARIABLE: emulated_cpu} if emulated_cpu else {}
+    told = arm64.environment(emulated_cpu) if emulated_cpu else {}
     printed = subprocess.DEVNULL if quiet else None
     try:
         return subprocess.run(command, env=os.environ | told, stdout=printed).returncode

@@ -70,7 +70,7 @@ def test_what_an_emulated_core_is_handed(
     run: Run, here: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = here / "python"
-    python.write_text('#!/bin/sh\necho "$QEMU_CPU: $@"; exit 3')
+    python.write_text('#!/bin/sh\necho "$QEMU_CPU $OPENBLAS_NUM_THREADS: $@"; exit 3')
     python.chmod(0o755)
     set_up: list[str] = []
 
@@ -87,11 +87,11 @@ def test_what_an_emulated_core_is_handed(
     first = run(*asked, "--bundle", "a,b", "--threads", "3")
     assert first.exit_code == 3 and first.stderr == "note: 40 packages\n"
     assert capfd.readouterr().out.strip() == (
-        "cortex-a76: pack/run.py --bundle a b --threads 3 --emulated-cpu cortex-a76"
+        "cortex-a76 1: pack/run.py --bundle a b --threads 3 --emulated-cpu cortex-a76"
     )
     second = run(*asked, "--cpu", "cortex-a53")
     assert second.exit_code == 3 and second.stderr == "" and set_up == ["once"]
-    assert capfd.readouterr().out.strip() == "cortex-a53: pack/run.py --emulated-cpu cortex-a53"
+    assert capfd.readouterr().out.strip() == "cortex-a53 1: pack/run.py --emulated-cpu cortex-a53"
 
 
 def test_bad_input(refused: Refused, here: Path, bundle: Path, tmp_path: Path) -> None:
