@@ -190,7 +190,7 @@ def _print_files(console: "Console", bundle: "Bundle") -> None:
 
 
 def _print_delegates(console: "Console", bundle: "Bundle") -> None:
-    """One row for each file and delegate, as soon as it has answered."""
+    """What each delegate takes of each file, and below what stays outside and how that is known."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -204,21 +204,26 @@ def _print_delegates(console: "Console", bundle: "Bundle") -> None:
         "refused": "red",
         "unknown": "dim",
     }
-    table = Table(title="what stays outside each delegate", title_justify="left")
-    for column in ("delegate", "component", "verdict", "ops", "pieces", "outside", "known by"):
+    table = Table(title="what each delegate takes", title_justify="left")
+    for column in ("delegate", "component", "verdict", "ops", "pieces"):
         table.add_column(column, overflow="fold")
+    why: dict[tuple[str, str], list[str]] = {}
     with console.status("asking the delegates"):
         for answer in ask_delegates(bundle):
             found = answer.found
-            taken = "–" if found.taken is None else f"{found.taken} of {found.total}"
-            said = [reasons(found.outside), found.note]
             table.add_row(
                 answer.delegate,
                 answer.component,
                 f"[{colours.get(found.verdict, 'red')}]{found.verdict}[/]",
-                taken,
+                "–" if found.taken is None else f"{found.taken} of {found.total}",
                 "–" if found.partitions is None else str(found.partitions),
-                escape("; ".join(text for text in said if text)) or "–",
-                found.how,
             )
+            said = "; ".join(text for text in (reasons(found.outside), found.note) if text)
+            key = answer.delegate, f"{said or 'nothing stays outside'} – {found.how}"
+            why.setdefault(key, []).append(answer.component)
     console.print(table)
+    # What is said of both components is said once.
+    for (delegate, said), components in why.items():
+        console.print(
+            f"[bold]{delegate}[/], {' and '.join(components)}: {escape(said)}", highlight=False
+        )

@@ -17,7 +17,9 @@ def test_what_stays_outside_is_shown(
     plain = run("inspect", path)
     shown = run("inspect", path, "--delegates")
     assert shown.exit_code == 0 and "no HTP" in shown.stdout and "XNNPACK" in shown.stdout
-    assert "what stays outside" not in plain.stdout
+    assert "nothing stays outside" in shown.stdout
+    assert "encoder and decoder: no HTP here" in shown.stdout  # what holds of both is said once
+    assert "what each delegate takes" not in plain.stdout
     said = json.loads(run("inspect", path, "--delegates", "--json").stdout)
     assert {each["delegate"] for each in said["delegates"]} == {
         "XNNPACK (CPU)",
