@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilesam.model.fast_decoder import Upscaling
-from mobilesam.model.few_tokens import look, per_head
+from mobilesam.model.few_tokens import last_look, look, per_head, position_keys
 from mobilesam.model.point_labels import FOREGROUND, PADDING_POINT
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.transformer import Attention, TwoWayBlock
@@ -51,6 +51,7 @@ class AttendModule(nn.Module):
     """One click: the transformer's blocks and the predicted IoUs."""
 
     position: Tensor
+    position_keys: Tensor
     labels: Tensor
 
     def __init__(self, model: MobileSAM) -> None:
@@ -58,6 +59,7 @@ class AttendModule(nn.Module):
         self.prompt_encoder = model.prompt_encoder
         self.decoder = model.mask_decoder
         self.register_buffer("position", image_position(model))
+        self.register_buffer("position_keys", last_position_keys(model))
         self.register_buffer("labels", torch.tensor([[float(FOREGROUND), float(PADDING_POINT)]]))
 
     def forward(
@@ -89,33 +91,34 @@ class AttendModule(nn.Module):
             tokens = block.norm2(tokens + seen)
             tokens = block.norm3(tokens + block.mlp(tokens))
             token_keys = per_head(told, told.k_proj(tokens + positions) * told.scale)
+            token_keys = token_keys[:-1] - token_keys[-1:]
             if index == 0:
                 scores = (token_keys.transpose(0, 1) @ queries).transpose(0, 1)
             else:
                 scores = _scores(told, token_keys, placed_image)
             image = block.norm4(_told(told, tokens, scores, image))
-            placed_image = image + self.position
-        iou_token = _last_look(
-            self.decoder.transformer, tokens[:1], positions[:1], image, placed_image
-        )
+            if block is not blocks[-1]:
+                placed_image = image + self.position
+        transformer = self.decoder.transformer
+        iou_token = last_look(transformer, tokens[:1], positions[:1], image, self.position_keys)
         return self.decoder.iou_prediction_head(iou_token)[0], tokens, positions, image
 
 
 class WeighModule(nn.Module):
     """One click after :class:`AttendModule`: how its three masks weigh a pixel's channels."""
 
-    position: Tensor
+    position_keys: Tensor
 
     def __init__(self, model: MobileSAM) -> None:
         super().__init__()
         self.transformer = model.mask_decoder.transformer
         self.networks = model.mask_decoder.output_hypernetworks_mlps
-        self.register_buffer("position", image_position(model))
+        self.register_buffer("position_keys", last_position_keys(model))
 
     def forward(self, tokens: Tensor, positions: Tensor, image: Tensor) -> Tensor:
         """To [3, C/8]."""
-        placed_image = image + self.position
-        own = _last_look(self.transformer, tokens[2:5], positions[2:5], image, placed_image)
+        given = tokens[2:5], positions[2:5], image, self.position_keys
+        own = last_look(self.transformer, *given)
         return torch.cat([self.networks[1 + i](own[i : i + 1]) for i in range(3)])
 
 
@@ -144,6 +147,12 @@ def image_position(model: MobileSAM) -> Tensor:
     return model.prompt_encoder.image_position().flatten(2)[0].t().contiguous()
 
 
+def last_position_keys(model: MobileSAM) -> Tensor:
+    """What that position adds to the keys of the transformer's last attention."""
+    attention = model.mask_decoder.transformer.final_attn_token_to_image
+    return position_keys(attention, image_position(model)).detach()
+
+
 def _among_themselves(block: TwoWayBlock, tokens: Tensor, positions: Tensor) -> Tensor:
     own, placed = tokens.unsqueeze(0), (tokens + positions).unsqueeze(0)
     if block.first:
@@ -163,23 +172,19 @@ def _scores(attention: Attention, keys: Tensor, placed_image: Tensor) -> Tensor:
 
 
 def _told(attention: Attention, tokens: Tensor, scores: Tensor, image: Tensor) -> Tensor:
-    """The image NxC with what tokens tell it by their scores Mxheadsx N."""
+    """The image NxC with what M tokens tell it.
+
+    The weights of a cell and head add up to one: the last token's score is taken off the others',
+    whose scores are (M-1)xheadsxN, and its part is a constant.
+    """
     values = per_head(attention, attention.v_proj(tokens)).transpose(0, 1)
     out = per_head(attention, attention.out_proj.weight).permute(1, 2, 0)
-    parts = (values @ out).transpose(0, 1).flatten(0, 1)
-    # Not softmax, which ONNX Runtime computes slowly along any but the last axis. The weights of a
-    # head add up to one, so that each row has its share of the bias.
-    powers = (scores - scores.amax(dim=0, keepdim=True)).exp()
-    weights = (powers / powers.sum(dim=0, keepdim=True)).flatten(0, 1)
-    parts = parts + attention.out_proj.bias / attention.num_heads
+    parts = (values @ out).transpose(0, 1)
+    constant = parts[-1].sum(dim=0, keepdim=True) + attention.out_proj.bias
+    parts = torch.cat([(parts[:-1] - parts[-1:]).flatten(0, 1), constant])
+    # Not softmax, which ONNX Runtime computes slowly along any but the last axis.
+    highest = scores.amax(dim=0, keepdim=True).relu()
+    powers = (scores - highest).exp()
+    weights = powers / (powers.sum(dim=0, keepdim=True) + (-highest).exp())
+    weights = torch.cat([weights.flatten(0, 1), torch.ones_like(scores[0, :1])])
     return torch.addmm(image, weights.t(), parts)
-
-
-def _last_look(
-    transformer: nn.Module, tokens: Tensor, positions: Tensor, image: Tensor, placed_image: Tensor
-) -> Tensor:
-    attention = transformer.get_submodule("final_attn_token_to_image")
-    assert isinstance(attention, Attention)
-    seen = look(attention, tokens + positions, placed_image, image)
-    result: Tensor = transformer.get_submodule("norm_final_attn")(tokens + seen)
-    return result

@@ -13,7 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mobilesam.model.few_tokens import Teller, look, per_head, scaled_queries
+from mobilesam.model.few_tokens import (
+    Teller,
+    last_look,
+    look,
+    per_head,
+    position_keys,
+    scaled_queries,
+)
 from mobilesam.model.layers import LayerNorm2d
 from mobilesam.model.sam import MobileSAM
 from mobilesam.model.transformer import TwoWayBlock
@@ -29,13 +36,11 @@ class Attended(NamedTuple):
         tokens: MxC; the IoU token, the mask tokens, then the prompt's.
         positions: MxC, of the tokens.
         image: NxC.
-        placed_image: NxC, the cells' position added.
     """
 
     tokens: Tensor
     positions: Tensor
     image: Tensor
-    placed_image: Tensor
 
 
 class FastDecoder:
@@ -66,6 +71,8 @@ class FastDecoder:
         self._image = _cells(image_embeddings + dense)
         self._position = _cells(model.prompt_encoder.image_position())
         self._placed_image = self._image + self._position
+        last = decoder.transformer.final_attn_token_to_image
+        self._position_keys = position_keys(last, self._position)
 
         first = self._blocks[0]
         placed = self._placed_image
@@ -94,8 +101,9 @@ class FastDecoder:
             else:
                 scores = teller.scores_of_cells(placed_image)
             image = block.norm4(teller.tell(image, scores))
-            placed_image = image + self._position
-        return Attended(tokens, positions, image, placed_image)
+            if block is not self._blocks[-1]:
+                placed_image = image + self._position
+        return Attended(tokens, positions, image)
 
     def iou_predictions(self, attended: Attended) -> Tensor:
         """Predicted IoU of each of the four masks, [4]. Costs little beside :meth:`attend`."""
@@ -133,17 +141,9 @@ class FastDecoder:
         return seen
 
     def _last_look(self, attended: Attended, chosen: list[int]) -> Tensor:
-        """The final attention for some of the tokens: they no longer depend on each other."""
-        transformer = self._decoder.transformer
         tokens, positions = attended.tokens[chosen], attended.positions[chosen]
-        seen = look(
-            transformer.final_attn_token_to_image,
-            tokens + positions,
-            attended.placed_image,
-            attended.image,
-        )
-        result: Tensor = transformer.norm_final_attn(tokens + seen)
-        return result
+        transformer = self._decoder.transformer
+        return last_look(transformer, tokens, positions, attended.image, self._position_keys)
 
 
 def cells_of(logits: tuple[int, int]) -> tuple[int, int]:

@@ -9,9 +9,10 @@ Everything here is about one prompt: tokens are MxC, image cells NxC.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mobilesam.model.transformer import Attention
+from mobilesam.model.transformer import Attention, TwoWayTransformer
 
 
 def per_head(attention: Attention, x: Tensor) -> Tensor:
@@ -32,14 +33,54 @@ def look(attention: Attention, tokens: Tensor, placed_image: Tensor, image: Tens
         MxC.
     """
     queries = scaled_queries(attention, tokens)
+    weights = (_queries_of_cells(attention, queries) @ placed_image.t()).softmax(dim=-1)
+    return _seen(attention, weights, image)
+
+
+def position_keys(attention: Attention, position: Tensor) -> Tensor:
+    """What a position NxC adds to the keys of cells: headsxD/headsxN."""
+    keys = F.linear(position, attention.k_proj.weight)
+    return per_head(attention, keys).permute(1, 2, 0).contiguous()
+
+
+def last_look(
+    transformer: TwoWayTransformer, tokens: Tensor, positions: Tensor, image: Tensor, keys: Tensor
+) -> Tensor:
+    """The transformer's last attention and norm, for some of the tokens.
+
+    Args:
+        transformer: of the mask decoder.
+        tokens: MxC, after the blocks. They no longer depend on each other.
+        positions: MxC, theirs.
+        image: NxC, after the blocks, without the cells' position.
+        keys: what the cells' position adds to keys, by :func:`position_keys`.
+
+    Returns:
+        MxC.
+    """
+    attention = transformer.final_attn_token_to_image
+    queries = scaled_queries(attention, tokens + positions)
+    scores = _queries_of_cells(attention, queries) @ image.t()
+    placed = (queries.transpose(0, 1) @ keys).flatten(0, 1)
+    seen = _seen(attention, (scores + placed).softmax(dim=-1), image)
+    result: Tensor = transformer.norm_final_attn(tokens + seen)
+    return result
+
+
+def _queries_of_cells(attention: Attention, queries: Tensor) -> Tensor:
+    """Queries MxheadsxD/heads of keys as queries of cells, (heads M)xC."""
     to_keys = per_head(attention, attention.k_proj.weight.t())  # C x heads x D/heads
     # The keys' bias adds the same to all cells, which softmax does not see.
-    queries = torch.einsum("mhd,chd->hmc", queries, to_keys).flatten(0, 1)
-    weights = (queries @ placed_image.t()).softmax(dim=-1)
+    return torch.einsum("mhd,chd->hmc", queries, to_keys).flatten(0, 1)
+
+
+def _seen(attention: Attention, weights: Tensor, image: Tensor) -> Tensor:
+    """What tokens see of the image NxC by their weights (heads M)xN: MxC."""
     mean = (weights @ image).unflatten(0, (attention.num_heads, -1))
     to_values = per_head(attention, attention.v_proj.weight.t())
     values = torch.einsum("hmc,chd->mhd", mean, to_values).flatten(1)
-    return attention.out_proj(values + attention.v_proj.bias)
+    seen: Tensor = attention.out_proj(values + attention.v_proj.bias)
+    return seen
 
 
 def scaled_queries(attention: Attention, tokens: Tensor) -> Tensor:
