@@ -78,7 +78,9 @@ PARTS: dict[str, Part] = {
         runtimes=("qnn_htp",),
         emulator="htp",
     ),
-    "coreai": Part(APPLE, SMALL, {"coreai": None}, _on(), runtimes=("coreai",)),
+    "coreai": Part(APPLE, FULL, {"coreai": ("fp32",)}, _on(), runtimes=("coreai",)),
+    # Apple's runtime for Linux takes far longer in float16.
+    "coreai-small": Part(APPLE, SMALL, {"coreai": ("fp16", "w8")}, _on(), runtimes=("coreai",)),
     "coreml": Part(APPLE, FULL, {"coreml": ("fp32", "fp16", "w8", "w8a8", "w4")}, _on()),
     "executorch-coreml": Part(
         APPLE,
