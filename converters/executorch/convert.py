@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from converters.base import Conversion, TensorInfo, capture
 from converters.executorch import coreml
 from converters.executorch.graph import rewrite
+from converters.executorch.node_history import shared_history
 from converters.executorch.options import ExecuTorchOptions, executorch_options
 from converters.executorch.quantization import SCHEMES, quantize
 from converters.spec import ExportSpec
@@ -36,9 +37,11 @@ def settings(spec: ExportSpec) -> dict[str, str]:
 def convert(job: Conversion) -> None:
     """Quantize if the scheme does, lower, and serialize."""
     on_coreml = executorch_options(job.spec).backend == "coreml"
-    edge = _on_coreml(job) if on_coreml else _on_xnnpack(job)
+    with shared_history():
+        edge = _on_coreml(job) if on_coreml else _on_xnnpack(job)
+        program = edge.to_executorch()
     with job.path(".pte").open("wb") as file:
-        edge.to_executorch().write_to_file(file)
+        program.write_to_file(file)
 
 
 def _on_coreml(job: Conversion) -> "EdgeProgramManager":
