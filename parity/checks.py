@@ -29,6 +29,11 @@ scale in float32 or float16, whose sums differ by 2**-11 of the largest."""
 FEW_SHOWN = 20
 """Masks up to which a 5th percentile lies between the worst and the next."""
 
+MASKS_OF_A_CASE = 4
+ROOM_OF_FEW = 1.5
+"""How much further from one a mean of fewer masks than a case has may be. At 1024 ONNX's `w8` gave
+0.86 to 0.97 for single cases of background points, and 0.94 over eleven."""
+
 QUOTED = 3
 """Sentences that a check quotes."""
 
@@ -201,21 +206,33 @@ def _worst_mean_at_least(
 ) -> Check:
     """The mean of every group must be at least the limit, or a kind of prompt could hide.
 
+    A mean of fewer values than a case has masks, as where a kind is asked once and some of its
+    masks are degenerate, may be off by half as much again.
+
     Args:
         metric, stage, samples, limit: as of :func:`at_least`.
-        spare: so many of each group's lowest values do not count.
+        spare: so many of each group's lowest values do not count; few then have no more room.
     """
     if not samples:
         return _unmeasured(metric, stage, ">=", limit)
-    means = []
+    means: dict[float, list[MeasuredValue]] = {}
     for group in dict.fromkeys(sample.group for sample in samples):
         values = sorted((s.value for s in samples if s.group == group), key=_nan_first)[spare:]
         if values:
             title = f"{group}, mean over {len(values)}"
-            means.append(MeasuredValue(float(np.mean(values)), title, group))
+            few = len(values) < MASKS_OF_A_CASE and not spare
+            own = 1 - ROOM_OF_FEW * (1 - limit) if few else limit
+            mean = MeasuredValue(float(np.mean(values)), title, group)
+            means.setdefault(own, []).append(mean)
     if not means:
         return _check(metric, stage, 1.0, ">=", limit, True, "one case of each kind")
-    return at_least(metric, stage, means, limit)
+    made = [at_least(metric, stage, of_limit, own) for own, of_limit in means.items()]
+    return min(made, key=_margin)
+
+
+def _margin(check: Check) -> float:
+    """By how much a value is above its limit; what is not a number is furthest below."""
+    return float("-inf") if check.value is None else check.value - check.threshold
 
 
 def _by_type(

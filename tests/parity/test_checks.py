@@ -168,6 +168,22 @@ def test_a_kind_of_prompt_with_worse_masks_does_not_hide_among_the_rest() -> Non
     assert not failed.passed and failed.where == "mask_only, mean over 8; fails for mask_only"
 
 
+def test_a_mean_of_fewer_masks_than_a_case_has_may_be_off_further() -> None:
+    coarse = Thresholds().row("onnx", "w8")
+    limit = coarse.decoder.prompt_types["negative_points"].prompt_type_iou_mean
+
+    def passed(masks: int, short: float) -> bool:
+        case = _case("decoder", "negative_points", mask_iou=1 - short * (1 - limit))
+        case.masks = case.masks[:masks]
+        findings = _findings()
+        findings.cases.append(case)
+        made = [c for c in checks(findings, coarse) if c.stage == "decoder"]
+        return all(c.passed for c in made if c.metric == "mask_iou_type_mean")
+
+    assert passed(4, 0.9) and not passed(4, 1.1)
+    assert passed(2, 1.1) and passed(2, 1.4) and not passed(2, 1.6)
+
+
 def test_logits_of_background_points_alone_have_a_limit_of_their_own() -> None:
     coarse = Thresholds().row("coreml", "p4")
     own = coarse.decoder.prompt_types["negative_points"].logits_relative_l2
