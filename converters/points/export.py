@@ -102,7 +102,8 @@ def _write_graphs(model: MobileSAM, folder: Path) -> None:
             answer = module(*given)
         answers = answer if isinstance(answer, tuple) else (answer,)
         values |= zip(outputs, answers, strict=True)
-        values["cells"] = values.get("seen_image", embedding)
+        if name == ATTEND:
+            values["cells"] = values["seen_image"]
         path = folder / f"{name}.onnx"
         _export(module, given, path, name)
         _compare(

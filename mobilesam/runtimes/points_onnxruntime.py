@@ -31,6 +31,8 @@ class PointsDecoder:
     def __init__(self, files: Mapping[str, Path], threads: int | None = None) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors only
+        # Each graph has threads of its own: those of one must not wait busily while another runs.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
