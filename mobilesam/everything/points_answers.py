@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mobilesam.errors import BundleError
 from mobilesam.everything.answers import Answer, Points, RunnerAnswerer
-from mobilesam.inference.transforms import Frame
 from mobilesam.model.fast_decoder import cells_of, in_rows
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.points_onnxruntime import PointsDecoder, Values
@@ -35,7 +34,6 @@ class PointsAnswerer(RunnerAnswerer):
         super().__init__(runner)
         self._decoder = PointsDecoder(files, threads)
         self._folder = runner.bundle.path
-        self._size = runner.image_size
 
     @property
     def engine(self) -> str:
@@ -43,17 +41,13 @@ class PointsAnswerer(RunnerAnswerer):
 
     def set_image(self, pixels: np.ndarray, needed: tuple[int, int]) -> None:
         super().set_image(pixels, needed)
-        height, width = pixels.shape[:2]
-        self._points_frame = Frame((height, width), self._size)
-        self._shown = cells_of(needed)
-        self._decoder.set_embedding(self._embedding, self._shown)
+        self._decoder.set_embedding(self._embedding, cells_of(needed))
 
     def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
-        coords = self._points_frame.coords_to_frame(points)
+        coords = self._frame.coords_to_frame(points)
         held = False
         for index in order:
-            found = self._decoder.attend(coords[index])
-            answer = _PointsAnswer(self._decoder, self._shown, *found)
+            answer = _PointsAnswer(self._decoder, *self._decoder.attend(coords[index]))
             if not held:
                 self._hold(points, index, answer)
                 held = True
@@ -81,17 +75,12 @@ class PointsAnswerer(RunnerAnswerer):
 
 class _PointsAnswer(Answer):
     def __init__(
-        self,
-        decoder: PointsDecoder,
-        shown: tuple[int, int],
-        iou: npt.NDArray[np.float32],
-        attended: Values,
+        self, decoder: PointsDecoder, iou: npt.NDArray[np.float32], attended: Values
     ) -> None:
         self._decoder = decoder
-        self._shown = shown
         self._attended = attended
         self.iou = iou[1:]
 
     def low_res(self, chosen: Sequence[int]) -> Tensor:
         logits = self._decoder.masks(self._attended)[list(chosen)]
-        return in_rows(torch.from_numpy(logits), *self._shown)
+        return in_rows(torch.from_numpy(logits), *self._decoder.shown)

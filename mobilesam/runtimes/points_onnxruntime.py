@@ -20,6 +20,9 @@ CELLS = 256
 class PointsDecoder:
     """Answers clicks about one photo after the other.
 
+    Attributes:
+        shown: as :meth:`set_embedding` was given it.
+
     Args:
         files: of each graph, as :func:`mobilesam.bundle.points.points_files` returns them.
         threads: that the runtime may use; None leaves its default.
@@ -66,7 +69,7 @@ class PointsDecoder:
         """
         given = {"image_embeddings": _value(embedding)}
         self._grid = embedding.shape[2:]
-        self._shown = shown
+        self.shown = shown
         self._prepared = self._run(PREPARE, given)
 
     def attend(self, point: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Values]:
@@ -82,7 +85,7 @@ class PointsDecoder:
 
     def masks(self, attended: Values) -> npt.NDArray[np.float32]:
         """Logits [3, 16 n] of masks 1 to 3, of the n cells that are shown, one after the other."""
-        height, width = self._shown
+        height, width = self.shown
         image = attended["seen_image"].numpy()
         shown = image.reshape(*self._grid, -1)[:height, :width].reshape(height * width, -1)
         weights = self._run(WEIGH, attended)
