@@ -2,7 +2,7 @@
 
     python -m benchmarks.everything_steps PHOTO --bundle EXPORTS/onnx-fp32
 
-Each generator runs once under Python's profiler, which counts the CPU time of all threads.
+Each generator runs once, in one thread, under Python's profiler.
 """
 
 import cProfile
@@ -19,40 +19,61 @@ from rich.table import Table
 from benchmarks.everything import PYTORCH, UPSTREAM, generator_of
 from mobilesam.inference.images import load_image
 
+Function = tuple[str, str]
+"""End of its file's path, and name."""
+
 
 class Step(NamedTuple):
-    """A row of the table: the functions, by file and name, that do it in ours and in upstream."""
+    """A row of the table: the functions that do it in ours and in upstream."""
 
     label: str
-    ours: tuple[str, str]
-    upstream: tuple[str, str]
+    ours: tuple[Function, ...]
+    upstream: tuple[Function, ...]
 
 
 STEPS = (
-    Step("photo to embedding", ("answers.py", "set_image"), ("predictor.py", "set_image")),
+    Step(
+        "photo to embedding",
+        (("answers.py", "set_image"),),
+        (("predictor.py", "set_image"),),
+    ),
     Step(
         "prompts to predicted IoUs, upstream's also to masks",
-        ("answers.py", "answers"),
-        ("predictor.py", "predict_torch"),
+        (
+            ("fast_decoder.py", "attend"),
+            ("fast_decoder.py", "iou_predictions"),
+            ("points_onnxruntime.py", "attend"),
+            ("runtimes/base.py", "decode"),
+        ),
+        (("predictor.py", "predict_torch"),),
     ),
-    Step("masks of good IoU, low-res", ("answers.py", "low_res"), ("", "")),
+    Step(
+        "masks of good IoU, low-res",
+        (("fast_decoder.py", "masks"), ("points_onnxruntime.py", "masks")),
+        (),
+    ),
     Step(
         "stability, at the photo's size",
-        ("candidates.py", "candidate"),
-        ("amg.py", "calculate_stability_score"),
+        (("candidates.py", "candidate"),),
+        (("amg.py", "calculate_stability_score"),),
     ),
-    Step("run lengths", ("rle.py", "encoded"), ("amg.py", "mask_to_rle_pytorch")),
+    Step("run lengths", (("rle.py", "encoded"),), (("amg.py", "mask_to_rle_pytorch"),)),
 )
 
 
-def seconds_of(profile: cProfile.Profile, file: str, function: str) -> float:
-    """CPU seconds in a function and all it calls; of several of that name, in the outermost."""
-    found = [
-        cumulative
+def seconds_of(profile: cProfile.Profile, functions: tuple[Function, ...]) -> float:
+    """CPU seconds in some functions, none of which calls another of them but its own base's."""
+    found = {
+        (path, name): cumulative
         for (path, _, name), (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items()  # type: ignore[attr-defined]
-        if name == function and path.endswith(file)
-    ]
-    return max(found, default=0.0)
+    }
+    return sum(
+        max(
+            (s for (path, own), s in found.items() if own == name and path.endswith(file)),
+            default=0.0,
+        )
+        for file, name in functions
+    )
 
 
 def main(
@@ -61,7 +82,6 @@ def main(
     points_per_side: Annotated[int, typer.Option(min=1)] = 32,
     pred_iou_thresh: float = 0.4,
     stability_score_thresh: float = 0.7,
-    threads: Annotated[int, typer.Option(min=1)] = 1,
     upstream: Annotated[bool, typer.Option(help="Measure upstream's generator too.")] = True,
 ) -> None:
     """Measure, and print a table of CPU seconds."""
@@ -70,18 +90,18 @@ def main(
         "pred_iou_thresh": pred_iou_thresh,
         "stability_score_thresh": stability_score_thresh,
     }
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     pixels = load_image(photo)
     names = [UPSTREAM] * upstream + [PYTORCH, *(str(path) for path in bundle or ())]
     columns = []
     for name in names:
-        generate = generator_of(name, threads, parameters)
+        generate = generator_of(name, 1, parameters)
         profile = cProfile.Profile(time.process_time)
         before = time.process_time()
         profile.runcall(generate, pixels)
         total = time.process_time() - before
         functions = [step.upstream if name == UPSTREAM else step.ours for step in STEPS]
-        steps = [seconds_of(profile, *each) for each in functions]
+        steps = [seconds_of(profile, each) for each in functions]
         columns.append([*steps, total - sum(steps), total])
     table = Table("CPU s", *(Path(name).name for name in names))
     for label, *row in zip(

@@ -1,7 +1,8 @@
 """What a model or an exported file says about points, one after the other."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,31 +12,38 @@ from torch import Tensor
 from mobilesam.inference.predictor import Predictor
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
-from mobilesam.model.fast_decoder import Attended, FastDecoder, cells_of
+from mobilesam.model.fast_decoder import FastDecoder, cells_of
 from mobilesam.model.point_labels import FOREGROUND
 from mobilesam.model.sam import MobileSAM
-from mobilesam.runtimes.base import BundleRunner, Decoded, Runner
+from mobilesam.runtimes.base import BundleRunner, Runner
 
 Points = npt.NDArray[np.float64]
 """[N, 2], x and y in pixels of the photo."""
 
 
-class Answer(ABC):
-    """The masks for one point.
+Choose = Callable[[npt.NDArray[np.float32]], list[int]]
+"""Of predicted IoUs [K], places of those whose masks are asked for."""
+
+
+class Answer(NamedTuple):
+    """Masks for one point.
 
     Attributes:
+        index: of the point.
         iou: predicted IoU of each alternative, [K]; K is 3, or 1 where a file chooses itself.
+        chosen: which of them are drawn.
+        low_res: logits of those, [len(chosen), L, L], or of the first rows and columns as many as
+            are needed, or more.
     """
 
+    index: int
     iou: npt.NDArray[np.float32]
+    chosen: list[int]
+    low_res: Tensor
 
-    @abstractmethod
-    def low_res(self, chosen: Sequence[int]) -> Tensor:
-        """Low-res logits of some of the K alternatives.
 
-        Returns:
-            [len(chosen), L, L], or of the first rows and columns as many as are needed, or more.
-        """
+NO_MASKS = torch.empty(0, 0, 0)
+"""Logits of no mask."""
 
 
 class Answerer(ABC):
@@ -62,12 +70,13 @@ class Answerer(ABC):
         """
 
     @abstractmethod
-    def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
-        """Index and answer of each point asked about.
+    def answers(self, points: Points, indices: Sequence[int], choose: Choose) -> Iterator[Answer]:
+        """The answer of each point asked about, in the order of the indices.
 
         Args:
             points: of which some are asked about.
-            order: indices of those; one is taken when the answer before it has been used.
+            indices: of those.
+            choose: which of an answer's masks to draw.
         """
 
 
@@ -95,29 +104,24 @@ class PyTorchAnswerer(Answerer):
             model, embedding = self._predictor.model, self._predictor.embedding
             self._decoder = FastDecoder(model, embedding, cells_of(needed))
 
-    def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
+    def answers(self, points: Points, indices: Sequence[int], choose: Choose) -> Iterator[Answer]:
         coords = self._predictor.frame.coords_to_frame(points)
-        for index in order:
+        decoder = self._decoder
+        for index in indices:
             with torch.inference_mode():
-                answer = _PyTorchAnswer(self._decoder, self._sparse(coords[index]))
-            yield index, answer
+                attended = decoder.attend(self._sparse(coords[index]))
+                iou = decoder.iou_predictions(attended)[1:].cpu().numpy()
+                chosen = choose(iou)
+                low_res = NO_MASKS
+                if chosen:
+                    low_res = decoder.masks(attended, [1 + i for i in chosen]).cpu()
+            yield Answer(index, iou, chosen, low_res)
 
     def _sparse(self, point: npt.NDArray[np.float32]) -> Tensor:
         coords = torch.from_numpy(point).reshape(1, 1, 2).to(self._predictor.device)
         labels = torch.full_like(coords[..., 0], FOREGROUND)
         sparse: Tensor = self._predictor.model.prompt_encoder((coords, labels), None, None)[0]
         return sparse[0]
-
-
-class _PyTorchAnswer(Answer):
-    def __init__(self, decoder: FastDecoder, sparse: Tensor) -> None:
-        self._decoder = decoder
-        self._attended: Attended = decoder.attend(sparse)
-        self.iou = decoder.iou_predictions(self._attended)[1:].cpu().numpy()
-
-    def low_res(self, chosen: Sequence[int]) -> Tensor:
-        with torch.inference_mode():
-            return self._decoder.masks(self._attended, [1 + i for i in chosen]).cpu()
 
 
 class RunnerAnswerer(Answerer):
@@ -146,20 +150,14 @@ class RunnerAnswerer(Answerer):
         self._frame = Frame((height, width), self.image_size)
         self._embedding = self._runner.encode(pixels)
 
-    def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
+    def answers(self, points: Points, indices: Sequence[int], choose: Choose) -> Iterator[Answer]:
         labels = np.full(1, FOREGROUND, np.float32)
-        for index in order:
+        for index in indices:
             prompt = Prompt(points[index : index + 1].astype(np.float32), labels)
             decoded = self._runner.decode(self._embedding, prompt, self._frame)
-            yield index, _DecodedAnswer(decoded)
-
-
-class _DecodedAnswer(Answer):
-    def __init__(self, decoded: Decoded) -> None:
-        # Of four masks the first is not for single points; one mask is the file's own choice.
-        alternatives = slice(1, None) if len(decoded.iou) > 1 else slice(None)
-        self.iou = decoded.iou[alternatives]
-        self._low_res = decoded.low_res[alternatives]
-
-    def low_res(self, chosen: Sequence[int]) -> Tensor:
-        return torch.from_numpy(self._low_res[list(chosen)])
+            # Of four masks the first is not for single points; one mask is the file's own choice.
+            alternatives = slice(1, None) if len(decoded.iou) > 1 else slice(None)
+            iou = decoded.iou[alternatives]
+            chosen = choose(iou)
+            low_res = torch.from_numpy(decoded.low_res[alternatives][chosen])
+            yield Answer(index, iou, chosen, low_res)

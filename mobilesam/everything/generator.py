@@ -173,16 +173,15 @@ class MaskGenerator(Closing):
         order = EveryPoint(len(grid))
         if self.settings.mode == "fast":
             order = CoarseToFine(math.isqrt(len(grid)), on_point)
-        for number, answer in self._answerer.answers(points, order.indices()):
-            chosen = judge.good_iou(answer.iou)
-            x, y = (float(value) for value in points[number])
-            if chosen:
-                for index, logits in zip(chosen, answer.low_res(chosen), strict=True):
+        for indices in order.rounds():
+            for answer in self._answerer.answers(points, indices, judge.good_iou):
+                x, y = (float(value) for value in points[answer.index])
+                for index, logits in zip(answer.chosen, answer.low_res, strict=True):
                     candidate = judge.candidate(logits, float(answer.iou[index]), (x, y))
                     if candidate is not None:
-                        order.found(number)
+                        order.found(answer.index)
                         yield candidate
-            on_point()
+                on_point()
 
     def _without_small_regions(self, found: list[Found], size: tuple[int, int]) -> list[Found]:
         """Holes and islands removed, then duplicates, of which unchanged masks stay."""

@@ -1,6 +1,6 @@
 """In which order the points of a grid are asked about, and which of them are left out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 
 class EveryPoint:
@@ -13,12 +13,12 @@ class EveryPoint:
     def __init__(self, count: int) -> None:
         self._count = count
 
-    def indices(self) -> Iterator[int]:
-        """Index of each point to ask about."""
-        return iter(range(self._count))
+    def rounds(self) -> Iterator[Sequence[int]]:
+        """Indices of the points to ask about next; those of a round may be asked in any order."""
+        yield range(self._count)
 
     def found(self, index: int) -> None:
-        """Told for each point that gave a good mask, before the next index is taken."""
+        """Told for each point that gave a good mask, before the next round is taken."""
 
 
 class CoarseToFine(EveryPoint):
@@ -35,20 +35,19 @@ class CoarseToFine(EveryPoint):
         self._left_out = left_out
         self._good: set[tuple[int, int]] = set()
 
-    def indices(self) -> Iterator[int]:
+    def rounds(self) -> Iterator[Sequence[int]]:
         cells = [divmod(index, self._side) for index in range(self._count)]
-        first = [cell for cell in cells if self._is_coarse(*cell)]
-        for row, column in first:
-            yield row * self._side + column
-        coarse = frozenset(self._good)
-        for row, column in cells:
+        yield [index for index, cell in enumerate(cells) if self._is_coarse(*cell)]
+        fine = []
+        for index, (row, column) in enumerate(cells):
             if self._is_coarse(row, column):
                 continue
             around = ((row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1))
-            if coarse.isdisjoint(around):
+            if self._good.isdisjoint(around):
                 self._left_out()
             else:
-                yield row * self._side + column
+                fine.append(index)
+        yield fine
 
     def found(self, index: int) -> None:
         self._good.add(divmod(index, self._side))

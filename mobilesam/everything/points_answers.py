@@ -1,18 +1,19 @@
 """Answers of a bundle's points decoder, held against the bundle's own decoder."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from mobilesam.cores import available_cores
 from mobilesam.errors import BundleError
-from mobilesam.everything.answers import Answer, Points, RunnerAnswerer
+from mobilesam.everything.answers import NO_MASKS, Answer, Choose, Points, RunnerAnswerer
 from mobilesam.model.fast_decoder import cells_of, in_rows
 from mobilesam.runtimes.base import BundleRunner
-from mobilesam.runtimes.points_onnxruntime import PointsDecoder, Values
+from mobilesam.runtimes.points_onnxruntime import PointsDecoder
 
 CLOSE = 1e-3
 """Relative L2 within which both decoders must answer. Float32 in another order stays below 1e-5; a
@@ -27,12 +28,13 @@ class PointsAnswerer(RunnerAnswerer):
     Args:
         runner: of the bundle, loaded.
         files: of the points decoder's graphs.
-        threads: that the runtime may use; None leaves its default.
+        threads: how many points are asked about at the same time; None: as many as there are cores.
     """
 
     def __init__(self, runner: BundleRunner, files: dict[str, Path], threads: int | None) -> None:
         super().__init__(runner)
-        self._decoder = PointsDecoder(files, threads)
+        self._decoder = PointsDecoder(files)
+        self._threads = threads or available_cores()
         self._folder = runner.bundle.path
 
     @property
@@ -42,27 +44,35 @@ class PointsAnswerer(RunnerAnswerer):
     def set_image(self, pixels: np.ndarray, needed: tuple[int, int]) -> None:
         super().set_image(pixels, needed)
         self._decoder.set_embedding(self._embedding, cells_of(needed))
+        self._held = False
 
-    def answers(self, points: Points, order: Iterable[int]) -> Iterator[tuple[int, Answer]]:
+    def answers(self, points: Points, indices: Sequence[int], choose: Choose) -> Iterator[Answer]:
         coords = self._frame.coords_to_frame(points)
-        held = False
-        for index in order:
-            answer = _PointsAnswer(self._decoder, *self._decoder.attend(coords[index]))
-            if not held:
-                self._hold(points, index, answer)
-                held = True
-            yield index, answer
 
-    def _hold(self, points: Points, index: int, answer: Answer) -> None:
+        def answer(index: int, choose: Choose = choose) -> Answer:
+            iou, attended = self._decoder.attend(coords[index])
+            iou = iou[1:]
+            chosen = choose(iou)
+            low_res = NO_MASKS
+            if chosen:
+                logits = torch.from_numpy(self._decoder.masks(attended)[chosen])
+                low_res = in_rows(logits, *self._decoder.shown)
+            return Answer(index, iou, chosen, low_res)
+
+        for index in indices[:1]:
+            if not self._held:
+                self._hold(answer(index, _every), next(super().answers(points, [index], _every)))
+                self._held = True
+        yield from _side_by_side(answer, indices, self._threads)
+
+    def _hold(self, answer: Answer, own: Answer) -> None:
         """Compare an answer with the decoder's.
 
         Raises:
             BundleError: they differ.
         """
-        _, own = next(super().answers(points, [index]))
-        every = range(len(own.iou))
-        found = answer.low_res(every).numpy()
-        wanted = own.low_res(every).numpy()[:, : found.shape[1], : found.shape[2]]
+        found = answer.low_res.numpy()
+        wanted = own.low_res.numpy()[:, : found.shape[1], : found.shape[2]]
         pairs = [(answer.iou, own.iou), (found, wanted)]
         for found, wanted in pairs:
             # Written so that NaN is not close.
@@ -73,14 +83,22 @@ class PointsAnswerer(RunnerAnswerer):
                 )
 
 
-class _PointsAnswer(Answer):
-    def __init__(
-        self, decoder: PointsDecoder, iou: npt.NDArray[np.float32], attended: Values
-    ) -> None:
-        self._decoder = decoder
-        self._attended = attended
-        self.iou = iou[1:]
+def _every(iou: np.ndarray) -> list[int]:
+    return list(range(len(iou)))
 
-    def low_res(self, chosen: Sequence[int]) -> Tensor:
-        logits = self._decoder.masks(self._attended)[list(chosen)]
-        return in_rows(torch.from_numpy(logits), *self._decoder.shown)
+
+def _side_by_side(
+    answer: Callable[[int], Answer], indices: Sequence[int], threads: int
+) -> Iterator[Answer]:
+    """Answers in order, computed by some threads, of which none waits for the one who uses them."""
+    if threads == 1:
+        yield from map(answer, indices)
+        return
+    waiting = deque[Future[Answer]]()
+    with ThreadPoolExecutor(threads) as pool:
+        for index in indices:
+            waiting.append(pool.submit(answer, index))
+            if len(waiting) > 2 * threads:  # answers are large, so that not all are computed ahead
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,4 +1,7 @@
-"""A bundle's points decoder in ONNX Runtime."""
+"""A bundle's points decoder in ONNX Runtime.
+
+Its graphs are too small to share: each runs in the thread that asks, and several may ask at once.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,20 +28,15 @@ class PointsDecoder:
 
     Args:
         files: of each graph, as :func:`mobilesam.bundle.points.points_files` returns them.
-        threads: that the runtime may use; None leaves its default.
 
     Raises:
         BundleError: a file cannot be loaded, or has other inputs or outputs.
     """
 
-    def __init__(self, files: Mapping[str, Path], threads: int | None = None) -> None:
+    def __init__(self, files: Mapping[str, Path]) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors only
-        # Each graph has threads of its own: those of one must not wait busily while another runs.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        if threads is not None:
-            options.intra_op_num_threads = threads
-            options.inter_op_num_threads = 1
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._files = files
         self._sessions: dict[str, ort.InferenceSession] = {}
         for name, path in files.items():

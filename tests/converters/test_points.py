@@ -60,13 +60,18 @@ def test_modules_compute_what_the_mask_decoder_does(point: tuple[float, float]) 
             assert relative_l2(mask, wanted) < CLOSE
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_everything_finds_the_same_masks_with_it(made: Path, size: str) -> None:
+@pytest.mark.parametrize(
+    ("size", "mode", "threads"),
+    [*((size, "full", 1) for size in SIZES), ("wide", "full", 3), ("tall", "fast", 2)],
+)
+def test_everything_finds_the_same_masks_with_it(
+    made: Path, size: str, mode: str, threads: int
+) -> None:
     image = photo(SIZES[size])
-    with MaskGenerator(Bundle(made), threads=1, **LENIENT) as generator:
+    with MaskGenerator(Bundle(made), threads=threads, mode=mode, **LENIENT) as generator:
         assert generator.engine.endswith("points decoder")
         found = generator.generate(image)
-    wanted = MaskGenerator(tiny_model(), **LENIENT).generate(image)
+    wanted = MaskGenerator(tiny_model(), mode=mode, **LENIENT).generate(image)
     assert len(found) == len(wanted) > 0
     for one, other in zip(found, wanted, strict=True):
         assert one["point_coords"] == other["point_coords"]

@@ -1,6 +1,5 @@
 """Segment everything finds what upstream's generator finds with the same model."""
 
-from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -12,9 +11,9 @@ from pycocotools import mask as coco
 
 from mobilesam.errors import BundleError, ImageError, InputError
 from mobilesam.everything import MaskGenerator
-from mobilesam.everything.answers import Answer, PyTorchAnswerer
 from mobilesam.everything.generator import MaskRecord
 from mobilesam.everything.order import CoarseToFine
+from mobilesam.model.fast_decoder import Attended, FastDecoder
 from mobilesam.runtimes import open_runner
 from mobilesam.runtimes.reference import ReferenceRunner
 from tests.tiny_bundles import tiny_bundle, tiny_model
@@ -166,22 +165,13 @@ def test_masks_are_only_drawn_where_the_predicted_iou_is_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn: list[float] = []
-    original = PyTorchAnswerer.answers
+    original = FastDecoder.masks
 
-    def watched(
-        self: PyTorchAnswerer, points: np.ndarray, order: Iterable[int]
-    ) -> Iterator[tuple[int, Answer]]:
-        for number, answer in original(self, points, order):
-            low_res = answer.low_res
+    def watched(self: FastDecoder, attended: Attended, chosen: list[int]) -> torch.Tensor:
+        drawn.extend(self.iou_predictions(attended)[chosen].tolist())
+        return original(self, attended, chosen)
 
-            def counted(chosen: list[int], answer: Answer = answer, low_res: Any = low_res) -> Any:
-                drawn.extend(answer.iou[chosen])
-                return low_res(chosen)
-
-            monkeypatch.setattr(answer, "low_res", counted, raising=False)
-            yield number, answer
-
-    monkeypatch.setattr(PyTorchAnswerer, "answers", watched)
+    monkeypatch.setattr(FastDecoder, "masks", watched)
     MaskGenerator(tiny_model(), **{**LENIENT, "pred_iou_thresh": 0.2}).generate(photo((90, 90)))
     assert drawn and min(drawn) > 0.2
 
@@ -198,11 +188,11 @@ def test_every_point_is_reported() -> None:
 def test_fast_asks_around_the_coarse_points_that_gave_masks(side: int) -> None:
     left_out: list[None] = []
     order = CoarseToFine(side, lambda: left_out.append(None))
-    asked = []
-    for index in order.indices():
-        asked.append(index)
-        if index == side + 1:  # the first coarse point, where there are several
-            order.found(index)
+    asked: list[int] = []
+    for indices in order.rounds():
+        asked += indices
+        if side + 1 in indices:  # the first coarse point, where there are several
+            order.found(side + 1)
     assert len(asked) == len(set(asked)) and len(asked) + len(left_out) == side * side
     cells = {divmod(index, side) for index in asked}
     coarse = {(r, c) for r in range(1, side, 2) for c in range(1, side, 2)}
