@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mobilesam.everything.side_by_side import side_by_side
 from mobilesam.inference.predictor import Predictor
 from mobilesam.inference.prompts import Prompt
 from mobilesam.inference.transforms import Frame
@@ -29,14 +30,14 @@ class Answer(NamedTuple):
     """Masks for one point.
 
     Attributes:
-        index: of the point.
+        point: its index.
         iou: predicted IoU of each alternative, [K]; K is 3, or 1 where a file chooses itself.
         chosen: which of them are drawn.
         low_res: logits of those, [len(chosen), L, L], or of the first rows and columns as many as
             are needed, or more.
     """
 
-    index: int
+    point: int
     iou: npt.NDArray[np.float32]
     chosen: list[int]
     low_res: Tensor
@@ -107,15 +108,19 @@ class PyTorchAnswerer(Answerer):
     def answers(self, points: Points, indices: Sequence[int], choose: Choose) -> Iterator[Answer]:
         coords = self._predictor.frame.coords_to_frame(points)
         decoder = self._decoder
-        for index in indices:
-            with torch.inference_mode():
-                attended = decoder.attend(self._sparse(coords[index]))
-                iou = decoder.iou_predictions(attended)[1:].cpu().numpy()
-                chosen = choose(iou)
-                low_res = NO_MASKS
-                if chosen:
-                    low_res = decoder.masks(attended, [1 + i for i in chosen]).cpu()
-            yield Answer(index, iou, chosen, low_res)
+
+        @torch.inference_mode()
+        def answer(index: int) -> Answer:
+            attended = decoder.attend(self._sparse(coords[index]))
+            iou = decoder.iou_predictions(attended)[1:].cpu().numpy()
+            chosen = choose(iou)
+            low_res = NO_MASKS
+            if chosen:
+                low_res = decoder.masks(attended, [1 + i for i in chosen]).cpu()
+            return Answer(index, iou, chosen, low_res)
+
+        on_cpu = self._predictor.device.type == "cpu"
+        yield from side_by_side(answer, indices, torch.get_num_threads() if on_cpu else 1)
 
     def _sparse(self, point: npt.NDArray[np.float32]) -> Tensor:
         coords = torch.from_numpy(point).reshape(1, 1, 2).to(self._predictor.device)

@@ -175,11 +175,11 @@ class MaskGenerator(Closing):
             order = CoarseToFine(math.isqrt(len(grid)), on_point)
         for indices in order.rounds():
             for answer in self._answerer.answers(points, indices, judge.good_iou):
-                x, y = (float(value) for value in points[answer.index])
+                x, y = (float(value) for value in points[answer.point])
                 for index, logits in zip(answer.chosen, answer.low_res, strict=True):
                     candidate = judge.candidate(logits, float(answer.iou[index]), (x, y))
                     if candidate is not None:
-                        order.found(answer.index)
+                        order.found(answer.point)
                         yield candidate
                 on_point()
 

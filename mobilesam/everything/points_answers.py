@@ -1,8 +1,6 @@
 """Answers of a bundle's points decoder, held against the bundle's own decoder."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 from mobilesam.cores import available_cores
 from mobilesam.errors import BundleError
 from mobilesam.everything.answers import NO_MASKS, Answer, Choose, Points, RunnerAnswerer
+from mobilesam.everything.side_by_side import side_by_side
 from mobilesam.model.fast_decoder import cells_of, in_rows
 from mobilesam.runtimes.base import BundleRunner
 from mobilesam.runtimes.points_onnxruntime import PointsDecoder
@@ -63,7 +62,7 @@ class PointsAnswerer(RunnerAnswerer):
             if not self._held:
                 self._hold(answer(index, _every), next(super().answers(points, [index], _every)))
                 self._held = True
-        yield from _side_by_side(answer, indices, self._threads)
+        yield from side_by_side(answer, indices, self._threads)
 
     def _hold(self, answer: Answer, own: Answer) -> None:
         """Compare an answer with the decoder's.
@@ -85,20 +84,3 @@ class PointsAnswerer(RunnerAnswerer):
 
 def _every(iou: np.ndarray) -> list[int]:
     return list(range(len(iou)))
-
-
-def _side_by_side(
-    answer: Callable[[int], Answer], indices: Sequence[int], threads: int
-) -> Iterator[Answer]:
-    """Answers in order, computed by some threads, of which none waits for the one who uses them."""
-    if threads == 1:
-        yield from map(answer, indices)
-        return
-    waiting = deque[Future[Answer]]()
-    with ThreadPoolExecutor(threads) as pool:
-        for index in indices:
-            waiting.append(pool.submit(answer, index))
-            if len(waiting) > 2 * threads:  # answers are large, so that not all are computed ahead
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
