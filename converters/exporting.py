@@ -12,6 +12,7 @@ from converters.progress import BundleProgress
 from converters.provenance import weights_record
 from converters.schemes import ALL, MIXED
 from converters.selection import (
+    check_half_embedding,
     check_method,
     check_photo_size,
     offered,
@@ -24,7 +25,13 @@ from converters.session import ExportResult, Session, hand_over, run_all
 from converters.spec import MIN_MAX, CalibrationOptions, ExportSpec, TargetOptions
 from converters.tflite.distilled import read_distilled
 from converters.workspace import prepare_out, scratch_folder
-from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, MASKS, Contract
+from mobilesam.bundle.contract import (
+    DEFAULT_SLOTS,
+    EMBEDDING_TYPES,
+    INPUT_VARIANTS,
+    MASKS,
+    Contract,
+)
 from mobilesam.cores import available_cores
 from mobilesam.errors import InputError
 from mobilesam.inference.transforms import CHANNEL_ORDERS
@@ -53,6 +60,7 @@ def export(
     channel_order: str = "rgb",
     masks: str = "low_res",
     photo_size: tuple[int, int] | None = None,
+    embedding_type: str = "float32",
     slots: int = DEFAULT_SLOTS,
     options: Mapping[str, TargetOptions] = NO_OPTIONS,
     calibration: str | Path | None = None,
@@ -81,6 +89,8 @@ def export(
             shows, S x S, 0 or 255).
         photo_size: H, W of the photos that the encoder takes, of variant ``uint8``; it scales and
             pads them itself, exactly as Pillow does. None: the app scales.
+        embedding_type: ``float32``, or ``float16`` in schemes that compute in it: half the bytes
+            to hand from the encoder to the decoder.
         slots: K, point slots of the decoder, 2 to 64.
         options: what single targets are asked for beside the scheme, by the target's name, such as
             ``{"coreml": CoreMLOptions(ios=17)}`` (:mod:`converters.coreml.options`).
@@ -107,6 +117,7 @@ def export(
     """
     variant = one_of("input_variant", input_variant, INPUT_VARIANTS)
     given = one_of("masks", masks, MASKS)
+    embedding = one_of("embedding_type", embedding_type, EMBEDDING_TYPES)
     order = one_of("channel_order", channel_order, CHANNEL_ORDERS)
     if order != "rgb" and variant != "uint8":
         raise InputError(
@@ -135,6 +146,8 @@ def export(
         # A command gives the options of every target: what is asked for concerns those exported.
         wanted.check(own, variant, given if own else "low_res")
     plans = {MIXED: plan[1]} if plan else {}
+    if embedding == "float16":
+        check_half_embedding(chosen, asked)
     calibrated = [t for t, s in chosen if is_calibrated(t, s, plans.get(s))]
     check_method(calibrated, calibration_method)
     photos = None if calibration is None else Path(calibration).resolve()
@@ -158,6 +171,7 @@ def export(
         channel_order=order,
         masks=given,
         photo_size=photo_size,
+        embedding_type=embedding,
     )
     specs = {
         Path(out) / f"{target}-{plan[0] if plan and scheme == MIXED else scheme}": ExportSpec(

@@ -1,5 +1,5 @@
-"""A module computing in float16 inside and float32 at its borders, for formats without their own
-way to do so."""
+"""A module computing in float16 inside and, but for the embedding, float32 at its borders, for
+formats without their own way to do so."""
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class _Cast(nn.Module):
         return result.to(self.outside)
 
 
-def to_half(module: nn.Module) -> nn.Module:
+def to_half(module: nn.Module, embedding: torch.dtype = torch.float32) -> nn.Module:
     """Let the image encoder or the mask decoder of a contract module compute in float16.
 
     In float32 stay: the image's normalisation (0 to 255 and the edge of the image), the prompt
@@ -35,9 +35,10 @@ def to_half(module: nn.Module) -> nn.Module:
 
     Args:
         module: an :class:`EncoderModule` or :class:`DecoderModule`; changed in place.
+        embedding: what the encoder gives; the decoder takes either.
     """
     if isinstance(module, EncoderModule):
-        module.register_module("image_encoder", _half(module.image_encoder))
+        module.register_module("image_encoder", _half(module.image_encoder, embedding))
     elif isinstance(module, DecoderModule):
         sum_by_rows(module)
         module.register_module("mask_decoder", _half(module.mask_decoder))
@@ -47,10 +48,10 @@ def to_half(module: nn.Module) -> nn.Module:
     return module
 
 
-def _half(module: nn.Module) -> nn.Module:
+def _half(module: nn.Module, outside: torch.dtype = torch.float32) -> nn.Module:
     module.half()
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, LayerNorm2d):
                 setattr(parent, name, _Cast(child.float(), torch.float32, torch.float16))
-    return _Cast(module, torch.float16, torch.float32)
+    return _Cast(module, torch.float16, outside)

@@ -327,10 +327,11 @@ def example_inputs(contract: Contract, component: Component) -> dict[str, Tensor
     labels = torch.full((1, slots), -2.0)
     used = torch.tensor([1.0, 0.0, 2.0, 3.0])[: min(slots, 4)]
     labels[0, : len(used)] = used
-    embedding = contract.signature("encoder").outputs[0].shape
+    embedding = contract.signature("encoder").outputs[0]
+    shape, dtype = embedding.shape, embedding.dtype
     low = contract.low_res_size
     return {
-        "image_embeddings": random(*embedding) * 2 - 1,
+        "image_embeddings": (random(*shape) * 2 - 1).to(getattr(torch, dtype)),
         "point_coords": random(1, slots, 2) * size,
         "point_labels": labels,
         "mask_input": random(1, 1, low, low) * 16 - 8,

@@ -93,6 +93,7 @@ class Target:
         calibration_methods: how they may be found, the default first.
         short_decoder: the schemes whose decoder is computed in fewer multiplications
             (:mod:`mobilesam.model.short_decoder`), where that was measured to take less time.
+        half_embedding: the schemes whose embedding may be float16 between encoder and decoder.
         by_plan: meaning of the scheme ``mixed``, which a scheme file defines; empty: there is none.
         refused: name of each scheme that was tried and is not offered to the reason.
         backends: name of each other backend that its options can name to the row that it then is.
@@ -111,6 +112,7 @@ class Target:
     calibrated: tuple[str, ...] = ()
     calibration_methods: tuple[str, ...] = ("min-max",)
     short_decoder: tuple[str, ...] = ()
+    half_embedding: tuple[str, ...] = ()
     by_plan: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     backends: Mapping[str, "Target"] = field(default_factory=dict)
@@ -160,6 +162,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         COREML: Target(
             title="Core ML",
             module="converters.coreml.convert",
+            half_embedding=("fp16", "w8", "w4", "p8", "p6", "p4", "w8a8"),
             packages=("coremltools",),
             extra="coreml",
             artefacts=(
@@ -261,6 +264,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             title="ONNX",
             module="converters.onnx.convert",
             short_decoder=("fp32",),
+            half_embedding=("fp16",),
             packages=("onnx", "onnxscript", "onnxruntime"),
             extra="onnx",
             artefacts=(

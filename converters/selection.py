@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from converters.base import converter_of
-from converters.lookup import calibration_methods, known_target, require_plan
+from converters.lookup import calibration_methods, known_target, require_plan, row_of
 from converters.plan import Plan, read_plan
 from converters.schemes import ALL, TARGETS
 from converters.spec import TargetOptions
@@ -66,6 +66,31 @@ def check_photo_size(size: tuple[int, int], input_variant: InputVariant, image_s
             f"{size[0]}x{size[1]} (height x width)"
         )
     Frame(size, image_size)
+
+
+def check_half_embedding(
+    chosen: Iterable[tuple[str, str]], asked: Mapping[str, TargetOptions]
+) -> None:
+    """Refuse targets and schemes whose embedding is float32.
+
+    Args:
+        chosen: pairs of target and scheme.
+        asked: options of each target.
+
+    Raises:
+        InputError: says which can be float16.
+    """
+    for target, scheme in chosen:
+        if scheme not in row_of(target, asked[target].lowered_to()).half_embedding:
+            can = [
+                f"{name} in {', '.join(row.half_embedding)}"
+                for name, row in TARGETS.items()
+                if row.half_embedding
+            ]
+            raise InputError(
+                f"the embedding of target '{target}' in {scheme} is float32: float16 is for "
+                f"programs that compute in it, {' and '.join(can)}"
+            )
 
 
 def options_of(

@@ -132,7 +132,7 @@ class CoreMLProgram:
             observe: called after each op.
 
         Returns:
-            The program's outputs; floats of either width as float32.
+            The program's outputs, floats in the width that it declares.
 
         Raises:
             ProgramInputError: a missing, unknown or misshapen input, or an image of other values.
@@ -153,7 +153,8 @@ class CoreMLProgram:
         for tensor, slot in zip(self.outputs, self._output_slots, strict=True):
             value = values[slot]
             assert isinstance(value, Tensor)
-            results[tensor.name] = value.contiguous()
+            # Values of float16 are kept as float32 between ops.
+            results[tensor.name] = (value.half() if tensor.dtype == "fp16" else value).contiguous()
         return results
 
     def _take(self, inputs: Mapping[str, np.ndarray | Tensor]) -> Iterator[tuple[int, Tensor]]:

@@ -30,6 +30,7 @@ from parity.references import PhotoReference, reference_answers
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
 from tests.parity.fakes import write_photos
+from tests.shared_bundles import in_this_process
 from tests.upstream.oracle import randomize
 
 
@@ -61,7 +62,8 @@ def photos(folder: Path) -> Path:
 def bundles() -> dict[str, Path]:
     """Every target in its float schemes, demo weights, small frame; by name, to be read only."""
     demo = shared_folder("demo")  # as tests.shared_bundles.demo_bundle
-    results = export(schemes=FLOAT, out=demo, image_size=SIZE, progress=False)
+    with in_this_process():
+        results = export(schemes=FLOAT, out=demo, image_size=SIZE, progress=False)
     return {f"{r.target}-{r.scheme}": r.path for r in results}
 
 
@@ -89,15 +91,16 @@ def other_bundle(exports: Path, random_weights: Callable[[int], Path]) -> Callab
     def of_target(target: str) -> dict[str, Path]:
         own = {name: dict(v) for name, v in OTHERS.items() if name.startswith(target)}
         settings = next(iter(own.values()))
-        results = export(
-            targets=[target],
-            schemes=[name.partition("-")[2] for name in own],
-            weights=random_weights(settings.pop("seed")),
-            out=exports / "other",
-            image_size=SIZE,
-            progress=False,
-            **settings,
-        )
+        with in_this_process():
+            results = export(
+                targets=[target],
+                schemes=[name.partition("-")[2] for name in own],
+                weights=random_weights(settings.pop("seed")),
+                out=exports / "other",
+                image_size=SIZE,
+                progress=False,
+                **settings,
+            )
         return {f"{r.target}-{r.scheme}": r.path for r in results}
 
     return lambda name: of_target(name.partition("-")[0])[name]

@@ -16,6 +16,7 @@ from parity.cases import default_photos
 from parity.report import Report
 from parity.schema import BundleReport
 from parity.thresholds import Thresholds
+from tests.shared_bundles import in_this_process
 
 ENCODER_L2 = {"fp32": 1e-4, "fp16": 5e-3}
 MASK_IOU = 0.99
@@ -27,13 +28,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Bundles at 1024, judged on the first of the built-in photos."""
     out, photos = shared_folder("full-size"), tmp_path_factory.mktemp("photos")
     Image.fromarray(default_photos()[0].load()).save(photos / "first.png")
-    paths = [
-        result.path
-        for target, scheme in AT_FULL_SIZE
-        for result in export(
-            targets=[target], schemes=[scheme], out=out, image_size=1024, progress=False
-        )
-    ]
+    with in_this_process():
+        paths = [
+            result.path
+            for target, scheme in AT_FULL_SIZE
+            for result in export(
+                targets=[target], schemes=[scheme], out=out, image_size=1024, progress=False
+            )
+        ]
     return compare(paths, images=photos, measure=False, progress=False, threads=THREADS)
 
 

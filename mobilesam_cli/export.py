@@ -97,6 +97,13 @@ def export(
         ComputeUnits,
         typer.Option(case_sensitive=False, help="Core ML: what it is meant to run on; recorded."),
     ] = "all",
+    embedding: Annotated[
+        Literal["float32", "float16"],
+        typer.Option(
+            help="What goes from the encoder to the decoder; float16, half as large, where both "
+            "compute in it: Core ML and ONNX fp16."
+        ),
+    ] = "float32",
     opset: Annotated[int, typer.Option(help="ONNX: operator set, 18 to 21.")] = 20,
     onnx_interface: Annotated[
         Literal["mobilesam", "sam"],
@@ -171,6 +178,7 @@ def export(
         channel_order=channel_order,
         masks=masks,
         photo_size=_photo_size(resize),
+        embedding_type=embedding,
         slots=slots,
         options={
             COREML: coreml,

@@ -107,11 +107,11 @@ def _group(target: str, scheme: str) -> tuple[bool | str, int]:
 
 
 def assert_refused(target: str, sentence: str, out: Path, **asked: Any) -> None:
-    """An export of the tiny model says a sentence, and writes nothing.
+    """An export of the tiny model, in fp32 if not asked otherwise, is refused and writes nothing.
 
     Skips when the converter is not installed.
     """
     require_converter(target)
     with pytest.raises(InputError, match=sentence):
-        export(tiny_model(), targets=target, schemes="fp32", out=out, **asked)
+        export(tiny_model(), targets=target, out=out, **{"schemes": "fp32", **asked})
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""Core ML through coremltools: an ML Program with float32 inputs and outputs, fully described."""
+"""Core ML through coremltools: an ML Program with the contract's inputs and outputs, described."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,7 +89,10 @@ def _converted(job: Conversion, system: int) -> "MLModel":
         source="pytorch",
         convert_to="mlprogram",
         inputs=_inputs(job),
-        outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.signature.outputs],
+        outputs=[
+            ct.TensorType(name=spec.name, dtype=np.dtype(spec.dtype).type)
+            for spec in job.signature.outputs
+        ],
         minimum_deployment_target=getattr(ct.target, f"iOS{system}"),
         compute_precision=FP16ComputePrecision(op_selector=HalfSelector(resizes))
         if computes_in_half(job.scheme)
@@ -140,7 +143,7 @@ def _inputs(job: Conversion) -> list[Any]:
                 sides if axis == SLOT_AXIS else side
                 for axis, side in zip(spec.axes, spec.shape, strict=True)
             )
-        declared.append(ct.TensorType(name=spec.name, shape=shape, dtype=np.float32))
+        declared.append(ct.TensorType(name=spec.name, shape=shape, dtype=np.dtype(spec.dtype).type))
     return declared
 
 

@@ -66,7 +66,8 @@ def convert(job: Conversion) -> None:
     if job.spec.contract.interface != "sam":
         shorten(job.module, ONNX, job.scheme)
     if job.scheme == "fp16":
-        model = _export(job, to_half(job.module))
+        embedding = getattr(torch, job.spec.contract.embedding_type)
+        model = _export(job, to_half(job.module, embedding))
     else:
         model = onnx.load(str(_float_file(job)))
     quantized = job.scheme in SCHEMES

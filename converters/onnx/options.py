@@ -49,9 +49,18 @@ class ONNXOptions(TargetOptions):
             )
 
     def contract(self, contract: Contract) -> Contract:
-        """The contract with the interface's tensors; SAM's has any number of points."""
+        """The contract with the interface's tensors; SAM's has any number of points.
+
+        Raises:
+            InputError: SAM's interface was asked for with a float16 embedding.
+        """
         if self.interface == "mobilesam":
             return contract
+        if contract.embedding_type != "float32":
+            raise InputError(
+                "the ONNX interface 'sam' has float32 tensors of its own: leave out either it or "
+                f"--embedding {contract.embedding_type}"
+            )
         counts = tuple(range(1, contract.slots + 1))
         return replace(contract, interface=self.interface, slot_counts=counts)
 

@@ -11,7 +11,7 @@ from mobilesam.bundle.manifest import BundleFolder, TensorRecord
 from mobilesam.errors import BundleError
 from mobilesam.web.site import distinct_names
 
-ITEM_BYTES = {"float32": 4, "uint8": 1}
+ITEM_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
 """Bytes of one value of each dtype of the contract."""
 
 

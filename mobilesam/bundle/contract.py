@@ -25,18 +25,21 @@ from mobilesam.model.point_labels import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 if TYPE_CHECKING:  # a process that runs exported files has no need of torch
     from mobilesam.model.sam import MobileSAM
 
-CONTRACT_VERSION = "1.4"
+CONTRACT_VERSION = "1.5"
 """Major version changes break readers; a reader accepts its own major version only. Minor ones add
 promises: since 1.1 a scheme's meaning is word for word that of the table; since 1.2 what is not to
 be read, a mask input without its flag and the coordinates of unused slots, may be infinite; since
 1.3 there are the variant ``uint8`` and channel orders, and decoders that give one full mask; since
-1.4 there are encoders that take photos of one size and scale them themselves."""
+1.4 there are encoders that take photos of one size and scale them themselves; since 1.5 an
+embedding may be float16."""
 
 InputVariant = Literal["pixels", "normalized", "uint8"]
 INPUT_VARIANTS: tuple[InputVariant, ...] = ("pixels", "normalized", "uint8")
 Interface = Literal["mobilesam", "sam"]
 Masks = Literal["low_res", "full"]
 MASKS: tuple[Masks, ...] = ("low_res", "full")
+EmbeddingType = Literal["float32", "float16"]
+EMBEDDING_TYPES: tuple[EmbeddingType, ...] = ("float32", "float16")
 Component = Literal["encoder", "decoder"]
 COMPONENTS: tuple[Component, ...] = ("encoder", "decoder")
 
@@ -74,6 +77,8 @@ class Contract:
         channel_order: of a pixel in variant ``uint8``; the others have RGB planes.
         photo_size: H, W of the photos that the encoder takes, which it scales and pads itself;
             None: the app scales photos of any size.
+        embedding_type: dtype of the image embedding, which an app hands from the encoder to the
+            decoder.
     """
 
     image_size: int
@@ -86,6 +91,7 @@ class Contract:
     channel_order: ChannelOrder = "rgb"
     masks: Masks = "low_res"
     photo_size: tuple[int, int] | None = None
+    embedding_type: EmbeddingType = "float32"
 
     @classmethod
     def of(
@@ -97,6 +103,7 @@ class Contract:
         channel_order: ChannelOrder = "rgb",
         masks: Masks = "low_res",
         photo_size: tuple[int, int] | None = None,
+        embedding_type: EmbeddingType = "float32",
     ) -> "Contract":
         """The contract of an export of this model."""
         return cls(
@@ -108,6 +115,7 @@ class Contract:
             channel_order=channel_order,
             masks=masks,
             photo_size=photo_size,
+            embedding_type=embedding_type,
         )
 
     @property
@@ -143,7 +151,7 @@ class Contract:
         grid = self.image_size // self.stride
         axes = ("batch", "channel", "grid_row", "grid_column")
         shape = (1, self.channels, grid, grid)
-        return TensorSpec("image_embeddings", shape, "float32", axes, meaning)
+        return TensorSpec("image_embeddings", shape, self.embedding_type, axes, meaning)
 
     def _encode(self) -> Signature:
         size, order = self.image_size, self.channel_order

@@ -11,6 +11,7 @@ from mobilesam.bundle.contract import (
     CONTRACT_VERSION,
     Component,
     Contract,
+    EmbeddingType,
     InputVariant,
     Interface,
     Masks,
@@ -142,6 +143,7 @@ class Manifest(Record):
     channel_order: ChannelOrder = "rgb"
     masks: Masks = "low_res"
     photo_size: tuple[int, int] | None = None
+    embedding_type: EmbeddingType = "float32"
     signatures: dict[Component, SignatureRecord]
     files: tuple[FileRecord, ...]
     preprocessing: dict[str, str | list[float]]
@@ -170,6 +172,7 @@ class Manifest(Record):
             self.channel_order,
             self.masks,
             self.photo_size,
+            self.embedding_type,
         )
 
     def follows(self, minor: int) -> bool:

@@ -97,12 +97,18 @@ def runtime_of(bundle: BundleFolder) -> str:
     """The runtime that runs a bundle's files in a browser.
 
     Raises:
-        BundleError: there is none, or the bundle has the tensors of SAM's own interface.
+        BundleError: there is none, or the bundle has the tensors of SAM's own interface, or a
+            float16 embedding.
     """
     if bundle.manifest.interface != "mobilesam":
         raise BundleError(
             f"{bundle.path} has the interface '{bundle.manifest.interface}', which the page does "
             "not ask: export it without --onnx-interface"
+        )
+    if bundle.manifest.embedding_type != "float32":
+        raise BundleError(
+            f"{bundle.path} has a {bundle.manifest.embedding_type} embedding, which the page does "
+            "not read: export it without --embedding"
         )
     for runtime in bundle.runtimes:
         if runtime in RUNTIMES:
