@@ -18,6 +18,8 @@ What is run, and what is arithmetic only:
   mipmaps: run by Skia itself (``skia-python``, on the CPU), not on a device.
 - A canvas's ``drawImage`` is run by Chromium, headless, without a GPU.
 - OpenCV's scalers are run by OpenCV.
+- ONNX's ``Resize`` with antialiasing, of which a graph could be made that scales photos of any
+  size, is run by ONNX Runtime.
 - vImage cannot be run here. Apple names its algorithm, Lanczos, whose definition is computed; that
   it has 3 lobes, and widens and rounds as Pillow does, is assumed. Core Graphics is left out, since
   Apple does not say how it scales.
@@ -29,15 +31,17 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
+import onnxruntime
 import skia
 import torch
 import typer
+from onnx import TensorProto, helper
 from PIL import Image
 
 from mobilesam.data.image_files import read_names
@@ -167,6 +171,40 @@ def opencv(image: np.ndarray, width: int, height: int, *, interpolation: int) ->
     return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation))
 
 
+@cache
+def onnx_session() -> onnxruntime.InferenceSession:
+    """One ``Resize`` as Pillow defines it: the kernel widens, and ends at the image's edge."""
+    resize = helper.make_node(
+        "Resize",
+        ["image", "", "", "sizes"],
+        ["scaled"],
+        mode="linear",
+        antialias=1,
+        exclude_outside=1,
+    )
+    kind = TensorProto.UINT8
+    given = [
+        helper.make_tensor_value_info("image", kind, [1, 3, "height", "width"]),
+        helper.make_tensor_value_info("sizes", TensorProto.INT64, [4]),
+    ]
+    scaled = helper.make_tensor_value_info("scaled", kind, [1, 3, "new_height", "new_width"])
+    graph = helper.make_graph([resize], "resize", given, [scaled])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+
+def onnx(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """ONNX's ``Resize``."""
+    given = {
+        "image": np.ascontiguousarray(image.transpose(2, 0, 1)[None]),
+        "sizes": np.array([1, 3, height, width], np.int64),
+    }
+    (scaled,) = onnx_session().run(None, given)
+    return np.asarray(scaled)[0].transpose(1, 2, 0)
+
+
 def canvas(image: np.ndarray, width: int, height: int, *, quality: str, browser: str) -> np.ndarray:
     """``drawImage`` of a browser's canvas, with an ``imageSmoothingQuality``."""
     stored = io.BytesIO()
@@ -198,6 +236,7 @@ def scalers(browser: str) -> dict[str, Scaler]:
         "vImage: Lanczos, 3 lobes (by definition)": partial(lanczos, lobes=3),
         "OpenCV: `INTER_LINEAR`": partial(opencv, interpolation=cv2.INTER_LINEAR),
         "OpenCV: `INTER_AREA`": partial(opencv, interpolation=cv2.INTER_AREA),
+        "ONNX Runtime: `Resize` with antialiasing": onnx,
         "nearest pixel": nearest,
     }
 
@@ -287,12 +326,13 @@ def main(
     sheets: Annotated[list[int] | None, typer.Option(help="Sheets of so many columns.")] = None,
     image_size: Annotated[int, typer.Option(help="S.")] = 1024,
     browser: Annotated[str, typer.Option(help="Command of a Chromium.")] = "chromium",
+    only: Annotated[str, typer.Option(help="Scalers whose name begins so.")] = "",
     out: Annotated[Path | None, typer.Option(help="Also write the tables here.")] = None,
 ) -> None:
     """Measure, and print a table for photos as they are and one for each width of sheet."""
     torch.set_num_threads(1)
     predictor = ScaledPredictor(load_model(image_size=image_size))
-    known = scalers(browser)
+    known = {name: each for name, each in scalers(browser).items() if name.startswith(only)}
     every = []
     for photo in chosen(manifest_photos(folder), read_names(names), names):
         image = load_image(photo.path)

@@ -24,7 +24,6 @@ OTHERS: dict[str, dict[str, Any]] = {
     "coreml-fp32": {"seed": 3, "input_variant": "normalized", "slots": 16},
     "coreml-fp16": {"seed": 3, "input_variant": "normalized", "slots": 16},
     "torchscript-fp32": {"seed": 4, "input_variant": "normalized", "slots": 3},
-    "executorch-fp32": {"seed": 5, "input_variant": "uint8", "channel_order": "rgba", "slots": 8},
 }
 """Bundles that differ from the default in weights, input variant and slots."""
 
