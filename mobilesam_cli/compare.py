@@ -73,3 +73,5 @@ def compare(
     if out is not None:
         for path in result.save(out).values():
             typer.echo(str(path), err=True)
+    if any(model.failed for model in result.models):
+        raise typer.Exit(1)

@@ -21,12 +21,14 @@ from mobilesam.comparison.report import Compared, Comparison, Timing
 from mobilesam.cores import available_cores
 from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.engines.process import WorkerProcess
-from mobilesam.errors import InputError
+from mobilesam.errors import InputError, MobileSAMError
 from mobilesam.everything.settings import Settings
 from mobilesam.inference.images import load_image
 from mobilesam.progress import Progress
 
 ROUNDS = 5
+LONGEST = 200
+"""Characters of what is said of a step that failed."""
 THRESHOLDS: dict[str, Any] = {"pred_iou_thresh": 0.4, "stability_score_thresh": 0.7}
 """Of the masks of everything: low enough for the demo weights to leave some."""
 
@@ -62,7 +64,8 @@ def compare_models(
         command: the command line that makes this comparison again, for it to state.
 
     Raises:
-        InputError: there is no such model, the photo cannot be read, or a process ended.
+        InputError: there is no such model, the photo cannot be read, or a process ended while it
+            loaded. A step that fails later is left out, and its model's row says why.
         MissingDependencyError: scikit-image is not installed, and no photo was given.
     """
     names = chosen_models(
@@ -106,10 +109,18 @@ def compare_models(
         ]
         samples: dict[tuple[str, str], list[Sample]] = {}
         loads: list[float] = []
+        failed: dict[str, str] = {}
         with shown.task("timing", len(turns)) as step:
             for name, task in turns:
                 step(f"{MODELS[name].title}, {task}")
-                sample = cast(Sample, _ask(workers[name], name, task))
+                if name in failed:
+                    continue
+                try:
+                    sample = cast(Sample, _ask(workers[name], name, task))
+                except (MobileSAMError, RuntimeError) as error:
+                    # One model's fault must not cost the minutes that the others have taken.
+                    failed[name] = f"{task}: {_last_line(error)}"
+                    continue
                 samples.setdefault((name, task), []).append(sample)
                 loads += os.getloadavg()[:1]
     return Comparison(
@@ -122,17 +133,23 @@ def compare_models(
             **({"ultralytics": version("ultralytics")} if theirs_asked else {}),
         },
         threads=count,
-        load=statistics.median(loads),
+        load=statistics.median(loads) if loads else None,
         photo=shipped.name if photo is None else Path(photo).name,
         photo_size=(height, width),
         points=points_per_side**2,
         command=command,
-        models=tuple(_compared(name, facts[name], samples, warm_up) for name in names),
+        models=tuple(
+            _compared(name, facts[name], samples, warm_up, failed.get(name, "")) for name in names
+        ),
     )
 
 
 def _compared(
-    name: str, facts: Facts, samples: dict[tuple[str, str], list[Sample]], warm_up: bool
+    name: str,
+    facts: Facts,
+    samples: dict[tuple[str, str], list[Sample]],
+    warm_up: bool,
+    failed: str,
 ) -> Compared:
     timings: dict[str, Timing] = {}
     for step in facts.steps:
@@ -162,7 +179,15 @@ def _compared(
         peak_memory_mb=max(peaks, default=None),
         points=facts.points,
         timings=timings,
+        failed=failed,
     )
+
+
+def _last_line(error: Exception) -> str:
+    """The last line of what an error says, of a traceback the error itself, cut to a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    said = lines[-1]
+    return said if len(said) <= LONGEST else f"{said[:LONGEST].rsplit(' ', 1)[0]} ..."
 
 
 def _ask(worker: WorkerProcess, name: str, item: str) -> Facts | Sample:

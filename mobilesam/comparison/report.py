@@ -72,7 +72,8 @@ class Compared(Record):
         image_size: longest side of what the network sees.
         peak_memory_mb: most memory that its process had, with Python and PyTorch; 10^6 bytes.
         points: that were asked about for everything; null where all is found in one pass.
-        timings: by step; a step that a model does not have is left out.
+        timings: by step; a step that a model does not have, or that failed, is left out.
+        failed: the step that failed, and the error; empty where none did.
     """
 
     model: str
@@ -85,6 +86,7 @@ class Compared(Record):
     peak_memory_mb: float | None = None
     points: int | None = None
     timings: dict[str, Timing]
+    failed: str = ""
 
     def extrapolated_s(self, points: int) -> Extrapolated | None:
         """What everything would take with so many points, where fewer were asked about.
@@ -160,12 +162,15 @@ class Comparison(Record):
                 "",
                 *("| " + " | ".join(row) + " |" for row in rows),
                 "",
+                *(f"{each.title} failed at {each.failed}\n" for each in self.models if each.failed),
             ]
         )
 
     def _fewer(self, model: Compared, step: str) -> str:
         """What is said where a model was asked about fewer points than the others."""
-        if step != EVERYTHING or not model.points or model.points == self.points:
+        if step not in model.timings or step != EVERYTHING:
+            return ""
+        if not model.points or model.points == self.points:
             return ""
         estimate = model.extrapolated_s(self.points)
         said = f" for {model.points} points"

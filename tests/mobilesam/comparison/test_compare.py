@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
+from mobilesam.comparison import compare as comparing
 from mobilesam.comparison.compare import compare_models
 from mobilesam.comparison.contestants import (
     ALONE,
@@ -26,8 +28,10 @@ from mobilesam.comparison.contestants import (
 from mobilesam.comparison.job import FACTS, ComparisonJob, Facts
 from mobilesam.comparison.models import MODELS, chosen_models
 from mobilesam.comparison.report import Compared, Comparison, Timing, chart
+from mobilesam.engines.process import WorkerProcess
 from mobilesam.errors import InputError
 from mobilesam.model.build import VARIANTS
+from mobilesam_cli import app
 
 
 def timing(median: float, runs: int = 3, masks: int = 0) -> Timing:
@@ -198,6 +202,26 @@ def test_mobilesam_is_timed_in_all_steps() -> None:
     assert row.timings[ENCODER].runs == 2 and row.timings[EVERYTHING].runs == 1
     assert row.timings[CLICK].median_s > row.timings[DECODER].median_s > 0
     assert row.timings[CLICK].masks == 3, "a lone click has three answers"
+
+
+@pytest.mark.slow
+def test_a_step_that_fails_costs_no_other_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = comparing._ask
+
+    def failing(worker: WorkerProcess, name: str, item: str) -> Any:
+        if item == EVERYTHING:
+            raise RuntimeError("a worker process failed:\nTraceback ...\nOSError: no kernel")
+        return ask(worker, name, item)
+
+    monkeypatch.setattr(comparing, "_ask", failing)
+    asked = ["compare", "--models", "mobile_sam", "--threads", "1", "--rounds", "1", "--json"]
+    result = CliRunner().invoke(app, [*asked, "--no-warm-up", "--points-per-side", "1"])
+    assert result.exit_code == 1
+    found = Comparison.model_validate_json(result.stdout)
+    (row,) = found.models
+    assert row.failed == "everything: OSError: no kernel"
+    assert list(row.timings) == [ENCODER, DECODER, CLICK]
+    assert "MobileSAM failed at everything: OSError: no kernel" in found.markdown()
 
 
 @pytest.mark.slow
