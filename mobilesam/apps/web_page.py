@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from mobilesam.apps.layout import Listed, facts
 from mobilesam.bundle.manifest import BundleFolder, Manifest
-from mobilesam.web.site import RUNTIMES
+from mobilesam.errors import BundleError
+from mobilesam.web.site import runtime_of
 
 PACKAGES = {"litert": "@litertjs/core", "onnxruntime": "onnxruntime-web"}
 
@@ -104,10 +105,11 @@ def page(bundles: Sequence[Listed], *, with_page: bool) -> str:
 
 
 def _runtime(bundle: BundleFolder) -> str:
-    """What runs the bundle in a browser; empty where nothing does, or its tensors are SAM's."""
-    if bundle.manifest.interface != "mobilesam":
+    """What runs the bundle in a browser; empty where nothing does."""
+    try:
+        return runtime_of(bundle)
+    except BundleError:
         return ""
-    return next((runtime for runtime in bundle.runtimes if runtime in RUNTIMES), "")
 
 
 def _module(each: Listed, runtime: str) -> str:

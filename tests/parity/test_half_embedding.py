@@ -9,6 +9,8 @@ import pytest
 from converters.executorch.options import ExecuTorchOptions
 from converters.onnx.options import ONNXOptions
 from converters.schemes import COREML, EXECUTORCH, ONNX, TARGETS
+from mobilesam.apps import web_page
+from mobilesam.apps.layout import listed
 from mobilesam.bundle.manifest import MANIFEST_NAME
 from mobilesam.data.sample_photos import PHOTOS
 from mobilesam.errors import BundleError
@@ -92,9 +94,12 @@ def test_a_manifest_that_says_float32_of_it_differs_from_its_signatures(tmp_path
 
 
 @pytest.mark.slow
-def test_the_page_refuses_it_with_a_sentence() -> None:
+def test_the_page_refuses_it_with_a_sentence_and_no_code_is_written_for_a_browser() -> None:
+    bundle = half_bundle(ONNX)
     with pytest.raises(BundleError, match="has a float16 embedding, .* without --embedding"):
-        runtime_of(half_bundle(ONNX))
+        runtime_of(bundle)
+    for each, wanted in ((bundle, False), (tiny_bundle(ONNX, "fp16"), True)):
+        assert ("```js" in web_page.page(listed([each], "bundles"), with_page=False)) == wanted
 
 
 REFUSED: list[tuple[str, str, Any]] = [
