@@ -3,6 +3,7 @@
 import os
 import platform
 import statistics
+import textwrap
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -186,8 +187,7 @@ def _compared(
 def _last_line(error: Exception) -> str:
     """The last line of what an error says, of a traceback the error itself, cut to a sentence."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    said = lines[-1]
-    return said if len(said) <= LONGEST else f"{said[:LONGEST].rsplit(' ', 1)[0]} ..."
+    return textwrap.shorten(lines[-1], LONGEST, placeholder=" ...")
 
 
 def _ask(worker: WorkerProcess, name: str, item: str) -> Facts | Sample:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from converters.executorch.options import ExecuTorchOptions
 from converters.onnx.options import ONNXOptions
@@ -20,6 +22,7 @@ from parity import comparison
 from parity.description.manifest import manifest_differences
 from tests.parity.fakes import write_photos
 from tests.parity.replay_folders import loadable
+from tests.rounding import relative_l2
 from tests.shared_bundles import exported
 from tests.tiny_bundles import assert_refused, tiny_bundle, tiny_model
 
@@ -31,16 +34,12 @@ def half_bundle(target: str) -> Bundle:
     return exported(tiny_model(), "tiny-half", target, ["fp16"], embedding_type="float16")["fp16"]
 
 
-def masks_of(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
+def masks_of(bundle: Bundle) -> tuple[Tensor, Tensor]:
     """A photo's embedding, and low-res logits of a click, as an app gets them."""
     with bundle.predictor(threads=1) as predictor:
         predictor.set_image(PHOTOS[0].load())
-        embedding = np.asarray(predictor.embedding)
-        return embedding, predictor.predict(np.array([[100, 80]]), np.array([1]))[2]
-
-
-def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+        low_res = predictor.predict(np.array([[100, 80]]), np.array([1]))[2]
+        return torch.as_tensor(predictor.embedding), torch.as_tensor(low_res)
 
 
 @pytest.mark.slow
@@ -54,11 +53,11 @@ def test_files_take_and_give_float16(target: str) -> None:
     assert given.dtype == taken.dtype == bundle.manifest.embedding_type == "float16"
     assert {each.dtype for each in (*others, *signatures["decoder"].outputs)} == {"float32"}
     embedding, low_res = masks_of(bundle)
-    assert np.array_equal(embedding, embedding.astype(np.float16))
+    assert torch.equal(embedding, embedding.half().float())
     # Both compute in float16: what is handed over loses nothing that was there before.
     their_embedding, their_low_res = masks_of(tiny_bundle(target, "fp16"))
-    assert relative(embedding, their_embedding) < 1e-3
-    assert relative(low_res, their_low_res) < 1e-2
+    assert relative_l2(embedding, their_embedding) < 1e-3
+    assert relative_l2(low_res, their_low_res) < 1e-2
 
 
 @pytest.mark.slow
