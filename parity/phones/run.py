@@ -13,10 +13,11 @@ from mobilesam.emulators import emulator
 from mobilesam.errors import InputError, MissingDependencyError
 from mobilesam.files import write_whole
 from mobilesam.runtimes import runner_class
+from mobilesam.runtimes.bundle import Bundle
 from parity.phones.parts import PARTS, Part
 from parity.report import Report
 from parity.report.joining import joined
-from parity.thresholds import DEFAULT_FILE
+from parity.thresholds import Row, Thresholds
 
 Say = Callable[[str], None]
 
@@ -173,10 +174,22 @@ def _key(part: Part, bundle: Path, images: Path | None) -> str:
     """Of what a bundle's verdict depends on."""
     digest = hashlib.sha256(repr((part.hardware, part.runtimes)).encode())
     digest.update((bundle / MANIFEST_NAME).read_bytes())
-    digest.update(DEFAULT_FILE.read_bytes())
+    digest.update(repr(_limits(part, Bundle(bundle))).encode())
     for photo in sorted(images.iterdir()) if images is not None else ():
         digest.update(f"{photo.name} {photo.stat().st_size}".encode())
     return digest.hexdigest()[:16]
+
+
+def _limits(part: Part, bundle: Bundle) -> list[Row]:
+    """What the file of limits says of a bundle on a part's hardware, and nothing of any other."""
+    limits, target = Thresholds(), bundle.manifest.target
+    found = []
+    for runtime in part.runtimes or bundle.runtimes:
+        row = limits.row(target, bundle.manifest.scheme.name, runtime, part.hardware)
+        found.append(row)
+        if row.own_weights is not None:
+            found.append(limits.row(target, row.own_weights, runtime, part.hardware))
+    return found
 
 
 def _read(path: Path, key: str) -> _Kept | None:

@@ -16,6 +16,7 @@ from mobilesam.runtimes.table import ARM, HARDWARE, RUNNERS, X86
 from parity.phones import run as phones
 from parity.phones.parts import PARTS, Part
 from parity.report import Report
+from parity.thresholds import DEFAULT_FILE
 from tests.parity import report_samples
 
 
@@ -75,6 +76,31 @@ def test_other_photos_are_judged_anew(asked: list[str], tmp_path: Path) -> None:
             (photos / name).write_bytes(b"photo")
         phones.check_phones(tmp_path / "out", tmp_path / "report", only=["x86"], images=photos)
     assert asked == [X86, X86]
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (("[fp32.encoder]\nrelative_l2 = 1e-4", "[fp32.encoder]\nrelative_l2 = 2e-4"), [X86, ARM]),
+        (("[fp16.encoder]\nrelative_l2 = ", "[fp16.encoder]\nrelative_l2 = 1"), []),
+    ],
+)
+def test_a_bundle_is_judged_anew_when_its_own_limits_change(
+    asked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: tuple[str, str],
+    part: list[str],
+) -> None:
+    phones.check_phones(tmp_path / "out", tmp_path / "report")
+    before = DEFAULT_FILE.read_text("utf-8")
+    after = before.replace(*change)
+    assert after != before
+    file = tmp_path / "limits.toml"
+    file.write_text(after, "utf-8")
+    monkeypatch.setattr("parity.thresholds.DEFAULT_FILE", file)
+    phones.check_phones(tmp_path / "out", tmp_path / "report")
+    assert asked == [X86, ARM, *part]
 
 
 def test_an_unknown_part_and_none_that_can_be_judged(asked: list[str], tmp_path: Path) -> None:
