@@ -112,13 +112,15 @@ class Data(Strict):
     """Where training images come from. Paths are relative to the TOML file.
 
     ``masks`` are folders with a manifest and label images, ``coco`` COCO instance files,
-    ``photos`` folders of photos without masks (with or without a manifest). ``held_out`` is a text
-    file of image names, one a line, that no part of training may see.
+    ``photos`` folders of photos without masks (with or without a manifest), ``objects`` folders of
+    images of one object each on a transparent background, for scenes. ``held_out`` is a text file
+    of image names, one a line, that no part of training may see.
     """
 
     masks: tuple[Path, ...] = ()
     coco: tuple[CocoSource, ...] = ()
     photos: tuple[Path, ...] = ()
+    objects: tuple[Path, ...] = ()
     held_out: Path | None = None
     longest_side: int = Field(default=640, ge=64, description="photos are reduced to it on reading")
     region_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
@@ -193,7 +195,7 @@ class DistillConfig(RunConfig):
     photos: tuple[Path, ...] = Field(min_length=1)
 
 
-_PATHS = ("masks", "photos", "held_out", "annotations", "images")
+_PATHS = ("masks", "photos", "objects", "held_out", "annotations", "images")
 _WEIGHTS = ("init", "teacher")
 _NO_PATHS = (FRESH, *KNOWN_NAMES)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
+
 from mobilesam.data.coco_masks import read_coco
 from mobilesam.data.image_files import image_files, named, read_names, require_folder
 from mobilesam.data.masked_images import MANIFEST, read_manifest
@@ -12,7 +14,14 @@ from mobilesam.errors import InputError
 from mobilesam.training.config import Data
 from mobilesam.training.regions import region_photo
 from mobilesam.training.scenes import SceneMaker
-from mobilesam.training.sources import CocoPhoto, LabelledPhoto, RegionPhoto, Source, TrainingPhoto
+from mobilesam.training.sources import (
+    CocoPhoto,
+    LabelledPhoto,
+    ObjectFile,
+    RegionPhoto,
+    Source,
+    TrainingPhoto,
+)
 
 Track = Callable[[Sequence[TrainingPhoto], str], Iterable[TrainingPhoto]]
 
@@ -53,12 +62,14 @@ def load_library(
             has, or no image at all.
     """
     found = list(_everything(data))
+    objects = [file for folder in data.objects for file in _object_files(folder)]
     if data.held_out is not None:
-        files = (entry.file for entry in found)
+        files = (*(entry.file for entry in found), *(file.path.name for file in objects))
         listed = named(files, read_names(data.held_out), data.held_out)
         # By the last part: another folder may list the same photo under another path.
         hidden = {Path(file).name for file in listed}
         found = [entry for entry in found if entry.photo.path.name not in hidden]
+        objects = [file for file in objects if file.path.name not in hidden]
     if not found:
         raise InputError(
             "the configuration names no training images: give data.masks, data.coco or data.photos"
@@ -78,7 +89,7 @@ def load_library(
     if with_regions:
         tracked = track(photos, "finding regions")
         regions = [region_photo(photo, data.region_scales, cache) for photo in tracked]
-    return Library(list(groups.values()), regions, SceneMaker(photos, cutouts))
+    return Library(list(groups.values()), regions, SceneMaker(photos, cutouts, objects))
 
 
 class _Found(NamedTuple):
@@ -118,6 +129,17 @@ def _everything(data: Data) -> Iterator[_Found]:
     for folder in data.photos:
         for path in photo_paths(folder):
             yield _Found(path.name, TrainingPhoto(path, data.longest_side))
+
+
+def _object_files(folder: Path) -> Iterator[ObjectFile]:
+    for path in image_files(folder, readable=True):
+        with Image.open(path) as image:
+            if not image.has_transparency_data:
+                raise InputError(
+                    f"'{path}' has no transparency: data.objects takes images of one object each "
+                    "on a transparent background"
+                )
+        yield ObjectFile(path)
 
 
 def photo_paths(folder: Path) -> list[Path]:

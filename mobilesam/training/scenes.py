@@ -1,4 +1,4 @@
-"""Synthetic scenes: shapes and cut-outs of real objects, pasted onto real photographs.
+"""Synthetic scenes: shapes, cut-outs of real objects and drawn objects, pasted onto photographs.
 
 Each object hides what lies behind it, so the masks are exact. Objects range from a tenth to nearly
 all of the frame, are lit, cast shadows and have soft edges; the whole picture is then relit and
@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from mobilesam.training.photometric import Random, pick, recoloured, relit, worn
 from mobilesam.training.samples import Layer, Pixels, Sample
 from mobilesam.training.shapes import random_shape, random_surface
-from mobilesam.training.sources import Source, TrainingPhoto
+from mobilesam.training.sources import ObjectFile, Source, TrainingPhoto
 
 MIN_VISIBLE = 0.4
 """Share of an object that must still be seen for its mask to be asked for."""
@@ -30,10 +30,12 @@ class SceneMaker:
     Attributes:
         photos: backgrounds and surfaces.
         cutouts: objects, each the label of one in a photo with masks.
+        objects: files of one object each; where there are both, either kind is drawn half the time.
     """
 
     photos: Sequence[TrainingPhoto]
     cutouts: Sequence[tuple[Source, int]]
+    objects: Sequence[ObjectFile] = ()
 
     def framed(self, random: Random, side: int) -> Sample:
         """A scene whose longer side is ``side`` pixels, mostly wider than high."""
@@ -113,9 +115,8 @@ class SceneMaker:
 
     def _object(self, random: Random, extent: int) -> Pixels:
         """A cut-out or a made-up shape, [h, w, 4] uint8, its longer side about ``extent``."""
-        if self.cutouts and random.random() < 0.6:
-            source, label = pick(random, self.cutouts)
-            image = Image.fromarray(source.cutout(label))
+        if (self.cutouts or self.objects) and random.random() < 0.6:
+            image = Image.fromarray(self._cut_out(random))
             if random.random() < 0.5:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             factor = extent / max(image.size)
@@ -142,6 +143,12 @@ class SceneMaker:
             radius = random.uniform(0.3, 1.2)
             alpha = np.asarray(Image.fromarray(alpha).filter(ImageFilter.GaussianBlur(radius)))
         return np.dstack([colour, alpha])
+
+    def _cut_out(self, random: Random) -> Pixels:
+        if self.objects and (not self.cutouts or random.random() < 0.5):
+            return pick(random, self.objects).pixels()
+        source, label = pick(random, self.cutouts)
+        return source.cutout(label)
 
 
 def _paste(canvas: Pixels, labels: np.ndarray, piece: Pixels, label: int, random: Random) -> int:

@@ -12,6 +12,7 @@ from PIL import Image
 from mobilesam.data.coco_masks import CocoImage
 from mobilesam.data.mask_geometry import tight_box
 from mobilesam.data.masked_images import MIN_AREA, ImageEntry, read_labels
+from mobilesam.errors import ImageError
 from mobilesam.inference.images import load_image
 from mobilesam.training.samples import Labels, Layer, Pixels, Sample
 
@@ -119,6 +120,34 @@ class RegionPhoto:
         """A layer for each scale."""
         pixels = self.photo.pixels()
         return Sample(pixels, _region_layers(self.stored, pixels.shape[:2]))
+
+
+@dataclass(frozen=True)
+class ObjectFile:
+    """An image of one object on a transparent background."""
+
+    path: Path
+
+    def pixels(self) -> Pixels:
+        """The smallest part that holds the object, [h, w, 4] uint8, alpha last.
+
+        Raises ImageError: it cannot be read.
+        """
+        return _object(self.path)
+
+
+@lru_cache(_KEPT)
+def _object(path: Path) -> Pixels:
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGBA"))
+    except OSError as error:
+        raise ImageError(f"'{path}' cannot be read as an image ({error})") from None
+    mask = pixels[..., 3] > 127
+    if not mask.any():
+        return np.zeros((1, 1, 4), np.uint8)
+    x1, y1, x2, y2 = tight_box(mask)
+    return pixels[y1:y2, x1:x2]
 
 
 @lru_cache(_KEPT)

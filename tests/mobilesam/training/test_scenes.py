@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from mobilesam.errors import InputError
 from mobilesam.training import scenes, shapes
 from mobilesam.training.config import Data
 from mobilesam.training.library import load_library
@@ -106,6 +108,55 @@ def test_without_cutouts(objects: Path, tmp_path: Path) -> None:
     assert not maker.cutouts and len(maker.photos) == 3
     asked = [len(scene(maker, seed).layers[0].wanted) for seed in range(20)]
     assert min(asked) >= 1 and max(asked) >= 4
+
+
+def write_rings(folder: Path, *colours: tuple[int, int, int]) -> Path:
+    """Rings with a wide margin and something under it that is not to be seen, a file a colour."""
+    folder.mkdir()
+    rows, columns = np.mgrid[-40:40, -60:60]
+    far = np.hypot(rows, columns)
+    alpha = np.where((far > 15) & (far < 30), 255, 0)
+    for number, colour in enumerate(colours):
+        pixels = np.where(alpha[..., None] > 0, colour, 255 - np.array(colour))
+        image = np.dstack([pixels, alpha]).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    return folder
+
+
+def test_files_with_transparency_are_objects(objects: Path, tmp_path: Path) -> None:
+    rings = write_rings(tmp_path / "rings", (250, 10, 10), (10, 10, 250))
+    maker = maker_of(Data(photos=(objects / "images",), objects=(rings,)), tmp_path)
+    assert not maker.cutouts and len(maker.objects) == 2
+    red = maker.objects[0].pixels()
+    assert red.shape == (59, 59, 4)
+    assert (red[red[..., 3] > 0] == (250, 10, 10, 255)).all() and red[29, 29, 3] == 0
+    only = SceneMaker(maker.photos, (), maker.objects[:1])
+    for seed in range(40):
+        piece = only._object(np.random.default_rng(seed), 50)
+        if piece.shape[:2] == (50, 50):  # neither turned nor a made-up shape
+            assert piece[25, 25, 3] == 0 and piece[25, 5, 3] > 0
+            return
+    raise AssertionError("no ring was drawn as it is")
+
+
+def test_cut_outs_and_object_files_are_drawn_alike(objects: Path, tmp_path: Path) -> None:
+    rings = write_rings(tmp_path / "rings", *[(250, 10, 10)] * 9)
+    maker = maker_of(Data(masks=(objects,), objects=(rings,)), tmp_path)
+    draws = [maker._cut_out(np.random.default_rng(seed)).shape[0] for seed in range(200)]
+    assert 60 < draws.count(59) < 140 and draws.count(59) + draws.count(87) == 200
+
+
+def test_object_files_may_be_held_out_and_must_be_transparent(
+    objects: Path, tmp_path: Path
+) -> None:
+    rings = write_rings(tmp_path / "rings", (250, 10, 10), (10, 10, 250))
+    held_out = tmp_path / "held_out.txt"
+    held_out.write_text("1.png")
+    data = Data(photos=(objects / "images",), objects=(rings,), held_out=held_out)
+    assert [file.path.name for file in maker_of(data, tmp_path).objects] == ["0.png"]
+    Image.open(rings / "0.png").convert("RGB").save(rings / "0.png")
+    with pytest.raises(InputError, match=r"0\.png' has no transparency: data\.objects takes"):
+        maker_of(data, tmp_path)
 
 
 def test_objects_pasted_onto_a_photo_hide_its_masks(maker: SceneMaker) -> None:
