@@ -281,3 +281,23 @@ def test_altered_file_is_refused(browser: Any, site: Path, tmp_path: Path) -> No
         visitor = Visitor(browser, address)
         assert visitor.state == "error"
         assert "not the file that was exported" in visitor.status
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "bundles.json cannot be had (HTTP status 404)"),
+        ("<!doctype html>", "bundles.json is not JSON"),
+    ],
+)
+def test_a_folder_without_bundles_is_said(
+    browser: Any, tmp_path: Path, text: str | None, sentence: str
+) -> None:
+    page = tmp_path / "page"
+    shutil.copytree(page_folder(), page)
+    if text is not None:  # as hosts answer that send index.html for whatever is missing
+        (page / "bundles.json").write_text(text)
+    with served(page) as address:
+        visitor = Visitor(browser, address)
+        assert visitor.state == "error"
+        assert sentence in visitor.status

@@ -1,6 +1,7 @@
 /** The page: photos in, clicks to prompts, masks out, and what each bundle costs. */
 import { openCamera } from "./camera";
 import { Client, THREADS } from "./client";
+import { fetched, fetchedJSON } from "./fetched";
 import { iou, type Photo } from "./mobilesam";
 import { EverythingPanel } from "./panel";
 import { maskFile, pixelsOf, save } from "./photo";
@@ -245,7 +246,12 @@ function listen(entries: readonly BundleEntry[]): void {
   const clear = () => (step || panel.shown) && ask(null);
   part("choose").addEventListener("click", () => file.click());
   part("camera").addEventListener("click", () => openCamera(snap).then(load, fail));
-  part("example").addEventListener("click", async () => load(await (await fetch("example.png")).blob()));
+  part("example").addEventListener("click", () =>
+    fetched("example.png")
+      .then((example) => example.blob())
+      .then(load)
+      .catch(fail),
+  );
   buttons.undo.addEventListener("click", undo);
   buttons.clear.addEventListener("click", clear);
   buttons.save.addEventListener("click", saveMask);
@@ -284,10 +290,7 @@ function listen(entries: readonly BundleEntry[]): void {
 }
 
 async function start(): Promise<void> {
-  const listed = (await (await fetch("bundles.json")).json()) as {
-    bundles: BundleEntry[];
-    example: boolean;
-  };
+  const listed = await fetchedJSON<{ bundles: BundleEntry[]; example: boolean }>("bundles.json");
   makeClients(listed.bundles);
   table.fill(listed.bundles);
   listen(listed.bundles);

@@ -1,5 +1,6 @@
 /** One component in a worker, driven from outside: what `parity --runtime litert_web` runs. */
 import { Client } from "./client";
+import { fetchedJSON } from "./fetched";
 import type { Tensor } from "./mobilesam";
 import type { BundleEntry, Component } from "./worker/protocol";
 
@@ -32,7 +33,7 @@ const clients = new Map<Component, Client>();
 Object.assign(globalThis, {
   /** Load one component of the first bundle; says which runtime computes. */
   async openComponent(component: Component, threads: number | null): Promise<string> {
-    const { bundles } = (await (await fetch("bundles.json")).json()) as { bundles: BundleEntry[] };
+    const { bundles } = await fetchedJSON<{ bundles: BundleEntry[] }>("bundles.json");
     const client = new Client(bundles[0], "cpu", { threads, components: [component] });
     clients.set(component, client);
     return (await client.open()).engine;

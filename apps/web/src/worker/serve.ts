@@ -1,5 +1,6 @@
 /** A bundle in a worker: its files fetched and opened, a photo encoded once, prompts decoded. */
 import { candidatesOf, type Candidate } from "../everything";
+import { fetched, fetchedJSON } from "../fetched";
 import {
   MobileSAMError,
   answerOf,
@@ -52,9 +53,7 @@ class Session {
 
   async open(question: Open, report: (progress: Progress) => void): Promise<Opened> {
     const begun = performance.now();
-    const manifest = (await (await fetched(`${question.folder}manifest.json`)).json()) as {
-      files: FileRecord[];
-    };
+    const manifest = await fetchedJSON<{ files: FileRecord[] }>(`${question.folder}manifest.json`);
     this.contract = contractOf(manifest);
     const files = manifest.files.filter(
       ({ runtime, component }) =>
@@ -145,14 +144,6 @@ export function serve(engine: Engine): void {
 
 function words(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-async function fetched(address: string): Promise<Response> {
-  const response = await fetch(address);
-  if (!response.ok) {
-    throw new MobileSAMError(`${address} cannot be had (HTTP status ${response.status})`);
-  }
-  return response;
 }
 
 /** A file's bytes, checked against the manifest's digest where the browser can compute it. */
