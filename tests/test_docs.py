@@ -28,7 +28,8 @@ from mobilesam.inference.transforms import (
     pixels_input,
     upscale_logits,
 )
-from mobilesam.model.build import variants_table
+from mobilesam.model.build import load_model, variants_table
+from mobilesam.weights.checkpoints import tensors_sha256
 from mobilesam_cli import app
 
 CONTRACT = Contract(1024, 16, 256, "pixels", 8)
@@ -57,6 +58,20 @@ def test_tables_are_the_code_s(
     between = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
     assert between, f"the markers <!-- {name} --> and <!-- /{name} --> are gone"
     assert between[1].strip() == table().strip()
+
+
+QUOTING = ("README.md", "docs/*.md", "mobilesam/weights/README.md", "parity/thresholds.toml")
+
+
+def test_figures_are_of_the_demo_weights_that_ship(repository: Path) -> None:
+    shipped = tensors_sha256(load_model("demo").state_dict())[:8]
+    found: dict[str, list[str]] = {}
+    for path in (path for pattern in QUOTING for path in repository.glob(pattern)):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+            for digest in re.findall(r"(?:demo weights |/vit_t-\d+-)([0-9a-f]{8})\b", line):
+                found.setdefault(digest, []).append(f"{path.relative_to(repository)}:{number}")
+    assert len(found.pop(shipped, ())) >= 15
+    assert not found, f"figures of weights that do not ship: {found}"
 
 
 def command_lines(page: Path) -> list[list[str]]:
