@@ -49,7 +49,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  -c constraints.txt -e '.[all,dev]'
 	@touch $@
 
-demo: setup ## export everything with the demo weights, check it, write the report
+demo: setup ## export fp32 and fp16 of every target with the demo weights, check them, write the report
 	@$(VENV)/bin/mobilesam demo
 
 phones: setup ## the files on what stands in for a phone's GPU, ARM cores and NPU: hours at first

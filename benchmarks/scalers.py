@@ -1,7 +1,7 @@
 """What it costs to scale a photo for the encoder as a platform does, and not as Pillow does.
 
     pip install skia-python==144.1 opencv-python-headless==5.0.0.93
-    python -m benchmarks.scalers data/masked --names mobilesam/training/recipes/held_out.txt
+    python -m benchmarks.scalers PHOTOS --names mobilesam/training/recipes/held_out.txt
 
 SAM scales photos by Pillow's bilinear filter, which widens when it shrinks. Every other scaler here
 makes of the same photo an image of the same size. PyTorch encodes both, and is asked for the

@@ -1,4 +1,4 @@
-"""How MobileSAM becomes Core ML, TFLite, ONNX, ExecuTorch and TorchScript files."""
+"""How MobileSAM becomes files: Core ML, TFLite, ONNX, ExecuTorch, TorchScript and Core AI."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -35,7 +35,10 @@ def to_half(module: nn.Module, embedding: torch.dtype = torch.float32) -> nn.Mod
 
     Args:
         module: an :class:`EncoderModule` or :class:`DecoderModule`; changed in place.
-        embedding: what the encoder gives; the decoder takes either.
+        embedding: what the encoder gives, float32 or float16; the decoder takes either.
+
+    Raises:
+        TypeError: the module is neither.
     """
     if isinstance(module, EncoderModule):
         module.register_module("image_encoder", _half(module.image_encoder, embedding))

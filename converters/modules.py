@@ -48,7 +48,11 @@ class EncoderModule(nn.Module):
             self.register_buffer("position", torch.arange(contract.image_size).float())
 
     def forward(self, image: Tensor, valid_size: Tensor | None = None) -> Tensor:
-        """[1, 3, S, S] (and [2] where the graph normalises) to [1, 256, S/16, S/16]."""
+        """[1, 3, S, S] (and [2] where the graph normalises) to [1, 256, S/16, S/16].
+
+        Raises:
+            ExportError: the graph normalises and ``valid_size`` is None.
+        """
         if self.normalizes:
             if valid_size is None:
                 raise ExportError("an encoder that normalises needs valid_size")

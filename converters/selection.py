@@ -22,7 +22,12 @@ _LOG = logging.getLogger(__name__)
 def planned(
     targets: Sequence[str], schemes: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, tuple[str, Plan] | None]:
-    """Tell schemes from a scheme file: the names, and the file's stem with its plan."""
+    """Tell schemes from a scheme file: the names, and the file's stem with its plan.
+
+    Raises:
+        InputError: there are several scheme files, or one that cannot be read, is for another
+            target, or has the name of a scheme.
+    """
     files = [name for name in schemes or () if name.endswith(".toml")]
     if schemes is None or not files:
         return schemes, None

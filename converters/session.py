@@ -62,7 +62,13 @@ class Session:
         return self.scratch / "model.pt"
 
     def export(self, spec: ExportSpec, folder: Path) -> ExportResult:
-        """Convert to one bundle, or recognise it as unchanged."""
+        """Convert to one bundle, or recognise it as unchanged.
+
+        Raises:
+            ConversionError: the converter failed; the error has the end of its log.
+            ExportError: the folder cannot be written.
+            Cancelled: ``stop`` was set meanwhile.
+        """
         name = spec.name
         self.lines.start(name)
         begin = time.monotonic()
@@ -122,7 +128,7 @@ def run_all(session: Session, specs: Mapping[Path, ExportSpec], workers: int) ->
     """Export to every folder, so many at a time; the results are in the order of ``specs``.
 
     Raises:
-        ExportError: one failed; the others were still finished.
+        ConversionError: one failed; the others were still finished.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="export")
     futures: dict[Path, Future[ExportResult]] = {}
@@ -153,7 +159,11 @@ def run_all(session: Session, specs: Mapping[Path, ExportSpec], workers: int) ->
 
 
 def hand_over(model: MobileSAM, path: Path) -> None:
-    """Write the model to a file for the workers, with its exact weights."""
+    """Write the model to a file for the workers, with its exact weights.
+
+    Raises:
+        ExportError: the model cannot be pickled, or the file cannot be written.
+    """
     try:
         torch.save(model, path)
     except OSError as error:

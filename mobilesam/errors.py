@@ -34,7 +34,7 @@ class ExportError(MobileSAMError):
 
 
 class MissingDependencyError(ExportError):
-    """A converter or runtime is not installed in this environment."""
+    """A package or program that this needs is not installed."""
 
 
 class BundleError(MobileSAMError):

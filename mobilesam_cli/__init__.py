@@ -1,7 +1,7 @@
 """The command line: `mobilesam export | parity | bisect | evaluate | train | distill | ...`.
 
-Only this package imports the other rooms, and only inside functions, so that ``--help`` is quick
-and ``import mobilesam`` loads no converter.
+What is slow to import (torch, converters, runtimes) is imported inside the commands, so that
+``--help`` is quick.
 """
 
 import errno

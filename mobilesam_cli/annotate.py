@@ -7,6 +7,7 @@ import typer
 
 from mobilesam.errors import InputError
 from mobilesam_cli.options import (
+    CHECKPOINTS,
     Json,
     MaxPixels,
     OneRuntime,
@@ -32,7 +33,7 @@ def annotate(
         ),
     ] = "yolo26x.pt",
     sam_model: Annotated[
-        str, typer.Option(help="demo, official, a checkpoint's path or a bundle's folder.")
+        str, typer.Option(help=f"{CHECKPOINTS}; or a bundle's folder.")
     ] = "mobile_sam.pt",
     output_dir: Annotated[
         Path | None,

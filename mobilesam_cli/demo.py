@@ -1,4 +1,4 @@
-"""`mobilesam demo`: the whole way, once."""
+"""`mobilesam demo`: every target exported, judged and reported, with the demo weights."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ def demo(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Export every float scheme with the demo weights, check it, write the report and name it."""
+    """Export fp32 and fp16 of every target with the demo weights, judge them, write the report."""
     require_writable_folder(out)
     require_writable_folder(report)
 

@@ -8,6 +8,7 @@ import typer
 from mobilesam.errors import InputError
 from mobilesam.weights.demo import DEMO
 from mobilesam_cli.options import (
+    CHECKPOINTS,
     COMMAND_LINE,
     Engine,
     Json,
@@ -39,7 +40,7 @@ def evaluate(
     ],
     model: Annotated[
         str,
-        typer.Argument(help="demo, official, a checkpoint's path or a bundle's folder."),
+        typer.Argument(help=f"{CHECKPOINTS}; or a bundle's folder."),
     ] = "demo",
     weights_key: WeightsKey = None,
     coco: Annotated[

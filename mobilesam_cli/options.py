@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-Weights = Annotated[
-    str,
-    typer.Option(help=f"demo; {', '.join(PUBLISHED)} (downloaded once); or a checkpoint's path."),
-]
+CHECKPOINTS = f"demo; {', '.join(PUBLISHED)} (downloaded once); or a checkpoint's path"
+"""What ``--weights`` takes, in words."""
+
+Weights = Annotated[str, typer.Option(help=f"{CHECKPOINTS}.")]
 
 
 def _allow_pixels(context: typer.Context, count: int | None) -> int | None:
@@ -72,10 +72,7 @@ Threads = Annotated[
 ImageSize = Annotated[
     int, typer.Option(min=64, help="Side of the model's square frame, a multiple of 16.")
 ]
-OwnWeights = Annotated[
-    str | None,
-    typer.Option(help="demo, official or the path of a checkpoint.", show_default="demo"),
-]
+OwnWeights = Annotated[str | None, typer.Option(help=f"{CHECKPOINTS}.", show_default="demo")]
 OwnImageSize = Annotated[
     int | None,
     typer.Option(min=64, help="Side of a checkpoint's square frame.", show_default="1024"),

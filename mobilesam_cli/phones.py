@@ -22,7 +22,10 @@ def phones(
     context: typer.Context,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="A part; give it once for each.", show_default="every part"),
+        typer.Option(
+            help="A part, such as x86, arm, gpu or browser; give it once for each.",
+            show_default="every part",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("exports/phones"),
     report: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports/phones"),
@@ -38,7 +41,7 @@ def phones(
     force: Annotated[bool, typer.Option("--force", help="Judge again what was judged.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Set up stand-ins for GPU, ARM, NPU and Apple, and judge bundles on each; hours at first.
+    """Judge bundles on each kind of hardware, or on what stands in for it; hours at first.
 
     Bundles that were judged before are not judged again. A bundle that hardware refuses is no
     failure: nobody can ship it there by mistake.

@@ -9,8 +9,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from mobilesam.errors import MissingDependencyError
-
 if TYPE_CHECKING:
     from parity.bisection.run import bisect
     from parity.comparison import compare
@@ -30,12 +28,4 @@ def __getattr__(name: str) -> object:
     # Loaded on first use, so that the command line does not wait for torch.
     if name not in _HOMES:
         raise AttributeError(f"module 'parity' has no attribute '{name}'")
-    try:
-        module = import_module(_HOMES[name])
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "scipy":
-            raise
-        raise MissingDependencyError(
-            f'{name} needs SciPy: pip install "mobilesam-export[report]"'
-        ) from None
-    return getattr(module, name)
+    return getattr(import_module(_HOMES[name]), name)

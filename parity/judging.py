@@ -220,6 +220,7 @@ def _integrity(run: BundleRun, model: Weighted) -> list[Check]:
 
 
 def empty_bundle_report(run: BundleRun) -> BundleReport:
+    """A bundle's row before anything was checked: FAIL, without reasons, checks or figures."""
     bundle, manifest = run.bundle, run.bundle.manifest
     return BundleReport(
         bundle=bundle.name,

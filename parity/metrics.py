@@ -6,7 +6,15 @@ NaN fails every threshold (see :mod:`parity.checks`).
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import minimum_filter1d
+
+from mobilesam.errors import MissingDependencyError
+
+try:
+    from scipy.ndimage import minimum_filter1d
+except ModuleNotFoundError:
+    raise MissingDependencyError(
+        'comparing masks needs SciPy: pip install "mobilesam-export[report]"'
+    ) from None
 
 Array = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]

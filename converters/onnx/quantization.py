@@ -38,9 +38,6 @@ from mobilesam.errors import ExportError
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-MULTIPLYING = ("MatMul", "Gemm", "Conv", "ConvTranspose")
-"""Types of the ops whose second input is a weight."""
-
 
 def quantize(model: "ModelProto", job: Conversion) -> "ModelProto":
     """The program of the job's scheme, made of the float32 program, which may be changed.

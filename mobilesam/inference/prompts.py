@@ -86,7 +86,16 @@ def make_prompt(
 def check_batch(
     parts: "dict[str, tuple[Tensor | None, tuple[int | str, ...]]]",
 ) -> None:
-    """Check the shapes of a batch of prompts; letters are sizes that must agree."""
+    """Check the shapes of a batch of prompts.
+
+    Args:
+        parts: name to tensor (None: not given) and to the shape it must have; a letter stands for
+            any size.
+
+    Raises:
+        PromptError: nothing was given, a shape is another, the first dimensions differ, or there
+            are not as many labels as points.
+    """
     given = {name: (tuple(t.shape), form) for name, (t, form) in parts.items() if t is not None}
     sizes = [shape[0] for shape, _ in given.values() if shape]
     if not given or 0 in sizes:

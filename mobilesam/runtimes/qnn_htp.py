@@ -11,16 +11,14 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import onnxruntime as ort
 import onnxruntime_qnn
 
 from mobilesam.bundle.contract import Component
-from mobilesam.emulators.htp import CHIP, backend, missing
-from mobilesam.errors import BundleError, MissingDependencyError, RefusedError
-from mobilesam.runtimes.base import Arrays
-from mobilesam.runtimes.checked import CheckedRunner, version_of
-from mobilesam.runtimes.onnxruntime import declared
+from mobilesam.emulators.htp import CHIP, backend, set_up
+from mobilesam.errors import BundleError, RefusedError
+from mobilesam.runtimes.checked import version_of
+from mobilesam.runtimes.onnxruntime import ONNXRuntimeRunner, declared
 
 PROVIDER = "QNNExecutionProvider"
 FP16_OPTION = "enable_htp_fp16_precision"
@@ -39,16 +37,14 @@ def provider_options() -> dict[str, str]:
     }
 
 
-class QNNHTPRunner(CheckedRunner):
+class QNNHTPRunner(ONNXRuntimeRunner):
     """An inference session with Qualcomm's execution provider and nothing else."""
 
     name = "qnn_htp"
 
     @classmethod
     def require(cls) -> None:
-        lacking = missing()
-        if lacking:
-            raise MissingDependencyError(lacking)
+        set_up()
 
     @property
     def engine(self) -> str:
@@ -79,12 +75,6 @@ class QNNHTPRunner(CheckedRunner):
         if outside:
             raise _refusal(path, outside)
         return session
-
-    def execute(self, component: Component, arrays: dict[str, np.ndarray]) -> Arrays:
-        session = self._opened[component]
-        assert isinstance(session, ort.InferenceSession)
-        names = [tensor.name for tensor in session.get_outputs()]
-        return dict(zip(names, session.run(names, arrays), strict=True))
 
     def delegate_partitions(self, component: Component) -> int | None:
         """Graphs that Qualcomm's provider made of the file; 1 when it took all of it."""

@@ -83,7 +83,12 @@ class OnnxFile(DetectorSource):
 
     @contextmanager
     def open(self) -> Iterator[Detect]:
-        """Load it."""
+        """Load it.
+
+        Raises:
+            InputError: when it is asked: it gives a class that it has no name for, or ONNX Runtime
+                cannot run it.
+        """
         session = _session(self._path)
 
         def detect(photo: PhotoFile, pixels: np.ndarray) -> Detections:
