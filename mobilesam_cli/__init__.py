@@ -47,6 +47,18 @@ ROOMS = ("mobilesam", "converters", "parity")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_UNUSABLE = (
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.EIO,
+    errno.EMFILE,
+)
+_UNRESOLVED = ("Symlink loop", "Could not determine home directory")
+"""How the errors begin that `pathlib` raises as RuntimeError for a path that leads nowhere."""
 
 
 class Notes(logging.Handler):
@@ -67,8 +79,8 @@ class Notes(logging.Handler):
 class FrontDoor(TyperGroup):
     """Turns errors that a user can act on into one line on stderr and an exit status.
 
-    Bad input and a disk that cannot be written: 2. Ctrl-C: 130. Anything else is a fault of ours
-    and keeps its traceback.
+    Bad input, a path that the system refuses, a disk that cannot be written and too little memory:
+    2. Ctrl-C: 130. Anything else is a fault of ours and keeps its traceback.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -95,6 +107,15 @@ class FrontDoor(TyperGroup):
                 raise
             say("error", sentence)
             raise typer.Exit(BAD_INPUT) from None
+        except RuntimeError as error:
+            if not str(error).startswith(_UNRESOLVED):
+                raise
+            say("error", f"a path cannot be used: {error}")
+            raise typer.Exit(BAD_INPUT) from None
+        except MemoryError as error:
+            reason = f" ({error})" if str(error) else ""
+            say("error", f"this needs more memory than there is{reason}: ask for less at a time")
+            raise typer.Exit(BAD_INPUT) from None
         finally:
             for room in rooms:
                 room.removeHandler(notes)
@@ -106,6 +127,8 @@ def _storage_problem(error: OSError) -> str | None:
         return f"{where} cannot be written, the disk is full: free some space or write elsewhere"
     if error.errno in _FORBIDDEN:
         return f"{where} may not be used: {(error.strerror or '').lower()}"
+    if error.filename and error.errno in _UNUSABLE:
+        return f"{where} cannot be used: {(error.strerror or '').lower()}"
     return None
 
 

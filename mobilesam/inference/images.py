@@ -147,8 +147,10 @@ def _from_file(path: Path, name: str) -> np.ndarray:
         raise ImageError(f"{name} is a directory; give the path of one image file.")
     if not path.exists():
         raise ImageError(f"There is no image file at {name}; check the path.")
+    if not path.is_file():
+        raise ImageError(f"{name} is a device or a pipe; give the path of one image file.")
     try:
-        if path.is_file() and path.stat().st_size == 0:
+        if path.stat().st_size == 0:
             raise ImageError(
                 f"The image file {name} is empty (0 bytes); give a JPEG, PNG or other image."
             )
@@ -264,5 +266,5 @@ def _bomb(name: str, error: Exception) -> ImageError:
     )
 
 
-if os.environ.get(MAX_PIXELS_VARIABLE, "").isdigit():
+if os.environ.get(MAX_PIXELS_VARIABLE, "").isdecimal():
     allow_pixels(int(os.environ[MAX_PIXELS_VARIABLE]))
