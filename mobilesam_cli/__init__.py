@@ -6,7 +6,9 @@ and ``import mobilesam`` loads no converter.
 
 import errno
 import logging
+import os
 import shlex
+import signal
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +43,7 @@ from mobilesam_cli.web import web
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 ROOMS = ("mobilesam", "converters", "parity")
 """Packages whose warnings are shown as notes."""
@@ -59,6 +62,10 @@ _UNUSABLE = (
 )
 _UNRESOLVED = ("Symlink loop", "Could not determine home directory")
 """How the errors begin that `pathlib` raises as RuntimeError for a path that leads nowhere."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end."""
 
 
 class Notes(logging.Handler):
@@ -80,7 +87,7 @@ class FrontDoor(TyperGroup):
     """Turns errors that a user can act on into one line on stderr and an exit status.
 
     Bad input, a path that the system refuses, a disk that cannot be written and too little memory:
-    2. Ctrl-C: 130. Anything else is a fault of ours and keeps its traceback.
+    2. Ctrl-C: 130. SIGTERM: 143. Anything else is a fault of ours and keeps its traceback.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -98,6 +105,9 @@ class FrontDoor(TyperGroup):
         except MobileSAMError as error:
             say("error", str(error))
             raise typer.Exit(BAD_INPUT) from None
+        except Terminated:
+            say("error", "terminated")
+            raise typer.Exit(TERMINATED) from None
         except KeyboardInterrupt:
             say("error", "interrupted")
             raise typer.Exit(INTERRUPTED) from None
@@ -189,6 +199,19 @@ for command in COMMANDS:
 app.add_typer(replay)
 
 
+def _terminate(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second time, at once
+    raise Terminated
+
+
 def main() -> None:
     """Entry point of the ``mobilesam`` script."""
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            # Closed: the next file to be opened would get its number, and what is printed.
+            os.open(os.devnull, os.O_RDWR)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
     app(prog_name="mobilesam")
