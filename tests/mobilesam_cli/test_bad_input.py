@@ -359,6 +359,22 @@ def _with_malformed_manifest(bundle: Path) -> None:
     _edit(bundle, "image_size", "large")
 
 
+def _with_a_stride_of_zero(bundle: Path) -> None:
+    _edit(bundle, "stride", 0)
+
+
+def _without_files(bundle: Path) -> None:
+    _edit(bundle, "files", [])
+
+
+def _with_a_list_as_manifest(bundle: Path) -> None:
+    (bundle / MANIFEST_NAME).write_text("[]")
+
+
+def _with_a_nested_manifest(bundle: Path) -> None:
+    (bundle / MANIFEST_NAME).write_text("[" * 100_000)
+
+
 def _edit(bundle: Path, key: str, value: object) -> None:
     path = bundle / MANIFEST_NAME
     manifest = json.loads(path.read_text("utf-8"))
@@ -373,6 +389,10 @@ BUNDLES = {
     "no manifest": (_without_manifest, "is not a bundle"),
     "damaged manifest": (_with_damaged_manifest, "is not a manifest"),
     "malformed manifest": (_with_malformed_manifest, "is malformed at 'image_size'"),
+    "stride of zero": (_with_a_stride_of_zero, "is malformed at 'stride'"),
+    "no files": (_without_files, "there is no file of the encoder"),
+    "a list": (_with_a_list_as_manifest, "is not a manifest (it holds no object)"),
+    "nested": (_with_a_nested_manifest, "is not a manifest"),
 }
 
 

@@ -19,6 +19,7 @@ from mobilesam import SAM, Predictor, __version__, load_model
 from mobilesam.bundle.compute_units import ComputeUnits
 from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, MASKS
 from mobilesam.inference.transforms import CHANNEL_ORDERS
+from mobilesam.progress import Progress
 from mobilesam.weights.demo import DEMO_NOTE
 from mobilesam_cli import app, export, main
 from mobilesam_cli.parity import parity
@@ -370,3 +371,17 @@ def test_predict_and_the_familiar_call_draw_the_same(run: Run, photo: Path, here
 def test_an_object_that_is_no_prompt(run: Run, photo: Path, prompt: str, said: str) -> None:
     refused = run("predict", photo, "--object", "9,9", "--object", prompt)
     assert refused.exit_code == 2 and said in refused.stderr
+
+
+def test_names_in_brackets_are_shown_as_they_are(run: Run, bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["weights"]["name"] = "[/red]run [bold].pt"
+    path.write_text(json.dumps(manifest))
+    assert "[/red]run [bold].pt" in run("inspect", bundle).stdout
+
+
+def test_progress_shows_names_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(True) as progress, progress.task("[/photos]", 1) as step:
+        step("[/red].png")
+    assert "[/photos]" in capsys.readouterr().out
