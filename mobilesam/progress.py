@@ -95,9 +95,9 @@ def rate_columns() -> list[rich.progress.ProgressColumn]:
 
 def _columns() -> list[rich.progress.ProgressColumn]:
     return [
-        rich.progress.TextColumn("{task.description}"),
+        rich.progress.TextColumn("{task.description}", markup=False),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("{task.fields[now]}"),
+        rich.progress.TextColumn("{task.fields[now]}", markup=False),
     ]

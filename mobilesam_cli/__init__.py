@@ -6,7 +6,9 @@ What is slow to import (torch, converters, runtimes) is imported inside the comm
 
 import errno
 import logging
+import os
 import shlex
+import signal
 from typing import Annotated, Any
 
 import typer
@@ -41,12 +43,29 @@ from mobilesam_cli.web import web
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 ROOMS = ("mobilesam", "converters", "parity")
 """Packages whose warnings are shown as notes."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_UNUSABLE = (
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.EIO,
+    errno.EMFILE,
+)
+_UNRESOLVED = ("Symlink loop", "Could not determine home directory")
+"""How the errors begin that `pathlib` raises as RuntimeError for a path that leads nowhere."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end."""
 
 
 class Notes(logging.Handler):
@@ -67,8 +86,8 @@ class Notes(logging.Handler):
 class FrontDoor(TyperGroup):
     """Turns errors that a user can act on into one line on stderr and an exit status.
 
-    Bad input and a disk that cannot be written: 2. Ctrl-C: 130. Anything else is a fault of ours
-    and keeps its traceback.
+    Bad input, a path that the system refuses, a disk that cannot be written and too little memory:
+    2. Ctrl-C: 130. SIGTERM: 143. Anything else is a fault of ours and keeps its traceback.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -86,6 +105,9 @@ class FrontDoor(TyperGroup):
         except MobileSAMError as error:
             say("error", str(error))
             raise typer.Exit(BAD_INPUT) from None
+        except Terminated:
+            say("error", "terminated")
+            raise typer.Exit(TERMINATED) from None
         except KeyboardInterrupt:
             say("error", "interrupted")
             raise typer.Exit(INTERRUPTED) from None
@@ -94,6 +116,15 @@ class FrontDoor(TyperGroup):
             if sentence is None:
                 raise
             say("error", sentence)
+            raise typer.Exit(BAD_INPUT) from None
+        except RuntimeError as error:
+            if not str(error).startswith(_UNRESOLVED):
+                raise
+            say("error", f"a path cannot be used: {error}")
+            raise typer.Exit(BAD_INPUT) from None
+        except MemoryError as error:
+            reason = f" ({error})" if str(error) else ""
+            say("error", f"this needs more memory than there is{reason}: ask for less at a time")
             raise typer.Exit(BAD_INPUT) from None
         finally:
             for room in rooms:
@@ -106,6 +137,8 @@ def _storage_problem(error: OSError) -> str | None:
         return f"{where} cannot be written, the disk is full: free some space or write elsewhere"
     if error.errno in _FORBIDDEN:
         return f"{where} may not be used: {(error.strerror or '').lower()}"
+    if error.filename and error.errno in _UNUSABLE:
+        return f"{where} cannot be used: {(error.strerror or '').lower()}"
     return None
 
 
@@ -166,6 +199,19 @@ for command in COMMANDS:
 app.add_typer(replay)
 
 
+def _terminate(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second time, at once
+    raise Terminated
+
+
 def main() -> None:
     """Entry point of the ``mobilesam`` script."""
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            # Closed: the next file to be opened would get its number, and what is printed.
+            os.open(os.devnull, os.O_RDWR)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
     app(prog_name="mobilesam")

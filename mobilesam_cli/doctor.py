@@ -44,7 +44,8 @@ def _print(found: "Environment") -> None:
     console.print(f"Python {found.python} on {found.system}, {found.cpus} CPU threads")
     console.print(f"Core ML files run through: {found.coreml_engine}")
     weights = found.official_weights or "not downloaded yet"
-    console.print(f"cache: {found.cache}; official weights: {weights}", soft_wrap=True)
+    cached = f"cache: {found.cache}; official weights: {weights}"
+    console.print(cached, soft_wrap=True, markup=False)
     for stand_in in found.stand_ins:
         state = f"not set up: {stand_in.missing}" if stand_in.missing else "set up"
         console.print(f"{stand_in.stands_for}: {state}", soft_wrap=True, markup=False)

@@ -70,7 +70,11 @@ def evaluate(
 ) -> None:
     """Score masks against masks that people drew: mean IoU by prompt type, with 95 % intervals."""
     if out is not None:
-        _check_out(out)
+        from mobilesam.bundle.manifest import MANIFEST_NAME
+        from mobilesam.data.masked_images import MANIFEST
+
+        described = coco or images / MANIFEST
+        require_place("--out", out, described, names, Path(model), Path(model) / MANIFEST_NAME)
     if weights_key is not None and Path(model).is_dir():
         raise InputError(
             f"--weights-key chooses within a checkpoint, and '{model}' is a folder: a bundle has "
@@ -106,12 +110,6 @@ def evaluate(
     _print(result)
     if out is not None:
         typer.echo(f"{out}: result")
-
-
-def _check_out(out: Path) -> None:
-    if out.is_dir():
-        raise InputError(f"--out '{out}' is a folder: name a file, such as result.json")
-    require_place("--out", out)
 
 
 def _print(result: "EvaluationReport") -> None:

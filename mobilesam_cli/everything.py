@@ -89,7 +89,7 @@ def everything(
 ) -> None:
     """Find every mask of a photo, as SAM's automatic mask generation does, and write them."""
     out = out or Path(f"{image.stem}-masks.json")
-    _check_outputs(image, out, overlay)
+    _check_outputs(image, bundle, out, overlay)
     if bundle is not None and any(o is not None for o in (weights, weights_key, image_size)):
         raise InputError("a bundle has weights and image size of its own: drop those options")
     if bundle is None and runtime is not None:
@@ -157,17 +157,17 @@ def everything(
         typer.echo(f"{overlay}: overlay")
 
 
-def _check_outputs(image: Path, out: Path, overlay: Path | None) -> None:
+def _check_outputs(image: Path, bundle: Path | None, out: Path, overlay: Path | None) -> None:
+    from mobilesam.bundle.manifest import MANIFEST_NAME
+
     if out.suffix.lower() != ".json":
         raise InputError(f"--out must end in .json, not '{out}'")
-    require_place("--out", out)
+    require_place("--out", out, image, bundle and bundle / MANIFEST_NAME)
     if overlay is None:
         return
     if overlay.suffix.lower() not in PICTURES:
         raise InputError(f"--overlay must end in {' or '.join(PICTURES)}, not '{overlay}'")
-    if overlay.resolve() == image.resolve():
-        raise InputError(f"--overlay would overwrite '{overlay}': choose another name")
-    require_place("--overlay", overlay)
+    require_place("--overlay", overlay, image)
 
 
 def _generate(

@@ -248,6 +248,7 @@ def _add_points_decoders(bundles: "list[Bundle]", weights: str, force: bool) -> 
 def _print_table(rows: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="Bundles", title_justify="left")
     table.add_column("bundle", overflow="fold")
@@ -256,5 +257,5 @@ def _print_table(rows: list[dict]) -> None:
     for row in rows:
         size = " / ".join(f"{size / 1e6:.1f}" for size in row["size_bytes"].values())
         took = "unchanged" if row["skipped"] else f"{row['seconds']:.0f}"
-        table.add_row(row["path"], size, took)
+        table.add_row(Text(row["path"]), size, took)
     Console().print(table)

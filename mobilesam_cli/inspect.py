@@ -95,6 +95,7 @@ def _print_golden(bundle: "Bundle", folder: Path) -> bool:
 
 def _print_facts(console: "Console", manifest: "Manifest") -> None:
     from rich.table import Table
+    from rich.text import Text
 
     weights = manifest.weights
     facts = {
@@ -115,11 +116,12 @@ def _print_facts(console: "Console", manifest: "Manifest") -> None:
         "tools": _pairs(manifest.tools),
         "contract": manifest.contract_version,
     }
-    table = Table(title=f"{manifest.target}-{manifest.scheme.name}", title_justify="left")
+    title = Text(f"{manifest.target}-{manifest.scheme.name}")
+    table = Table(title=title, title_justify="left")
     table.add_column("fact", no_wrap=True)
     table.add_column("value", overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     console.print(table)
 
 
@@ -157,21 +159,25 @@ def _pairs(values: dict[str, str]) -> str:
 
 def _print_tensors(console: "Console", manifest: "Manifest") -> None:
     from rich.table import Table
+    from rich.text import Text
 
     for component, signature in manifest.signatures.items():
-        table = Table(title=f"{component}, signature '{signature.name}'", title_justify="left")
+        title = Text(f"{component}, signature '{signature.name}'")
+        table = Table(title=title, title_justify="left")
         for column in ("", "tensor", "shape", "dtype", "meaning"):
             table.add_column(column, overflow="fold")
         for way, tensors in (("in", signature.inputs), ("out", signature.outputs)):
             for tensor in tensors:
                 sides = tensor.shapes[-1]
                 shape = " x ".join("any" if side is None else str(side) for side in sides)
-                table.add_row(way, tensor.name, shape, tensor.dtype, tensor.meaning)
+                cells = (way, tensor.name, shape, tensor.dtype, tensor.meaning)
+                table.add_row(*map(Text, cells))
         console.print(table)
 
 
 def _print_files(console: "Console", bundle: "Bundle") -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from mobilesam.files import sha256_of
 
@@ -185,7 +191,8 @@ def _print_files(console: "Console", bundle: "Bundle") -> None:
             state = "verified" if sha256_of(path) == record.sha256 else "[red]differs[/]"
         runtime = f"{record.runtime} ({record.note})" if record.note else record.runtime
         size = f"{record.size_bytes / 1e6:.2f}"
-        table.add_row(record.path, record.component, runtime, size, f"{record.sha256[:12]}…", state)
+        cells = (record.path, record.component, runtime, size, f"{record.sha256[:12]}…")
+        table.add_row(*map(Text, cells), state)
     console.print(table)
 
 

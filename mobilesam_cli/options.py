@@ -183,13 +183,17 @@ def read_logits(path: Path | None) -> "np.ndarray | None":
 
     if path is None:
         return None
+    if not path.exists():
+        raise InputError(f"there is no file of logits at '{path}'")
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no file")
         array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"there is no file of logits at '{path}'") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        # NumPy takes whatever it does not know for a pickle, and advises to execute it.
+        reason = "it holds no array of numbers" if "pickle" in str(error) else error
         raise InputError(
-            f"'{path}' is not an .npy file of low-res logits as --logits writes it ({error})"
+            f"'{path}' is not an .npy file of low-res logits as --logits writes it ({reason})"
         ) from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"'{path}' holds several arrays: give an .npy file that --logits wrote")
@@ -218,9 +222,11 @@ def require_writable_folder(folder: Path) -> None:
     Raises:
         InputError: it, or the nearest folder above it that exists, cannot be written.
     """
-    nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    above = (folder.absolute(), *folder.absolute().parents)
+    nearest = next(path for path in above if os.path.lexists(path))
     if not nearest.is_dir():
-        raise InputError(f"'{folder}' cannot be a folder: '{nearest}' is a file")
+        kind = "file" if nearest.exists() else "link that leads nowhere"
+        raise InputError(f"'{folder}' cannot be a folder: '{nearest}' is a {kind}")
     try:
         # A file alone would not do: some file systems hold files but let nobody add a folder.
         with tempfile.TemporaryDirectory(dir=nearest, prefix=".mobilesam-"):
@@ -229,12 +235,24 @@ def require_writable_folder(folder: Path) -> None:
         raise InputError(_unwritable(folder, error)) from None
 
 
-def require_place(option: str, path: Path) -> None:
-    """Check, before long work, that the file an option names can be written.
+def require_place(option: str, path: Path, *read: Path | None) -> None:
+    """Check, before long work, that the file an option names can be written, and may be.
+
+    Args:
+        option: its name, for the error.
+        path: of the file.
+        read: files that the command reads, which writing must not replace.
 
     Raises:
-        InputError: its folder is not there, or cannot be written.
+        InputError: it is a folder, a device or one of the files that are read, or its own folder is
+            not there or cannot be written.
     """
+    if any(own is not None and path.resolve() == own.resolve() for own in read):
+        raise InputError(f"{option} would overwrite '{path}': choose another name")
+    if path.is_dir():
+        raise InputError(f"{option} '{path}' is a folder: name a file")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{option} '{path}' is a device or a pipe: name a file")
     if not path.parent.is_dir():
         raise InputError(f"{option} '{path}' lies in a folder that does not exist")
     require_writable_folder(path.parent)

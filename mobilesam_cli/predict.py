@@ -175,14 +175,12 @@ def _check_outputs(image: Path, out: Path, overlay: Path | None, logits: Path | 
         wanted.append(("--overlay", overlay, (".png", ".jpg", ".jpeg")))
     if logits is not None:
         wanted.append(("--logits", logits, (".npy",)))
-    taken = {image.resolve()}
+    taken = [image]
     for option, path, suffixes in wanted:
         if path.suffix.lower() not in suffixes:
             raise InputError(f"{option} must end in {' or '.join(suffixes)}, not '{path}'")
-        if path.resolve() in taken:
-            raise InputError(f"{option} would overwrite '{path}': choose another name")
-        require_place(option, path)
-        taken.add(path.resolve())
+        require_place(option, path, *taken)
+        taken.append(path)
 
 
 def _with_pytorch(

@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilesam.bundle.contract import (
+    COMPONENTS,
     CONTRACT_VERSION,
     Component,
     Contract,
@@ -28,6 +30,9 @@ LOG_NAME = "export.log"
 
 TORCHSCRIPT_EXTRA = "contract.json"
 """Provenance in a TorchScript archive, read by ``torch.jit.load(..., _extra_files=...)``."""
+
+
+Positive = Annotated[int, Field(gt=0)]
 
 
 class Record(BaseModel):
@@ -133,11 +138,11 @@ class Manifest(Record):
     target: str
     scheme: SchemeRecord
     variant: str
-    image_size: int
-    stride: int
-    channels: int
+    image_size: Positive
+    stride: Positive
+    channels: Positive
     input_variant: InputVariant
-    slots: int
+    slots: Positive
     slot_counts: tuple[int, ...] = ()
     interface: Interface = "mobilesam"
     channel_order: ChannelOrder = "rgb"
@@ -157,6 +162,17 @@ class Manifest(Record):
     tools: dict[str, str]
     export_key: str
     licence: str
+
+    @model_validator(mode="after")
+    def _has_both_components(self) -> "Manifest":
+        for what, found in (
+            ("file", {record.component for record in self.files}),
+            ("signature", self.signatures),
+        ):
+            for component in COMPONENTS:
+                if component not in found:
+                    raise ValueError(f"there is no {what} of the {component}")
+        return self
 
     @property
     def contract(self) -> Contract:
@@ -306,9 +322,15 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         text = path.read_text("utf-8")
         raw = json.loads(text, object_pairs_hook=_without_repetition)
+        if not isinstance(raw, dict):
+            raise ValueError("it holds no object")
         version = str(raw["contract_version"])
         major = int(version.split(".")[0])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise BundleError(
+            f"{path} is not a manifest (it has no {error}), export the bundle again"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not a manifest ({error}), export the bundle again") from None
     if major != int(CONTRACT_VERSION.split(".")[0]):
         raise BundleError(

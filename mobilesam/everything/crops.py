@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.errors import InputError
+from mobilesam.inference.images import MIN_SIDE
+
 Boxes = npt.NDArray[np.int64]
 """[N, 4], x1, y1, x2, y2."""
 
@@ -49,8 +52,17 @@ def crops_of(size: tuple[int, int], layers: int, overlap_ratio: float) -> list[C
         layers: how many beside the photo.
         overlap_ratio: of neighbours in layer 1, of the photo's short side; halved in each layer
             after it.
+
+    Raises:
+        InputError: the last layer's crops would be narrower than a photo may be.
     """
     height, width = size
+    most = (min(size) // MIN_SIDE).bit_length() - 1
+    if layers > most:
+        raise InputError(
+            f"crop_n_layers is {layers}, and a photo of {width} x {height} pixels can be cut into "
+            f"crops at most {most} times"
+        )
     crops = [Crop(0, 0, width, height, 0)]
     for layer in range(1, layers + 1):
         count = 2**layer

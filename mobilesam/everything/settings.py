@@ -14,6 +14,7 @@ from mobilesam.errors import InputError, MissingDependencyError
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 MODES = ("full", "fast")
+MOST_POINTS_PER_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Settings:
             )
         layers = self.crop_n_layers
         if self.points_per_side is not None:
-            _whole("points_per_side", self.points_per_side, 1)
+            _whole("points_per_side", self.points_per_side, 1, MOST_POINTS_PER_SIDE)
             least = self.crop_n_points_downscale_factor**layers
             if self.points_per_side < least:
                 raise InputError(
@@ -160,9 +161,11 @@ def _check_grid(given: npt.ArrayLike, number: int) -> None:
         )
 
 
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}")
+def _whole(name: str, value: object, least: int, most: int | None = None) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name} must be a whole number {bounds}, not {value!r}")
 
 
 def _number(name: str, value: object, low: float | None = None, high: float | None = None) -> None:

@@ -91,6 +91,14 @@ def load_image(source: ImageSource) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
+def load_cutout(path: Path) -> np.ndarray:
+    """Read an image file as HxWx4 uint8: upright RGB as of `load_image`, then alpha.
+
+    Raises `ImageError` as `load_image` does for a file, but for its smallest side.
+    """
+    return _from_file(path, f"'{path}'", mode="RGBA")
+
+
 def middle_strip(pixels: np.ndarray, axis: int) -> np.ndarray:
     """A strip from the middle of an image, nearly all of whose frame is padding.
 
@@ -141,14 +149,16 @@ def fitted(
     return np.array(part.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
-def _from_file(path: Path, name: str) -> np.ndarray:
+def _from_file(path: Path, name: str, mode: str = "RGB") -> np.ndarray:
     """The pixels of an image file, refusing first what is not a readable, non-empty file."""
     if path.is_dir():
         raise ImageError(f"{name} is a directory; give the path of one image file.")
     if not path.exists():
         raise ImageError(f"There is no image file at {name}; check the path.")
+    if not path.is_file():
+        raise ImageError(f"{name} is a device or a pipe; give the path of one image file.")
     try:
-        if path.is_file() and path.stat().st_size == 0:
+        if path.stat().st_size == 0:
             raise ImageError(
                 f"The image file {name} is empty (0 bytes); give a JPEG, PNG or other image."
             )
@@ -160,7 +170,7 @@ def _from_file(path: Path, name: str) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                return _decode(image, name)
+                return _decode(image, name, mode)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise _bomb(name, error) from error
     except UnidentifiedImageError as error:
@@ -181,18 +191,18 @@ def _is_heif(path: Path) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
-def _decode(image: Image.Image, name: str) -> np.ndarray:
-    """Decode, turn upright and convert a PIL image to HxWx3 uint8 RGB."""
+def _decode(image: Image.Image, name: str, mode: str = "RGB") -> np.ndarray:
+    """Decode, turn upright and convert a PIL image to HxWx3 uint8 RGB, or HxWx4 RGBA."""
     try:
         image.load()
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I") or upright.mode == "F":
+        if mode == "RGB" and (upright.mode.startswith("I") or upright.mode == "F"):
             gray = _eight_bit(np.asarray(upright), upright.mode, name)
             return np.repeat(gray[..., None], 3, axis=2)
         if upright.mode in ("P", "PA"):
             # By way of RGBA: Pillow warns about transparency given in bytes otherwise.
             upright = upright.convert("RGBA")
-        return np.asarray(upright.convert("RGB"))
+        return np.asarray(upright.convert(mode))
     except ImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -264,5 +274,5 @@ def _bomb(name: str, error: Exception) -> ImageError:
     )
 
 
-if os.environ.get(MAX_PIXELS_VARIABLE, "").isdigit():
+if os.environ.get(MAX_PIXELS_VARIABLE, "").isdecimal():
     allow_pixels(int(os.environ[MAX_PIXELS_VARIABLE]))

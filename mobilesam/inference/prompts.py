@@ -118,9 +118,13 @@ def check_batch(
 
 def _floats(value: npt.ArrayLike, name: str) -> FloatArray:
     try:
-        array = np.asarray(value, dtype=np.float32)
+        if np.iscomplexobj(value):
+            raise TypeError
+        with np.errstate(over="ignore"):  # what is too large for float32 is told of below
+            array = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError):
-        raise PromptError(f"{name} must be numbers, not {value!r}") from None
+        what = value.dtype if isinstance(value, np.ndarray) else repr(value)
+        raise PromptError(f"{name} must be real numbers, not {what}") from None
     widths = {"point_coords": 2, "box": 4}
     if name in widths and (array.size % widths[name] or array.ndim == 0):
         wanted = "[N, 2] (x, y)" if name == "point_coords" else "[4] (x1, y1, x2, y2)"

@@ -5,7 +5,7 @@ import os
 import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -237,9 +237,12 @@ def native_banners_silenced() -> Iterator[None]:
 
     Banners, probes of the processor, libraries for GPUs. What fails is an exception all the same.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = {stream: os.dup(stream) for stream in (1, 2)}
+    kept = {}
+    for stream, text in (1, sys.stdout), (2, sys.stderr):
+        if text is not None:
+            text.flush()
+        with suppress(OSError):  # closed: nothing of it is seen
+            kept[stream] = os.dup(stream)
     with open(os.devnull, "wb") as nowhere:
         for stream in kept:
             os.dup2(nowhere.fileno(), stream)

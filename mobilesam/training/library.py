@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from mobilesam.data.coco_masks import read_coco
 from mobilesam.data.image_files import image_files, named, read_names, require_folder
 from mobilesam.data.masked_images import MANIFEST, read_manifest
@@ -62,7 +60,11 @@ def load_library(
             has, or no image at all.
     """
     found = list(_everything(data))
-    objects = [file for folder in data.objects for file in _object_files(folder)]
+    objects = [
+        ObjectFile(path, data.longest_side)
+        for folder in data.objects
+        for path in image_files(folder, readable=True)
+    ]
     if data.held_out is not None:
         files = (*(entry.file for entry in found), *(file.path.name for file in objects))
         listed = named(files, read_names(data.held_out), data.held_out)
@@ -70,6 +72,8 @@ def load_library(
         hidden = {Path(file).name for file in listed}
         found = [entry for entry in found if entry.photo.path.name not in hidden]
         objects = [file for file in objects if file.path.name not in hidden]
+    for file in objects:
+        file.read()  # what cannot be used is refused now, not hours later
     if not found:
         raise InputError(
             "the configuration names no training images: give data.masks, data.coco or data.photos"
@@ -129,17 +133,6 @@ def _everything(data: Data) -> Iterator[_Found]:
     for folder in data.photos:
         for path in photo_paths(folder):
             yield _Found(path.name, TrainingPhoto(path, data.longest_side))
-
-
-def _object_files(folder: Path) -> Iterator[ObjectFile]:
-    for path in image_files(folder, readable=True):
-        with Image.open(path) as image:
-            if not image.has_transparency_data:
-                raise InputError(
-                    f"'{path}' has no transparency: data.objects takes images of one object each "
-                    "on a transparent background"
-                )
-        yield ObjectFile(path)
 
 
 def photo_paths(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from mobilesam.data.coco_masks import CocoImage
 from mobilesam.data.mask_geometry import tight_box
 from mobilesam.data.masked_images import MIN_AREA, ImageEntry, read_labels
 from mobilesam.errors import ImageError
-from mobilesam.inference.images import load_image
+from mobilesam.inference.images import load_cutout, load_image
 from mobilesam.training.samples import Labels, Layer, Pixels, Sample
 
 _THING, _STUFF = 3.0, 1.0  # how often countable things are asked for, relative to stuff
@@ -124,30 +124,38 @@ class RegionPhoto:
 
 @dataclass(frozen=True)
 class ObjectFile:
-    """An image of one object on a transparent background."""
+    """An image of one object on a transparent background, reduced as a `TrainingPhoto` is."""
 
     path: Path
+    longest_side: int
 
     def pixels(self) -> Pixels:
         """The smallest part that holds the object, [h, w, 4] uint8, alpha last.
 
-        Raises ImageError: it cannot be read.
+        Raises ImageError: as :meth:`read`.
         """
-        return _object(self.path)
+        return _object(self)
+
+    def read(self) -> Pixels:
+        """The same, and not kept in memory.
+
+        Raises ImageError: it cannot be read, or no object is told from a background.
+        """
+        pixels = load_cutout(self.path)
+        mask = pixels[..., 3] > 127
+        if not mask.any() or mask.all():
+            what = "no transparency" if mask.any() else "nothing that is not transparent"
+            raise ImageError(
+                f"'{self.path}' has {what}: data.objects takes images of one object each on a "
+                "transparent background"
+            )
+        x1, y1, x2, y2 = tight_box(mask)
+        return _reduced(pixels[y1:y2, x1:x2], self.longest_side)
 
 
 @lru_cache(_KEPT)
-def _object(path: Path) -> Pixels:
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGBA"))
-    except OSError as error:
-        raise ImageError(f"'{path}' cannot be read as an image ({error})") from None
-    mask = pixels[..., 3] > 127
-    if not mask.any():
-        return np.zeros((1, 1, 4), np.uint8)
-    x1, y1, x2, y2 = tight_box(mask)
-    return pixels[y1:y2, x1:x2]
+def _object(file: ObjectFile) -> Pixels:
+    return file.read()
 
 
 @lru_cache(_KEPT)
@@ -155,11 +163,15 @@ def _loaded(photo: TrainingPhoto) -> tuple[Pixels, tuple[int, int]]:
     """The reduced pixels, and height and width of the file."""
     pixels = load_image(photo.path)
     height, width = pixels.shape[:2]
-    factor = min(1.0, photo.longest_side / max(height, width))
-    if factor < 1.0:
-        size = max(1, round(width * factor)), max(1, round(height * factor))
-        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
-    return pixels, (height, width)
+    return _reduced(pixels, photo.longest_side), (height, width)
+
+
+def _reduced(pixels: Pixels, longest_side: int) -> Pixels:
+    """A copy whose longer side is at most ``longest_side``."""
+    height, width = pixels.shape[:2]
+    factor = min(1.0, longest_side / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
 
 
 @lru_cache(_KEPT)

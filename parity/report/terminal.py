@@ -73,7 +73,7 @@ def _places(found: Places) -> Table:
     for column in ("bundle", *found.columns):
         table.add_column(column, overflow="fold")
     for name, cells in found.rows:
-        table.add_row(name, *(Text(cell.text, style=COLOURS[cell.kind]) for cell in cells))
+        table.add_row(Text(name), *(Text(cell.text, style=COLOURS[cell.kind]) for cell in cells))
     return table
 
 

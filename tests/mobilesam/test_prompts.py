@@ -58,7 +58,7 @@ def test_a_box_over_the_edge_is_clipped_with_a_note() -> None:
         ({"point_coords": [[-1, 2]], "point_labels": [1]}, "outside the image"),
         ({"point_coords": [[np.nan, 2]], "point_labels": [1]}, "not finite"),
         ({"point_coords": [1, 2, 3], "point_labels": [1]}, "shape [N, 2]"),
-        ({"point_coords": "here", "point_labels": [1]}, "must be numbers"),
+        ({"point_coords": "here", "point_labels": [1]}, "must be real numbers"),
         ({"box": [30, 20, 10, 40]}, "is inverted or empty: x1 < x2 and y1 < y2"),
         ({"box": [10, 20, 10, 40]}, "is inverted or empty"),
         ({"box": [10, 20, 30]}, "shape [4]"),

@@ -120,6 +120,7 @@ PROMPTS = {
     "point above": (["--point", "10,-1"], "point (10, -1) is outside the image"),
     "NaN point": (["--point", "nan,10"], "not finite"),
     "infinite box": (["--box", "1,1,inf,10"], "not finite"),
+    "too large for float32": (["--point", "1e308,10"], "not finite"),
     "labels without points": (["--label", "1"], "labels were given without points"),
     "labels beside a box": (["--label", "1", "--box", "1,1,9,9"], "without points"),
     "more labels": (["--point", "1,1", "--label", "1,0"], "1 point(s) but 2 label(s)"),
@@ -151,6 +152,45 @@ def test_mask_input(refused: Refused, photo: Path, tmp_path: Path) -> None:
     assert "is not an .npy file" in refused("predict", photo, "--mask-input", path)
     np.save(path, np.zeros((5, 5), np.float32))
     assert "mask_input must be low-res logits" in refused("predict", photo, "--mask-input", path)
+    np.save(path, np.zeros((1, 256, 256), np.complex64))
+    assert "must be real numbers" in refused("predict", photo, "--mask-input", path)
+    header = path.read_bytes().replace(b"(1, 256, 256), }", b"(999999999999,)}")
+    path.write_bytes(header)
+    assert "is not an .npy file" in refused("predict", photo, "--mask-input", path)
+    assert "holds no array of numbers" in refused("predict", photo, "--mask-input", photo)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_are_not_waited_for(refused: Refused, tmp_path: Path, photo: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    assert "is a device or a pipe" in refused("predict", pipe, "--point", "1,1")
+    assert "it is no file" in refused("predict", photo, "--mask-input", pipe)
+    assert "is a device or a pipe" in refused("predict", photo, "--point", "1,1", "--out", pipe)
+
+
+def test_path_that_the_system_refuses(refused: Refused, tmp_path: Path) -> None:
+    loop, gone, name = tmp_path / "loop", tmp_path / "gone", "x" * 300
+    loop.symlink_to(loop)
+    gone.symlink_to(tmp_path / "nowhere")
+    ask = ("predict", "--point", "1,1")
+    assert "Symlink loop" in refused(*ask, loop) or "no image file" in refused(*ask, loop)
+    assert "file name too long" in refused(*ask, name, "--out", "mask.png")
+    assert "home directory" in refused("annotate", "~nobody-of-this-name/photos")
+    for folder in (loop, gone, gone / "new"):
+        assert "is a link that leads nowhere" in refused("examples", "--out", folder)
+    assert "file name too long" in refused("examples", "--out", name)
+
+
+def test_too_little_memory(refused: Refused, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: object) -> None:
+        raise MemoryError("Unable to allocate 7 TiB")
+
+    monkeypatch.setattr("mobilesam.inference.images.load_image", too_much)
+    sentence = refused("predict", photo, "--point", "1,1")
+    assert sentence == (
+        "this needs more memory than there is (Unable to allocate 7 TiB): ask for less at a time"
+    )
 
 
 NAMES = {
@@ -219,6 +259,33 @@ def test_output_over_the_photo(refused: Refused, photo: Path) -> None:
     sentence = refused("predict", photo, "--point", "1,1", "--out", photo)
     assert "--out would overwrite" in sentence
     assert photo.read_bytes() == before
+
+
+def test_output_over_what_is_read(
+    refused: Refused, photo: Path, bundle: Path, tmp_path: Path
+) -> None:
+    (described := tmp_path / "manifest.json").write_text("{}")
+    (names := tmp_path / "names.txt").write_text("photo.png")
+    own = bundle / MANIFEST_NAME
+    score = ("evaluate", bundle, "--images", tmp_path)
+    for command, read in (
+        (score, described),
+        (score, own),
+        ((*score, "--names", names), names),
+        ((*score, "--coco", names), names),
+        (("everything", photo, "--bundle", bundle), own),
+    ):
+        before = read.read_bytes()
+        assert f"--out would overwrite '{read}'" in refused(*command, "--out", read)
+        assert read.read_bytes() == before
+
+
+def test_no_mask_where_the_overlay_cannot_be_written(
+    refused: Refused, photo: Path, here: Path
+) -> None:
+    (folder := here / "overlay.png").mkdir()
+    for command in (("predict", photo, "--point", "1,1"), ("everything", photo)):
+        assert "is a folder: name a file" in refused(*command, "--overlay", folder)
 
 
 @pytest.fixture
@@ -292,6 +359,22 @@ def _with_malformed_manifest(bundle: Path) -> None:
     _edit(bundle, "image_size", "large")
 
 
+def _with_a_stride_of_zero(bundle: Path) -> None:
+    _edit(bundle, "stride", 0)
+
+
+def _without_files(bundle: Path) -> None:
+    _edit(bundle, "files", [])
+
+
+def _with_a_list_as_manifest(bundle: Path) -> None:
+    (bundle / MANIFEST_NAME).write_text("[]")
+
+
+def _with_a_nested_manifest(bundle: Path) -> None:
+    (bundle / MANIFEST_NAME).write_text("[" * 100_000)
+
+
 def _edit(bundle: Path, key: str, value: object) -> None:
     path = bundle / MANIFEST_NAME
     manifest = json.loads(path.read_text("utf-8"))
@@ -306,6 +389,10 @@ BUNDLES = {
     "no manifest": (_without_manifest, "is not a bundle"),
     "damaged manifest": (_with_damaged_manifest, "is not a manifest"),
     "malformed manifest": (_with_malformed_manifest, "is malformed at 'image_size'"),
+    "stride of zero": (_with_a_stride_of_zero, "is malformed at 'stride'"),
+    "no files": (_without_files, "there is no file of the encoder"),
+    "a list": (_with_a_list_as_manifest, "is not a manifest (it holds no object)"),
+    "nested": (_with_a_nested_manifest, "is not a manifest"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from mobilesam import SAM, Predictor, __version__, load_model
 from mobilesam.bundle.compute_units import ComputeUnits
 from mobilesam.bundle.contract import DEFAULT_SLOTS, INPUT_VARIANTS, MASKS
 from mobilesam.inference.transforms import CHANNEL_ORDERS
+from mobilesam.progress import Progress
 from mobilesam.weights.demo import DEMO_NOTE
 from mobilesam_cli import app, export, main
 from mobilesam_cli.parity import parity
@@ -85,6 +87,39 @@ def test_the_script_exits_with_two() -> None:
     assert done.returncode == 2
     assert done.stderr == "error: There is no image file at 'nowhere.png'; check the path.\n"
     assert callable(main)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX signal and shell")
+def test_sigterm_ends_it_as_ctrl_c_does(photo: Path, here: Path) -> None:
+    script = (
+        "import os, signal\n"
+        "import mobilesam.inference.images as images\n"
+        "from mobilesam_cli import main\n"
+        "images.load_image = lambda image: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", script, "predict", str(photo), "--point", "1,1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "error: terminated\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX signal and shell")
+def test_closed_streams(photo: Path, here: Path) -> None:
+    script = (
+        "import mobilesam.inference.images as images\n"
+        "from mobilesam.runtimes.checked import native_banners_silenced\n"
+        "from mobilesam_cli import main\n"
+        "with native_banners_silenced(): pass\n"
+        "def load(image):\n"
+        "    with open(image) as file, open('number', 'w') as out: out.write(str(file.fileno()))\n"
+        "    with native_banners_silenced(): raise KeyboardInterrupt\n"
+        "images.load_image = load\n"
+        "main()\n"
+    )
+    closing = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", script]
+    done = subprocess.run([*closing, "predict", photo, "--point", "1,1"])
+    assert done.returncode == 130
+    assert int((here / "number").read_text()) > 2
 
 
 @pytest.mark.parametrize(("raised", "status"), [(KeyboardInterrupt(), 130), (RuntimeError(), 1)])
@@ -336,3 +371,17 @@ def test_predict_and_the_familiar_call_draw_the_same(run: Run, photo: Path, here
 def test_an_object_that_is_no_prompt(run: Run, photo: Path, prompt: str, said: str) -> None:
     refused = run("predict", photo, "--object", "9,9", "--object", prompt)
     assert refused.exit_code == 2 and said in refused.stderr
+
+
+def test_names_in_brackets_are_shown_as_they_are(run: Run, bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["weights"]["name"] = "[/red]run [bold].pt"
+    path.write_text(json.dumps(manifest))
+    assert "[/red]run [bold].pt" in run("inspect", bundle).stdout
+
+
+def test_progress_shows_names_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(True) as progress, progress.task("[/photos]", 1) as step:
+        step("[/red].png")
+    assert "[/photos]" in capsys.readouterr().out

@@ -20,6 +20,7 @@ from mobilesam.errors import InputError
 NAMES_FILE = "classes.txt"
 """Names of the classes, one a line, as LabelImg and Label Studio write them beside the labels."""
 
+_LAST_CLASS = 99_999
 _SLACK = 1e-3  # how far over the edge of a photo rounding puts a box
 
 
@@ -114,8 +115,10 @@ def read_boxes(text: str, file: Path, size: tuple[int, int]) -> Detections:
                 f"{where} has {len(values)} numbers: a class, then a box of four or an outline of "
                 "at least three corners"
             )
-        if which < 0 or which % 1:
-            raise InputError(f"{where} has the class {which:g}: classes are whole, from 0 on")
+        if not 0 <= which <= _LAST_CLASS or which % 1:
+            raise InputError(
+                f"{where} has the class {which:g}: classes are whole, from 0 to {_LAST_CLASS}"
+            )
         box = _box(np.array(shares))
         if not (np.isfinite(box).all() and -_SLACK <= box.min() and box.max() <= 1 + _SLACK):
             raise InputError(f"{where} has a box outside the photo: it must be in shares, 0 to 1")
@@ -139,7 +142,7 @@ def _class_numbers(text: str) -> Iterator[int]:
     """The classes of a label file; lines that are wrong are told of when their photo's turn is."""
     for line in text.splitlines():
         first = line.split(maxsplit=1)[:1]
-        if first and first[0].isdecimal():
+        if first and first[0].isdecimal() and float(first[0]) <= _LAST_CLASS:
             yield int(first[0])
 
 

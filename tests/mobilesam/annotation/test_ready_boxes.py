@@ -150,6 +150,7 @@ def test_boxes_of_a_coco_file(annotate: Annotate, boxes: Path, tmp_path: Path) -
         ("0 0.5 0.5 nan 0.2", "outside the photo"),
         ("1.5 0.5 0.5 0.2 0.2", "classes are whole"),
         ("-1 0.5 0.5 0.2 0.2", "classes are whole"),
+        ("9999999999 0.5 0.5 0.2 0.2", "classes are whole, from 0 to 99999"),
     ],
 )
 def test_a_bad_label_file_leaves_its_photo_out(

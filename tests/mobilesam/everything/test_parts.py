@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mobilesam.errors import InputError
 from mobilesam.everything import rle
 from mobilesam.everything.candidates import box_of
 from mobilesam.everything.crops import Crop, crops_of, cut_off
@@ -132,3 +133,10 @@ def test_a_mask_at_a_crop_s_own_edge_is_cut_off() -> None:
     near = import_upstream().utils.amg.is_box_near_crop_edge
     wanted = near(torch.from_numpy(boxes), list(crop.box), [0, 0, 200, 100])
     assert cut_off(boxes, crop, (100, 200)).tolist() == wanted.tolist() == [False, True, False]
+
+
+def test_crops_have_at_least_two_pixels_a_side() -> None:
+    narrowest = min(min(c.x2 - c.x1, c.y2 - c.y1) for c in crops_of((64, 96), 5, 0.0))
+    assert narrowest == 2
+    with pytest.raises(InputError, match="photo of 96 x 64 pixels can be cut .* at most 5 times"):
+        crops_of((64, 96), 6, 0.0)

@@ -14,7 +14,8 @@ from tests.upstream.oracle import import_upstream
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no such parameter": ({"pred_iou_treshold": 0.5}, "did you mean 'pred_iou_thresh'"),
     "nothing like it": ({"zzz": 1}, "no parameter 'zzz': there are points_per_side"),
-    "no points": ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1"),
+    "no points": ({"points_per_side": 0}, "points_per_side must be a whole number from 1 to 1024"),
+    "too many points": ({"points_per_side": 1025}, "from 1 to 1024, not 1025"),
     "half a point": ({"points_per_side": 1.5}, "not 1.5"),
     "a truth": ({"points_per_side": True}, "not True"),
     "text": ({"pred_iou_thresh": "high"}, "pred_iou_thresh must be a number, not 'high'"),

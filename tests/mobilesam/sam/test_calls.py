@@ -362,7 +362,7 @@ def test_upstream_s_name_is_the_official_checkpoint(
         ({"bboxes": BOX, "points_stride": 9}, "'points_stride' is for segmenting everything"),
         ({"point_per_side": 9}, "no option 'point_per_side': did you mean 'points_per_side'?"),
         ({"points_stride": 9, "points_per_side": 9}, "was given by another name, too"),
-        ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, not 0"),
+        ({"points_per_side": 0}, "points_per_side must be a whole number from 1 to 1024, not 0"),
         ({"output_mode": "coco_rle"}, "no option 'output_mode': results hold masks as arrays"),
         ({"multimask": True}, "multimask is for prompts, and there is none"),
         ({"points": A, "conf": "high"}, "conf must be a number from 0 to 1, not 'high'"),

@@ -159,6 +159,34 @@ def test_object_files_may_be_held_out_and_must_be_transparent(
         maker_of(data, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("alpha", "said"),
+    [(255, "has no transparency"), (127, "has nothing that is not transparent")],
+)
+def test_object_files_without_an_object(
+    objects: Path, tmp_path: Path, alpha: int, said: str
+) -> None:
+    rings = write_rings(tmp_path / "rings", (250, 10, 10))
+    Image.new("RGBA", (40, 30), (9, 9, 9, alpha)).save(rings / "1.png")
+    with pytest.raises(InputError, match=rf"1\.png' {said}"):
+        maker_of(Data(photos=(objects / "images",), objects=(rings,)), tmp_path)
+
+
+def test_object_files_are_read_as_photos_are(objects: Path, tmp_path: Path) -> None:
+    rings = write_rings(tmp_path / "rings", (250, 10, 10))
+    turned = Image.new("RGBA", (2000, 1000))
+    turned.paste((9, 9, 9, 255), (100, 100, 1900, 500))
+    (exif := Image.Exif())[274] = 6  # a quarter turn
+    turned.save(rings / "1.png", exif=exif)
+    data = Data(photos=(objects / "images",), objects=(rings,), longest_side=90)
+    maker = maker_of(data, tmp_path)
+    assert [file.pixels().shape for file in maker.objects] == [(59, 59, 4), (90, 20, 4)]
+    cut = (rings / "1.png").read_bytes()
+    (rings / "1.png").write_bytes(cut[: len(cut) // 2])
+    with pytest.raises(InputError, match=r"1\.png' is truncated or damaged"):
+        maker_of(data, tmp_path)
+
+
 def test_objects_pasted_onto_a_photo_hide_its_masks(maker: SceneMaker) -> None:
     height, width = 96, 128
     labels = np.zeros((height, width), np.int32)
