@@ -11,7 +11,7 @@ from mobilesam.inference.predictor import choose_mask
 from mobilesam.inference.transforms import MASK_THRESHOLD, Frame
 from mobilesam.progress import Step
 from mobilesam.runtimes.base import BundleRunner, Decoded
-from parity import metrics
+from parity import asking, metrics
 from parity.cases import Case
 from parity.photos import UNREADABLE, StoredPhoto
 from parity.references import Answer, PhotoReference, logits_of, masks_of
@@ -87,7 +87,7 @@ def compare_runner(
                 f"{len(reference.cases)} cases were not judged"
             )
             continue
-        own = runner.encode(rgb)
+        own = asking.encode(runner, rgb)
         _compare_embeddings(findings, reference.photo.name, given, own)
         for answer in reference.answers():
             case = answer.case
@@ -101,10 +101,10 @@ def compare_runner(
             if case.packing == "infinite" and not runner.bundle.manifest.follows(2):
                 continue  # an older contract does not promise to bear it
             prompt = case.inputs(runner)
-            alone = runner.decode_prepared(given, prompt)
+            alone = asking.decode(runner, given, prompt)
             _compare_masks(findings, "decoder", reference.photo, answer, alone)
             if case.everyday:
-                together = runner.decode_prepared(own, prompt)
+                together = asking.decode(runner, own, prompt)
                 _compare_masks(findings, "end_to_end", reference.photo, answer, together)
     findings.skipped = list(dict.fromkeys(findings.skipped))
     return findings

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from converters.modules import HIDDEN
 from mobilesam.runtimes.base import Arrays, BundleRunner
+from parity.asking import photo_inputs
 from parity.cases import Case
 from parity.references import PhotoReference
 from parity.schema import CaseMetrics, EncoderMetrics, Headroom, OpRange
@@ -120,7 +121,7 @@ def measure_headroom(runner: BundleRunner, asked: Mapping[str, Asked]) -> list[H
 
 
 def _image(runner: BundleRunner, reference: PhotoReference, _: Case) -> Arrays:
-    return runner.prepare_image(reference.photo.pixels())
+    return photo_inputs(runner, reference.photo.pixels())
 
 
 def _prompt(runner: BundleRunner, reference: PhotoReference, case: Case) -> Arrays:

@@ -28,6 +28,7 @@ from parity.findings import Findings, compare_runner
 from parity.headroom import measure_headroom, telling
 from parity.hidden_faults import hidden_faults
 from parity.own_weights import judge_own_weights
+from parity.photo_sizes import judge_photo_sizes
 from parity.photos import PhotoSet, StoredPhoto, is_strip, left_out, read_pixels
 from parity.references import PhotoReference
 from parity.report import Report
@@ -123,18 +124,22 @@ def judge_graph(
     threads: int | None,
     compute_units: str | None,
 ) -> None:
-    """Hold a bundle that passes so far against PyTorch with its files' own weights.
+    """Judge the graph of a bundle that passes so far, whatever its weights.
 
-    Only where its scheme changes nothing else; see :mod:`parity.own_weights`.
+    Where it makes masks of a photo's size, with other sizes (:mod:`parity.photo_sizes`); where its
+    scheme changes weights alone, against PyTorch with its files' own (:mod:`parity.own_weights`).
     """
     scheme = run.row.own_weights
-    if scheme is None or report.verdict == "FAIL":
+    manifest = run.bundle.manifest
+    if report.verdict == "FAIL" or (scheme is None and manifest.interface != "sam"):
         return
-    row = limits.row(run.bundle.manifest.target, scheme, run.runtime)
     try:
         with run.open(threads, compute_units) as runner:
-            asked = answers[: photos_asked(run.runtime, run.bundle.manifest.scheme.name)]
-            judge_own_weights(report, runner, pairs, model, asked, row)
+            asked = answers[: photos_asked(run.runtime, manifest.scheme.name)]
+            judge_photo_sizes(report, runner, asked)
+            if scheme is not None:
+                row = limits.row(manifest.target, scheme, run.runtime)
+                judge_own_weights(report, runner, pairs, model, asked, row)
     except Exception as error:  # whatever a runtime does, the other bundles are still judged
         could_not_run(report, Failure.of(error))
 

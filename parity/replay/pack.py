@@ -19,6 +19,7 @@ from mobilesam.model.sam import MobileSAM
 from mobilesam.progress import Progress
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
+from parity.asking import photo_inputs
 from parity.audits import add_audits
 from parity.bundles import BundleSource, open_bundles, require_any_photo
 from parity.cases import Case, default_photos
@@ -231,7 +232,7 @@ class _Writer:
             fitting.append(cases)
             image = f"{frames}/{index}.npz"
             if not (self.folder / image).exists():
-                self._save(image, _narrowed(runner.prepare_image(kept.photo.pixels())))
+                self._save(image, _narrowed(photo_inputs(runner, kept.photo.pixels())))
             prompt = f"{prompts}/{index}.npz"
             if not (self.folder / prompt).exists():
                 self._save(

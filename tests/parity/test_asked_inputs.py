@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from mobilesam.bundle.contract import Component
+from mobilesam.errors import BundleError
+from mobilesam.model.normalization import PIXEL_MEAN
 from mobilesam.runtimes.base import Arrays
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.reference import ReferenceRunner
@@ -190,6 +192,42 @@ def test_an_encoder_that_is_wrong_for_strips_fails(judged: Judged, axis: int, st
     assert report.verdict == "FAIL"
     wrong = [check for check in report.checks if not check.passed]
     assert all(strip in check.where for check in wrong if check.stage == "encoder")
+
+
+def _black_is_padding(inputs: Arrays_) -> Arrays_:
+    """Zeros beside the photo, as long as it is black there, and whatever else lies there."""
+    image, (height, width) = inputs["image"].copy(), inputs["valid_size"].astype(int)
+    outside = np.ones((SIDE, SIDE), np.bool_)
+    outside[:height, :width] = False
+    image[:, :, outside] += np.array(PIXEL_MEAN, np.float32)[:, None]
+    return inputs | {"image": image, "valid_size": np.full(2, SIDE, np.float32)}
+
+
+def test_an_encoder_that_trusts_the_padding_to_be_black_fails(judged: Judged) -> None:
+    report = judged("fp32", "encoder", _black_is_padding)
+    assert report.verdict == "FAIL"
+    assert any(reason.startswith("encoder relative_l2") for reason in report.reasons)
+
+
+@pytest.mark.parametrize(
+    ("component", "name"), [("encoder", "image"), ("encoder", "valid_size")]
+    + [("decoder", name) for name in ("image_embeddings", "point_labels", "mask_input")],
+)  # fmt: skip
+def test_a_file_that_writes_into_its_inputs_fails(
+    tmp_path: Path, answers: list[PhotoReference], component: Component, name: str
+) -> None:
+    class Writing(ModuleRunner):
+        def run(self, of: Component, inputs: Arrays) -> Arrays_:
+            outputs = super().run(of, inputs)
+            if of == component:
+                inputs[name].flat[0] += 1
+            return outputs
+
+    bundle = Bundle(write_bundle(tmp_path / "b", demo_model(SIDE)))
+    row = Thresholds().row("torchscript", "fp32")
+    report = check_run(BundleRun(bundle, "torchscript", row), demo_model(SIDE))
+    with Writing(bundle) as runner, pytest.raises(BundleError, match=f"its input '{name}'"):
+        judge_runner(report, runner, answers, row)
 
 
 def test_a_decoder_that_multiplies_what_is_not_read_by_zero_fails(
