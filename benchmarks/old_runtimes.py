@@ -5,7 +5,7 @@
 Each version of a runtime is installed with pip into a virtual environment of its own, which is kept
 and used again. A replay folder (:mod:`parity.replay`) is packed once, its ``run.py`` answers every
 case in each environment, encoder and decoder in a process of their own, and the answers are judged
-here as those of any runtime are. Printed is the table of ``docs/targets.md``, as Markdown.
+here as those of any runtime are. Printed is a table, as Markdown.
 
 The least version that is right is what ``least_tested`` states in :mod:`converters.schemes`.
 """

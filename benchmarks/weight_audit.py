@@ -2,7 +2,7 @@
 
     python -m benchmarks.weight_audit exports
 
-Every bundle in the folders is audited; the table is the one of docs/parity.md.
+Every bundle in the folders is audited. docs/parity.md says what was found.
 """
 
 import sys

@@ -135,7 +135,10 @@ class UpscaleModule(nn.Module):
             self.register_buffer(f"bias{number}", bias)
 
     def forward(self, cells: Tensor, weights: Tensor) -> Tensor:
-        """nxC and [3, C/8] to logits [3, 16n], as :func:`.in_rows` takes them."""
+        """nxC and [3, C/8] to logits [3, 16n].
+
+        They are in the order that :func:`mobilesam.model.fast_decoder.in_rows` takes.
+        """
         x = torch.addmm(self.get_buffer("bias1"), cells, self.get_buffer("weight1"))
         x = F.gelu(self.norm(x.reshape(-1, self.norm.normalized_shape[0])))
         x = torch.addmm(self.get_buffer("bias2"), x, self.get_buffer("weight2"))

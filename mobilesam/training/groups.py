@@ -1,8 +1,8 @@
 """Does every part of a model do something? Each group of parameters is set to zero in turn.
 
-`python -m training.groups WEIGHTS --images FOLDER` prints, for each group, how far the image
-embedding, the masks and the IoU predictions move without it. A group that moves nothing is inert:
-whatever an export does to it, no check on masks will notice.
+`python -m mobilesam.training.groups WEIGHTS --images FOLDER` prints, for each group, how far the
+image embedding, the masks and the IoU predictions move without it. A group that moves nothing is
+inert: whatever an export does to it, no check on masks will notice.
 """
 
 import re

@@ -158,6 +158,6 @@ def test_without_its_package_it_says_who_must_install_it(monkeypatch: pytest.Mon
 def test_the_runner_asks_for_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = runner_class("qnn_htp")
 
-    monkeypatch.setattr("mobilesam.runtimes.qnn_htp.missing", lambda: "no HTP here")
+    monkeypatch.setattr("mobilesam.emulators.htp.missing", lambda: "no HTP here")
     with pytest.raises(MissingDependencyError, match="no HTP here"):
         kind.require()
