@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib import import_module
 
+from converters.schemes import MIXED
 from mobilesam.bundle.contract import Component
 from mobilesam.runtimes.bundle import Bundle
 from mobilesam.runtimes.checked import first_line
@@ -76,4 +77,6 @@ def _audited(bundle: Bundle, runtime: str, component: Component, pairs: Pairs) -
     found = hold(activations, pairs, ranges)
     made.total, made.held, made.loose = found.total, found.held, found.loose
     made.wrong, made.excess, made.where = found.wrong, found.excess, found.where
+    if not found.total and bundle.manifest.scheme.name != MIXED:
+        made.wrong = [f"no activation has a scale, {bundle.manifest.scheme.name} has them"]
     return made

@@ -13,6 +13,7 @@ from parity.schema import BundleReport, WeightAudit
 from parity.weight_audit.audit import audit
 from parity.weight_audit.constants import Constant
 from parity.weight_audit.matching import Pairs
+from parity.weight_audit.storage import stored_otherwise
 
 READERS = {
     "torchscript": "torchscript",
@@ -57,11 +58,15 @@ def audit_bundle(
             report.notes = [*report.notes, f"weights of the {component}: {made.left_out}"]
             continue
         lost = [f"{name} was not found" for name in made.missing]
-        check = none_wrong("weights_in_file", component, [*made.wrong, *lost])
-        report.checks = [*report.checks, check]
-        if not check.passed:
-            report.verdict = "FAIL"
-            report.reasons = [*report.reasons, f"integrity weights_in_file: {check.where}"]
+        wide = stored_otherwise(pairs[component], bundle.manifest.scheme.name)
+        for check in (
+            none_wrong("weights_in_file", component, [*made.wrong, *lost]),
+            none_wrong("weights_stored", component, wide),
+        ):
+            report.checks = [*report.checks, check]
+            if not check.passed:
+                report.verdict = "FAIL"
+                report.reasons = [*report.reasons, f"integrity {check.metric}: {check.where}"]
     return pairs
 
 
