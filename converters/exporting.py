@@ -80,7 +80,7 @@ def export(
             in ``.toml`` is a scheme file (:mod:`converters.plan`), exported to
             ``OUT/<target>-<name of the file>/``.
         out: folder for the bundles; created.
-        image_size: S, a multiple of 16, at least 64; None: a model's own, or 1024.
+        image_size: S, a multiple of 16 from 64 to 4096; None: a model's own, or 1024.
         input_variant: ``pixels`` (float planes that the graph normalises), ``normalized`` (that the
             app has normalised) or ``uint8`` (pixels as they lie in the app's memory, a pixel buffer
             for Core ML; the graph does the rest).

@@ -47,13 +47,16 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
 
 DEFAULT_VARIANT = next(iter(VARIANTS))
 
+IMAGE_SIZES = range(64, 4097, 16)
+"""Sides of the square frame that a model may be built for; a larger one fills the memory."""
+
 
 def build(variant: str = DEFAULT_VARIANT, image_size: int = 1024) -> MobileSAM:
     """Build a model in eval mode, its parameters not yet loaded.
 
     Args:
         variant: a key of :data:`VARIANTS`.
-        image_size: side S of the square frame; a multiple of 16, 64 or more.
+        image_size: side S of the square frame; one of :data:`IMAGE_SIZES`.
 
     Raises:
         InputError: unknown variant or unusable size.
@@ -62,8 +65,9 @@ def build(variant: str = DEFAULT_VARIANT, image_size: int = 1024) -> MobileSAM:
         near = get_close_matches(variant, VARIANTS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise InputError(f"unknown variant '{variant}', known: {', '.join(VARIANTS)}{hint}")
-    if image_size < 64 or image_size % 16:
-        raise InputError(f"image_size must be a multiple of 16 and at least 64, not {image_size}")
+    if image_size not in IMAGE_SIZES:
+        bounds = f"from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}"
+        raise InputError(f"image_size must be a multiple of 16 {bounds}, not {image_size}")
     return MobileSAM(VARIANTS[variant].encoder(), variant=variant, image_size=image_size).eval()
 
 

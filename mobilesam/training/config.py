@@ -80,7 +80,7 @@ class SourceMix(Strict):
 class Stage(Strict):
     """One stage of a run: an image size and all that goes with it."""
 
-    image_size: int = Field(ge=64, multiple_of=16)
+    image_size: int = Field(ge=64, le=4096, multiple_of=16)
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
     prompts: int = Field(ge=1, description="masks asked for in each image")
@@ -177,7 +177,7 @@ class DistillConfig(RunConfig):
     scheme: str | None = Field(
         default=None, description="of target tflite; how the student's weights are rounded"
     )
-    image_size: int = Field(default=256, ge=64, multiple_of=16)
+    image_size: int = Field(default=256, ge=64, le=4096, multiple_of=16)
     steps: int = Field(ge=1)
     batch: int = Field(default=8, ge=1)
     lr: float = Field(default=1e-3, gt=0)

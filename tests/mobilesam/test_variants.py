@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mobilesam import load_model
-from mobilesam.errors import CheckpointError
+from mobilesam.errors import CheckpointError, InputError
 from mobilesam.model import build as building
 from mobilesam.model.build import DEFAULT_VARIANT, VARIANTS, Variant, build
 from mobilesam.model.vit import ViT
@@ -87,3 +87,9 @@ def test_a_mirror_is_a_file_or_a_folder(monkeypatch: pytest.MonkeyPatch) -> None
     assert row.address("https://mirror/b.pth") == "https://mirror/b.pth"
     monkeypatch.setenv("MOBILESAM_URL", "https://mirror/sam/")
     assert row.address() == "https://mirror/sam/sam_vit_b_01ec64.pth"
+
+
+@pytest.mark.parametrize("size", [48, 100, 4112, 100_000])
+def test_a_size_that_cannot_be_built_is_refused_before_it_is(size: int) -> None:
+    with pytest.raises(InputError, match=f"multiple of 16 from 64 to 4096, not {size}"):
+        build(image_size=size)
