@@ -57,7 +57,7 @@ def read_plan(path: Path) -> Plan:
         InputError: there is no such file, or it is no plan.
     """
     try:
-        return Plan.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return Plan.model_validate(tomllib.loads(path.read_text("utf-8-sig")))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(f"the scheme file '{path}' cannot be read ({reason})") from None

@@ -4,6 +4,18 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+_KINDS = {
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "set_type": "a list",
+    "path_type": "a path, in quotes",
+    "dict_type": "a table of keys and values",
+    "model_type": "a table of keys and values",
+    "model_attributes_type": "a table of keys and values",
+    "string_type": "text, in quotes",
+}
+"""What a value should be, by pydantic's name of the error, where its own words are Python's."""
+
 
 class Problem(NamedTuple):
     """One thing wrong: its dotted place in the file ("the file" for all of it), and what it is."""
@@ -16,4 +28,12 @@ def first_problem(error: ValidationError) -> Problem:
     """The first of the problems that pydantic found."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "the file"
-    return Problem(place, first["msg"].removeprefix("Value error, "))
+    if first["type"] in _KINDS:
+        return Problem(place, f"it must be {_KINDS[first['type']]}, not {_shown(first['input'])}")
+    said = first["msg"].removeprefix("Value error, ").replace("Tuple", "List")
+    return Problem(place, said[:1].lower() + said[1:])
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -190,7 +190,7 @@ def read_masks(folder: Path) -> GoldenMasks:
         raise InputError(f"'{folder}' holds no golden masks: it has no {INDEX_NAME}") from None
     except ValidationError as error:
         where, said = first_problem(error)
-        raise InputError(f"'{path}' is malformed at '{where}': {said.lower()}") from None
+        raise InputError(f"'{path}' is malformed at '{where}': {said}") from None
 
 
 def _compared(

@@ -152,7 +152,7 @@ class Thresholds:
 
     def _read(self) -> dict[str, Any]:
         try:
-            tables = tomllib.loads(self.path.read_text(encoding="utf-8"))
+            tables = tomllib.loads(self.path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             reason = error.strerror or error
             raise ThresholdError(f"{self.path} cannot be read: {reason}") from None

@@ -342,7 +342,7 @@ def _read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         where, said = first_problem(error)
         raise BundleError(
-            f"{path} is malformed at '{where}': {said.lower()}; export the bundle again"
+            f"{path} is malformed at '{where}': {said}; export the bundle again"
         ) from None
     for record in manifest.files:
         require_inside(folder, record.path)

@@ -62,7 +62,7 @@ def points_files(bundle: BundleFolder) -> dict[str, Path] | None:
         record = PointsRecord.model_validate_json(path.read_text("utf-8"), strict=True)
     except ValidationError as error:
         where, said = first_problem(error)
-        raise BundleError(f"{path} is malformed at '{where}': {said.lower()}; {again}") from None
+        raise BundleError(f"{path} is malformed at '{where}': {said}; {again}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} cannot be read ({error}), {again}") from None
     if record.export_key != bundle.manifest.export_key:

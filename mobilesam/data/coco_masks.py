@@ -5,6 +5,7 @@ run lengths that are compressed or not. Crowd regions (``iscrowd``) are left out
 for many objects at once.
 """
 
+from codecs import BOM_UTF8
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,7 @@ def read_coco(path: Path) -> list[CocoImage]:
     """
     _pycocotools()
     try:
-        instances = _Instances.model_validate_json(path.read_bytes())
+        instances = _Instances.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
     except ValidationError as error:
         place, said = first_problem(error)
         raise InputError(f"{path} is not a COCO instances file: {place}: {said}") from None

@@ -91,7 +91,7 @@ def read_names(path: Path) -> list[str]:
         InputError: it cannot be read, or has no name in it.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the list of names {path} cannot be read ({error})") from None
     names = [name for line in lines if (name := line.partition("#")[0].strip())]

@@ -209,7 +209,7 @@ def load_config(path: Path, kind: type[Config]) -> Config:
         InputError: not there, not TOML, a key that is unknown or has a value that cannot be used.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"there is no configuration file at '{path}'") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -218,7 +218,7 @@ def load_config(path: Path, kind: type[Config]) -> Config:
         return kind.model_validate(_resolved(table, path.absolute().parent))
     except ValidationError as error:
         place, said = first_problem(error)
-        raise InputError(f"'{path}': {place}: {said.lower()}") from None
+        raise InputError(f"'{path}': {place}: {said}") from None
 
 
 def _resolved(value: Any, folder: Path, key: str = "") -> Any:

@@ -123,7 +123,7 @@ def read_report(path: Path) -> Report:
     except ValidationError as error:
         where, said = first_problem(error)
         raise InputError(
-            f"'{file}' is not a report of 'mobilesam parity' (at '{where}': {said.lower()})"
+            f"'{file}' is not a report of 'mobilesam parity' (at '{where}': {said})"
         ) from None
 
 

@@ -196,7 +196,7 @@ def _read(path: Path, kind: type[T]) -> T:
         return kind.model_validate(raw)
     except ValidationError as error:
         where, said = first_problem(error)
-        raise BundleError(f"{path} is malformed at '{where}': {said.lower()}") from None
+        raise BundleError(f"{path} is malformed at '{where}': {said}") from None
 
 
 def _require(path: Path, expected: str, remedy: str) -> None:

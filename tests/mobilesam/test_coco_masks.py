@@ -115,9 +115,9 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         read_coco(tmp_path / "gone.json")
     with pytest.raises(InputError, match="cannot be read"):
         read_coco(tmp_path)
-    with pytest.raises(InputError, match="is not a COCO instances file: images: Field required"):
+    with pytest.raises(InputError, match="is not a COCO instances file: images: field required"):
         read_coco(write(tmp_path, {"annotations": [], "categories": []}))
-    with pytest.raises(InputError, match="is not a COCO instances file: the file: Invalid JSON"):
+    with pytest.raises(InputError, match="is not a COCO instances file: the file: invalid JSON"):
         (tmp_path / "instances.json").write_text("[")
         read_coco(tmp_path / "instances.json")
     for key, what in (("image_id", "image"), ("category_id", "category")):

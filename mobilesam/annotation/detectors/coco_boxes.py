@@ -3,6 +3,7 @@
 The format is that of https://cocodataset.org/#format-data ("Object Detection").
 """
 
+from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ def _by_name(images: Sequence[_Image]) -> dict[str, _Image]:
 
 def _read(path: Path) -> _Boxes:
     try:
-        return _Boxes.model_validate_json(path.read_bytes())
+        return _Boxes.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
     except ValidationError as error:
         place, said = first_problem(error)
         raise InputError(f"{path} is not a COCO file with boxes: {place}: {said}") from None

@@ -149,7 +149,7 @@ def _class_numbers(text: str) -> Iterator[int]:
 def _read(file: Path) -> str | None:
     """What a file says; None where there is none."""
     try:
-        return file.read_text("utf-8")
+        return file.read_text("utf-8-sig")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

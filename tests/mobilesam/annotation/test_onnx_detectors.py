@@ -219,7 +219,7 @@ def test_a_class_that_was_not_named(tmp_path: Path) -> None:
     [
         ("a.onnx", b"no model", "cannot be loaded by ONNX Runtime (it is a text file)"),
         ("a.onnx", b"", "cannot be loaded by ONNX Runtime"),
-        ("a.json", b"{}", "is not a COCO file with boxes: images: Field required"),
+        ("a.json", b"{}", "is not a COCO file with boxes: images: field required"),
         ("a.json", b"[", "is not a COCO file with boxes"),
         ("a.engine", b"x", "is no detector: give an ONNX export"),
         ("missing.onnx", None, "is not there: give an ONNX export"),

@@ -34,7 +34,13 @@ BAD = {
         GOOD + "prompt_mix = {point = 0, box = 0, box_and_point = 0}\n",
         "prompt_mix: one kind of prompt needs a share above 0",
     ),
-    "scales": (GOOD.replace("[[", "region_scales = []\n[["), "region_scales: tuple should have"),
+    "scales": (GOOD.replace("[[", "region_scales = []\n[["), "region_scales: list should have"),
+    "no list": (GOOD.replace('["some"]', '"Some"'), "data.masks: it must be a list, not '"),
+    "no path": (GOOD.replace('"some"', "1"), "data.masks.0: it must be a path, in quotes, not 1"),
+    "no table": (
+        GOOD.replace("[[", 'coco = ["Some"]\n[['),
+        "data.coco.0: it must be a table of keys and values, not 'Some'",
+    ),
     "optimizer": ('optimizer = "sgd"\n' + GOOD, "optimizer: input should be 'adamw' or 'muon'"),
     "TOML": ("masks = [", "is not a TOML file that can be read"),
 }
@@ -54,6 +60,14 @@ def test_bad_files(fault: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(text)
     assert expected in refused(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    recipe, names = tmp_path / "recipe.toml", tmp_path / "names.txt"
+    recipe.write_text(GOOD, "utf-8-sig")
+    names.write_text("one.jpg\n", "utf-8-sig")
+    assert load_config(recipe, TrainConfig).stages[0].steps == 2
+    assert read_names(names) == ["one.jpg"]
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
