@@ -375,7 +375,10 @@ MANIFEST: dict[str, tuple[Callable[[edits.Manifest], object], str]] = {
     "version": (lambda m: m.update(contract_version="1.7"), "contract_version is 1.7"),
     "size": (lambda m: m["files"][0].update(size_bytes=1), "the manifest says 1"),
     "twice": (lambda m: m["files"].append(m["files"][0]), "2 entries of the encoder"),
-    "lacking": (lambda m: m["files"].pop(), "files have no decoder"),
+    "lacking": (
+        lambda m: m["files"][-1].update(runtime="onnxruntime"),
+        "files have no decoder for litert",
+    ),
     "calibration": (lambda m: m.update(calibration={"photos": "9"}), "states a calibration"),
     "licence": (lambda m: m.update(licence="MIT"), "licence is 'MIT'"),
 }
@@ -387,6 +390,11 @@ def test_an_edit_of_a_manifest_is_named(
 ) -> None:
     bundle = edits.edited(tiny_bundle("tflite"), tmp_path, "encoder", None, change)
     assert text in said(bundle)
+
+
+def test_a_manifest_without_a_component_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="there is no file of the decoder"):
+        edits.edited(tiny_bundle("tflite"), tmp_path, "encoder", None, lambda m: m["files"].pop())
 
 
 @pytest.mark.parametrize(
