@@ -1,8 +1,12 @@
 """The first thing that is wrong with a file, where pydantic has checked it against a model."""
 
-from typing import NamedTuple
+from codecs import BOM_UTF8
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _KINDS = {
     "tuple_type": "a list",
@@ -22,6 +26,16 @@ class Problem(NamedTuple):
 
     place: str
     said: str
+
+
+def read_json(path: Path, kind: type[Model]) -> Model:
+    """A JSON file, with a byte-order mark or without.
+
+    Raises:
+        OSError: it cannot be read.
+        ValidationError: it is no JSON, or does not fit.
+    """
+    return kind.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
 
 
 def first_problem(error: ValidationError) -> Problem:

@@ -5,7 +5,6 @@ run lengths that are compressed or not. Crowd regions (``iscrowd``) are left out
 for many objects at once.
 """
 
-from codecs import BOM_UTF8
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
 from mobilesam.errors import InputError, MissingDependencyError
-from mobilesam.validation import first_problem
+from mobilesam.validation import first_problem, read_json
 
 Bools = npt.NDArray[np.bool_]
 
@@ -143,7 +142,7 @@ def read_coco(path: Path) -> list[CocoImage]:
     """
     _pycocotools()
     try:
-        instances = _Instances.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+        instances = read_json(path, _Instances)
     except ValidationError as error:
         place, said = first_problem(error)
         raise InputError(f"{path} is not a COCO instances file: {place}: {said}") from None

@@ -4,7 +4,6 @@ In a label image every pixel holds the label of the segment it belongs to, 0 for
 that lie nearer are painted over those behind them, so a hidden part is missing from a mask.
 """
 
-from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from mobilesam.data.mask_geometry import deepest, tight_box
 from mobilesam.errors import InputError
-from mobilesam.validation import first_problem
+from mobilesam.validation import first_problem, read_json
 
 MANIFEST = "manifest.json"
 MIN_AREA = 1024
@@ -117,7 +116,7 @@ def read_manifest(folder: Path, *, require_files: bool = True) -> ImageManifest:
     """
     path = folder / MANIFEST
     try:
-        manifest = ImageManifest.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+        manifest = read_json(path, ImageManifest)
     except ValidationError as error:
         place, said = first_problem(error)
         raise InputError(f"{path} does not describe images: {place}: {said}") from None

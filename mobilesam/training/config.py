@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilesam.errors import InputError
+from mobilesam.model.build import IMAGE_SIZES
 from mobilesam.validation import first_problem
 from mobilesam.weights.checkpoints import KNOWN_NAMES
 
@@ -16,6 +17,9 @@ FRESH = "fresh"
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0)]
+ImageSize = Annotated[
+    int, Field(ge=IMAGE_SIZES[0], le=IMAGE_SIZES[-1], multiple_of=IMAGE_SIZES.step)
+]
 
 
 class Strict(BaseModel):
@@ -80,7 +84,7 @@ class SourceMix(Strict):
 class Stage(Strict):
     """One stage of a run: an image size and all that goes with it."""
 
-    image_size: int = Field(ge=64, le=4096, multiple_of=16)
+    image_size: ImageSize
     steps: int = Field(ge=1)
     batch: int = Field(ge=1)
     prompts: int = Field(ge=1, description="masks asked for in each image")
@@ -177,7 +181,7 @@ class DistillConfig(RunConfig):
     scheme: str | None = Field(
         default=None, description="of target tflite; how the student's weights are rounded"
     )
-    image_size: int = Field(default=256, ge=64, le=4096, multiple_of=16)
+    image_size: ImageSize = 256
     steps: int = Field(ge=1)
     batch: int = Field(default=8, ge=1)
     lr: float = Field(default=1e-3, gt=0)

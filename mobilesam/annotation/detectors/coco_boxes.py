@@ -3,7 +3,6 @@
 The format is that of https://cocodataset.org/#format-data ("Object Detection").
 """
 
-from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from mobilesam.annotation.detectors.base import Detect, DetectorOptions, Detecto
 from mobilesam.annotation.records import Category, Detections, PhotoFile
 from mobilesam.errors import InputError
 from mobilesam.files import sha256_of
-from mobilesam.validation import first_problem
+from mobilesam.validation import first_problem, read_json
 
 
 class _Image(BaseModel):
@@ -117,7 +116,7 @@ def _by_name(images: Sequence[_Image]) -> dict[str, _Image]:
 
 def _read(path: Path) -> _Boxes:
     try:
-        return _Boxes.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+        return read_json(path, _Boxes)
     except ValidationError as error:
         place, said = first_problem(error)
         raise InputError(f"{path} is not a COCO file with boxes: {place}: {said}") from None
